@@ -1,0 +1,25 @@
+"""Strict settings for every test: eight CPU devices, rank promotion raises, shape annotations are checked."""
+
+import os
+
+# Before jax is imported: the number of devices is fixed when the backend starts.
+_FLAG = "--xla_force_host_platform_device_count=8"
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pathlib
+
+import jax
+import jaxtyping
+
+jaxtyping.install_import_hook(
+    ["genjax.diffusion", "genjax.losses", "genjax.data", "genjax.metrics"], "beartype.beartype"
+)
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Compiled programs survive between runs of the suite; both minimum thresholds, or small programs are not kept.
+_CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
+jax.config.update("jax_compilation_cache_dir", str(_CACHE))
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
