@@ -1,0 +1,1 @@
+"""Runnable compositions of the library: presets and commands (train, sample, evaluate)."""

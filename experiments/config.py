@@ -1,0 +1,183 @@
+"""What an experiment is: typed, frozen configs. Every field's description is its `--help`.
+
+A preset is a value of `Config` (see `experiments.presets`). `Launch` says how a run is executed; it is no part of the
+experiment and may differ when a run is resumed.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import tyro
+
+from genjax.train.options import FitOptions
+
+_unprefixed = tyro.conf.arg(prefix_name=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The images.
+
+    Attributes:
+        dataset: "digits" (bundled), a TFDS name such as "mnist", a folder of images ("folder:PATH"), or a .npz file.
+        data_dir: Where TFDS data sets live; None: TFDS's default, ~/tensorflow_datasets.
+        train_split: Split to train on.
+        test_split: Split to evaluate on.
+        image_size: Resize the shorter side to this many pixels and crop the centre; None: as they are.
+        channels: 1 or 3 to insist on grayscale or colour; None: as they are.
+        on_bad_record: Stop at a record that cannot be read, or skip it and report how many.
+        flip: Mirror training images at random.
+        crop_padding: Crop training images at random after reflect padding by so many pixels.
+        resident_mb: Data sets up to this size live on the devices; larger ones are streamed.
+    """
+
+    dataset: Annotated[str, _unprefixed] = "digits"
+    data_dir: Annotated[str | None, _unprefixed] = None
+    train_split: str = "train"
+    test_split: str = "test"
+    image_size: int | None = None
+    channels: Literal[1, 3] | None = None
+    on_bad_record: Literal["error", "skip"] = "error"
+    flip: bool = False
+    crop_padding: int = 0
+    resident_mb: int = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """The network: a U-Net (genjax.models.UNet).
+
+    Attributes:
+        channels: Width at full resolution.
+        multipliers: Width of each resolution, as multiples of channels; each further one halves the resolution.
+        blocks: Residual blocks per resolution.
+        attention: Image heights at which there is self-attention.
+        head_channels: Width of an attention head.
+        dropout: Rate of dropout in the blocks.
+        dtype: Type of the computation; parameters are float32 in any case.
+        remat: Recompute activations in the backward pass instead of storing them.
+    """
+
+    channels: int = 32
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    blocks: int = 1
+    attention: tuple[int, ...] = ()
+    head_channels: int = 64
+    dropout: float = 0.0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionConfig:
+    """The training method: denoising diffusion (genjax.methods.diffusion).
+
+    Attributes:
+        schedule: Noise schedule.
+        timesteps: T, number of diffusion steps the model is trained on.
+        prediction: What the network predicts.
+        class_conditional: Condition on labels where the data set has them.
+        condition_dropout: Probability of hiding the label in training, for classifier-free guidance.
+        ema_decay: Of the moving average of the parameters.
+    """
+
+    schedule: Literal["linear", "cosine"] = "cosine"
+    timesteps: int = 1000
+    prediction: Literal["eps", "x0", "v"] = "eps"
+    class_conditional: bool = True
+    condition_dropout: float = 0.1
+    ema_decay: float = 0.999
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer: Adam, with decoupled weight decay where that is not 0.
+
+    Attributes:
+        learning_rate: Peak value.
+        warmup_steps: Updates over which the rate grows linearly from 0.
+        decay: What follows: the peak rate, or a cosine from it to 0 at the last step.
+        weight_decay: Decoupled weight decay (AdamW).
+        clip_norm: Gradients with a larger global norm are scaled down to it; None: never.
+        accumulate: Micro-batches per update; the result is that of the whole batch, in less memory.
+    """
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    decay: Literal["constant", "cosine"] = "cosine"
+    weight_decay: float = 0.0
+    clip_norm: float | None = 1.0
+    accumulate: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+    """How images are made, during training and by default afterwards.
+
+    Attributes:
+        sampler: Which sampler.
+        num_steps: Steps of the sampler.
+        eta: DDIM only: 0 is deterministic, 1 adds as much noise as DDPM.
+        guidance: Classifier-free guidance scale: 1 is the conditional model, larger follows the label more.
+        batch_size: Images made at a time.
+    """
+
+    sampler: Literal["ddpm", "ddim"] = "ddim"
+    num_steps: int = 50
+    eta: float = 0.0
+    guidance: float = 1.0
+    batch_size: int = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """What is looked at during training, and scored at its end.
+
+    Attributes:
+        loss_every: Steps between evaluations of the loss on the test split; 0: only at the end.
+        sample_every: Steps between sample grids; 0: only at the end.
+        grid_columns: Samples per class (or per row) in a grid.
+        num: Generated images scored at the end; 0: none.
+    """
+
+    loss_every: int = 1000
+    sample_every: int = 1000
+    grid_columns: int = 10
+    num: int = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """An experiment: all that determines what is trained."""
+
+    fit: Annotated[FitOptions, tyro.conf.arg(name="")] = FitOptions()
+    data: DataConfig = DataConfig()
+    model: UNetConfig = UNetConfig()
+    method: DiffusionConfig = DiffusionConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """How a run is executed.
+
+    Attributes:
+        workdir: Where everything goes; a run that is already there is resumed. None: runs/PRESET.
+        override_config: Resume although the config differs from the one the run was started with.
+        progress: Show the progress bar also where stderr is no terminal.
+        distributed: Run on several processes: call jax.distributed.initialize() first. On TPU pods and under SLURM
+            or Open MPI it finds the other processes by itself; elsewhere give the next three.
+        coordinator: HOST:PORT of process 0.
+        num_processes: How many processes there are.
+        process_id: Which one this is.
+    """
+
+    workdir: str | None = None
+    override_config: bool = False
+    progress: bool = False
+    distributed: bool = False
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None

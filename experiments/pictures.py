@@ -1,0 +1,59 @@
+"""Pictures of samples."""
+
+import math
+import pathlib
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from genjax.typing import UserError
+
+
+def grid(images: np.ndarray, columns: int, *, scale: int | None = None, gap: int = 1) -> np.ndarray:
+    """Images side by side, row by row.
+
+    Args:
+        images: uint8[N,H,W,C].
+        columns: images per row.
+        scale: integer magnification; None: as much as keeps the picture below about 900 pixels in width.
+        gap: pixels between images, before magnification.
+
+    Returns:
+        uint8[H',W',C]; places without an image, and the gaps, are white.
+    """
+    count, height, width, channels = images.shape
+    rows = math.ceil(count / columns)
+    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
+        canvas[top : top + height, left : left + width] = image
+    scale = scale or max(1, 900 // canvas.shape[1])
+    return canvas.repeat(scale, 0).repeat(scale, 1)
+
+
+def by_class(images: np.ndarray, labels: np.ndarray | None, columns: int) -> np.ndarray:
+    """A grid with one row (or more) a class; without labels, in order."""
+    if labels is None:
+        return grid(images, columns)
+    height = [math.ceil(np.sum(labels == label) / columns) for label in np.unique(labels)]
+    blank = np.full((sum(height) * columns, *images.shape[1:]), 255, np.uint8)
+    start = 0
+    for label, rows in zip(np.unique(labels), height, strict=True):
+        chosen = images[labels == label]
+        blank[start : start + len(chosen)] = chosen
+        start += rows * columns
+    return grid(blank, columns)
+
+
+def save(image: np.ndarray, path: epath.Path | pathlib.Path) -> None:
+    """Writes uint8[H,W,C], C = 1 or 3, as the format its suffix names.
+
+    Raises:
+        UserError: if the file cannot be written or its suffix names no picture format.
+    """
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    try:
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write the picture {str(path)!r}: {error}") from error

@@ -1,0 +1,41 @@
+"""Named experiments. A preset is a value; every field can be overridden on the command line.
+
+Each states the command, what it took and what it gave, where it was run; the numbers are in the README.
+"""
+
+from experiments.config import (
+    Config,
+    DataConfig,
+    DiffusionConfig,
+    EvaluationConfig,
+    OptimizerConfig,
+    SamplingConfig,
+    UNetConfig,
+)
+from genjax.train.options import FitOptions
+
+PRESETS: dict[str, tuple[str, Config]] = {
+    "ddpm-digits": (
+        "Class-conditional DDPM on scikit-learn's 8x8 digits: minutes on a CPU, no download.",
+        Config(
+            fit=FitOptions(steps=3000, batch_size=128, log_every=50, checkpoint_every=500),
+            data=DataConfig(dataset="digits"),
+            model=UNetConfig(channels=32, multipliers=(1, 2), blocks=1, attention=(4,)),
+            optimizer=OptimizerConfig(learning_rate=2e-3),
+            sampling=SamplingConfig(num_steps=50, guidance=1.0),
+            evaluation=EvaluationConfig(loss_every=500, sample_every=1000, num=1000),
+        ),
+    ),
+    "ddpm-mnist": (
+        "Class-conditional DDPM on MNIST (TFDS): about an hour on two CPU cores.",
+        Config(
+            fit=FitOptions(steps=7000, batch_size=64, log_every=50, checkpoint_every=500),
+            data=DataConfig(dataset="mnist"),
+            model=UNetConfig(channels=32, multipliers=(1, 2, 2), blocks=1),
+            method=DiffusionConfig(),
+            optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=200),
+            sampling=SamplingConfig(num_steps=50, guidance=1.0),
+            evaluation=EvaluationConfig(loss_every=1000, sample_every=1000, num=1000),
+        ),
+    ),
+}

@@ -1,0 +1,157 @@
+"""Trains the digits classifier of `genjax.metrics`, and writes its weights file.
+
+    python -m experiments.train_classifier --data-dir DIR --out FILE
+
+One network serves both data sets of digits: it is trained on the MNIST train set (TFDS, read from --data-dir)
+and on the train split of scikit-learn's 8x8 digits, enlarged as the extractor enlarges them.
+
+With the default settings (9,000 steps, seed 0) this made the weights in genjax/metrics/weights:
+99.57 % of MNIST's 10,000 test images and 99.72 % of the 359 small test digits are classified as labelled.
+It took 541 s of one busy pair of cores (AMD Zen 4, jax 0.12.0, float32), other work beside it. The same command
+gives the same bytes on the same machine and software; elsewhere rounding differs, and with it the digest.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tqdm
+import tyro
+
+from genjax.data import ArraySource, Source, eval_batches, load, to_float, to_memory, to_uint8, train_batch
+from genjax.metrics.digits_classifier import IMAGE_SIZE, classify, init_params, resize, serialize
+from genjax.typing import Array, Key, PyTree
+
+DIGITS_REPEATS = 8
+"""How often the 1,438 small digits appear in an epoch, beside 60,000 of MNIST."""
+MAX_DEGREES, MAX_SCALE, MAX_SHIFT = 12.0, 1.15, 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Trains the digits classifier and writes its weights.
+
+    Attributes:
+        out: the weights file to write (safetensors).
+        data_dir: where TFDS keeps its data sets; by default where TFDS puts them.
+        num_steps: number of updates; 9,000 are 16 epochs.
+        batch_size: images per update.
+        learning_rate: highest of the schedule: linear warm-up over a twentieth of the steps, then a cosine to
+            zero.
+        weight_decay: of AdamW.
+        seed: of initialisation, order and augmentation.
+    """
+
+    out: pathlib.Path
+    data_dir: pathlib.Path | None = None
+    num_steps: int = 9_000
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    seed: int = 0
+
+
+def training_set(data_dir: pathlib.Path | None) -> ArraySource:
+    """MNIST's train set and `DIGITS_REPEATS` times that of the small digits, uint8[N,28,28,1]."""
+    large = to_memory(load("mnist", "train", data_dir=data_dir))
+    small = to_memory(load("digits", "train"))
+    enlarged = np.asarray(to_uint8(resize(to_float(jnp.asarray(small["image"])))))
+    return ArraySource(
+        np.concatenate([large["image"], *[enlarged] * DIGITS_REPEATS]),
+        np.concatenate([large["label"], *[small["label"]] * DIGITS_REPEATS]),
+        name="mnist+digits",
+        split="train",
+        num_classes=10,
+    )
+
+
+def augment(key: Key, image: Array) -> Array:
+    """Rotates, scales and shifts one image by random amounts, in one bilinear resampling.
+
+    Args:
+        key: the amounts are uniform: +-12 degrees, 1/1.15 to 1.15 (in its logarithm), +-2 pixels per axis.
+        image: float32[28,28,1] in [-1, 1].
+
+    Returns:
+        float32[28,28,1]; what comes in from outside is background, -1.
+    """
+    limits = jnp.array([jnp.deg2rad(MAX_DEGREES), jnp.log(MAX_SCALE), MAX_SHIFT, MAX_SHIFT])
+    angle, log_scale, shift_y, shift_x = limits * jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0)
+    centre = (IMAGE_SIZE - 1) / 2
+    y, x = jnp.meshgrid(jnp.arange(IMAGE_SIZE) - centre, jnp.arange(IMAGE_SIZE) - centre, indexing="ij")
+    cos, sin = jnp.cos(angle) * jnp.exp(log_scale), jnp.sin(angle) * jnp.exp(log_scale)
+    coordinates = [cos * y - sin * x + centre + shift_y, sin * y + cos * x + centre + shift_x]
+    return jax.scipy.ndimage.map_coordinates(image[..., 0], coordinates, order=1, cval=-1.0)[..., None]
+
+
+def loss_fn(params: PyTree, images: Array, labels: Array) -> Array:
+    """Mean cross-entropy of images float32[B,28,28,1] in [-1, 1] with labels int32[B]."""
+    _, logits = classify(params, images)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def make_step(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+    """One update, compiled: ``(key, params, opt, batch) -> (params, opt, loss)``, params and opt donated."""
+
+    def step(key: Key, params: PyTree, opt: PyTree, batch: dict[str, Array]) -> tuple[PyTree, PyTree, Array]:
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["_index"])
+        images = jax.vmap(augment)(keys, to_float(batch["image"]))
+        loss, grads = jax.value_and_grad(loss_fn)(params, images, batch["label"])
+        updates, opt = optimizer.update(grads, opt, params)
+        return optax.apply_updates(params, updates), opt, loss
+
+    return jax.jit(step, donate_argnums=(1, 2))
+
+
+def accuracy(params: PyTree, source: Source) -> float:
+    """Share of the images of `source` that are classified as labelled."""
+
+    @jax.jit
+    def num_correct(batch: dict[str, Array]) -> Array:
+        _, logits = classify(params, to_float(batch["image"]))
+        return jnp.sum((logits.argmax(-1) == batch["label"]) & batch["_mask"])
+
+    return sum(int(num_correct(batch)) for batch in eval_batches(source, 500)) / len(source)
+
+
+def train(config: Config, source: Source) -> PyTree:
+    """Parameters after ``config.num_steps`` updates on `source`, uint8[28,28,1] images with labels."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, config.num_steps // 20, config.num_steps
+    )
+    optimizer = optax.adamw(schedule, weight_decay=config.weight_decay)
+    step = make_step(optimizer)
+    init_key, train_key = jax.random.split(jax.random.key(config.seed))
+    params = init_params(init_key)
+    opt = optimizer.init(params)
+    with tqdm.trange(config.num_steps, unit="step", disable=None) as bar:
+        for i in bar:
+            batch = train_batch(source, i, batch_size=config.batch_size, seed=config.seed)
+            params, opt, loss = step(jax.random.fold_in(train_key, i), params, opt, batch)
+            if i % 100 == 0:
+                bar.set_postfix(loss=f"{float(loss):.4f}")
+    return params
+
+
+def main(config: Config) -> None:
+    """Trains, tells the accuracy on both test sets, writes the weights and tells their digest."""
+    start = time.perf_counter()
+    params = train(config, training_set(config.data_dir))
+    print(f"trained in {time.perf_counter() - start:.0f} s")
+    for name in ("mnist", "digits"):
+        source = load(name, "test", data_dir=config.data_dir)
+        print(f"{name} test accuracy: {accuracy(params, source):.4f} of {len(source)}")
+    content = serialize(params)
+    config.out.write_bytes(content)
+    print(f"{config.out}: {len(content)} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

@@ -1,0 +1,34 @@
+"""Data sets with random access, and batches that are pure functions of (seed, step)."""
+
+from genjax.data.batches import Prefetcher, eval_batches, nbytes, to_memory, train_batch, train_indices
+from genjax.data.digits import digits
+from genjax.data.folder import ImageFolder
+from genjax.data.images import OnBadRecord
+from genjax.data.permutation import permute
+from genjax.data.preprocess import preprocess, to_float, to_uint8
+from genjax.data.registry import load
+from genjax.data.source import ArraySource, BadRecordError, DataInfo, Source, load_npz
+from genjax.data.tfds import load_tfds
+
+__all__ = [
+    "ArraySource",
+    "BadRecordError",
+    "DataInfo",
+    "ImageFolder",
+    "OnBadRecord",
+    "Prefetcher",
+    "Source",
+    "digits",
+    "eval_batches",
+    "load",
+    "load_npz",
+    "load_tfds",
+    "nbytes",
+    "permute",
+    "preprocess",
+    "to_float",
+    "to_memory",
+    "to_uint8",
+    "train_batch",
+    "train_indices",
+]

@@ -1,0 +1,38 @@
+"""The handwritten digits that come with scikit-learn: real images with no download."""
+
+import numpy as np
+
+from genjax.data.source import ArraySource, split_indices
+
+
+def digits(split: str) -> ArraySource:
+    """The 1,797 handwritten digits of scikit-learn, 8x8 grayscale, ten classes.
+
+    The 17 ink levels 0..16 become uint8 by ``round(level * 255 / 16)``.
+
+    Args:
+        split: "train" (1,438 images), "test" (359: every fifth image, ``i % 5 == 4``) or "all" (1,797).
+
+    Returns:
+        The source, images uint8[8,8,1].
+
+    Raises:
+        UserError: another split.
+
+    Reference:
+        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI repository (1998), its test set.
+    """
+    # Here and not above: scikit-learn takes a second to import.
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    index = split_indices(len(data.images), split, every=5)
+    images = np.round(data.images[index] * (255 / 16)).astype(np.uint8)
+    return ArraySource(
+        images,
+        data.target[index],
+        name="digits",
+        split=split,
+        num_classes=10,
+        class_names=[str(digit) for digit in range(10)],
+    )

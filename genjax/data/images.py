@@ -1,0 +1,212 @@
+"""Image files to uint8 arrays: decoding, colour, size, and what is done with the bad ones."""
+
+import concurrent.futures
+import contextlib
+import io
+import logging
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import numpy as np
+import tqdm
+from PIL import Image, ImageOps
+
+from genjax.data.source import BadRecordError
+from genjax.typing import UserError
+
+OnBadRecord: TypeAlias = Literal["error", "skip"]
+"""What to do with records that cannot be used: raise when one is met, or leave them out from the start."""
+
+T = TypeVar("T")
+
+# Eight bits a channel, by Pillow's mode: the mode that its pixels are taken in.
+_TARGET_MODES = {
+    "1": "L",
+    "L": "L",
+    "LA": "L",
+    "P": "RGB",
+    "PA": "RGB",
+    "RGB": "RGB",
+    "RGBA": "RGB",
+    "CMYK": "RGB",
+    "YCbCr": "RGB",
+}
+_CHANNELS = {"L": 1, "RGB": 3}
+
+
+def decode_image(
+    data: bytes | pathlib.Path, record: str, *, image_size: int | None = None, mode: str | None = None
+) -> np.ndarray:
+    """One image file as an array.
+
+    Args:
+        data: the file's bytes, or its path.
+        record: how a message names this image.
+        image_size: see `resize`; None keeps the size.
+        mode: "L" or "RGB" takes the stored pixels in this mode, as TFDS does; None takes grayscale files as
+            grayscale and all others as colour, upright (the EXIF orientation is applied).
+
+    Returns:
+        uint8[H,W,1] or uint8[H,W,3].
+
+    Raises:
+        BadRecordError: not an image, truncated, more than eight bits a channel, or (if `mode` is None) partly
+            transparent.
+    """
+    with _reporting(record), _open(data) as image:
+        image.load()
+        stored_mode = _target_mode(image, record)
+        if mode is None:
+            _check_opaque(image, record)
+            image = ImageOps.exif_transpose(image)
+        image = image.convert(mode or stored_mode)
+        if image_size is not None:
+            image = resize(image, image_size)
+        array = np.asarray(image)
+    return array.reshape(*array.shape[:2], -1)
+
+
+def image_header(path: pathlib.Path, record: str) -> tuple[int, int, int]:
+    """(H, W, C) that `decode_image` would give, without reading the pixels.
+
+    Raises:
+        BadRecordError: not an image, or more than eight bits a channel.
+    """
+    with _reporting(record), _open(path) as image:
+        width, height = image.size
+        # Orientations 5 to 8 lie on their side.
+        if image.getexif().get(0x0112, 1) >= 5:
+            width, height = height, width
+        return height, width, _CHANNELS[_target_mode(image, record)]
+
+
+def resize(image: Image.Image, size: int) -> Image.Image:
+    """The centre square after scaling the shorter side to `size`, antialiased.
+
+    Pillow's Lanczos filter (a = 3), whose support grows with the scale when shrinking. The crop is taken in
+    source coordinates, so no pixel outside of the square is computed.
+    """
+    width, height = image.size
+    side = min(width, height)
+    if (width, height) == (size, size):
+        return image
+    left, top = (width - side) / 2, (height - side) / 2
+    return image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+
+
+def resize_array(images: np.ndarray, size: int) -> np.ndarray:
+    """`resize` for uint8[N,H,W,C]; gives uint8[N,size,size,C]."""
+
+    def one(image: np.ndarray) -> np.ndarray:
+        # Pillow has no mode for a last axis of one.
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        return np.asarray(resize(picture, size)).reshape(size, size, -1)
+
+    return np.stack([one(image) for image in images])
+
+
+def check_options(image_size: int | None, channels: int | None, on_bad_record: str) -> None:
+    """Raises `UserError` for an image size below 1, channels other than 1 and 3, or an unknown
+    `on_bad_record`."""
+    if image_size is not None and image_size < 1:
+        raise UserError(
+            f"image_size={image_size}: valid are positive numbers of pixels, and None: as the data is"
+        )
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels={channels}: valid are 1 (grayscale), 3 (colour), and None: as the data is")
+    if on_bad_record not in ("error", "skip"):
+        raise UserError(f"on_bad_record={on_bad_record!r}: valid are 'error' and 'skip'")
+
+
+def parallel_map(fn: Callable[[Any], T], items: Sequence[Any], desc: str | None = None) -> list[T]:
+    """``[fn(item) for item in items]`` by a few threads (Pillow decodes outside of the interpreter lock).
+
+    Args:
+        fn: called from several threads.
+        items: its arguments.
+        desc: shows a progress bar of this name, on a terminal, when it takes long.
+    """
+    workers = min(len(items) // 16, os.cpu_count() or 1, 16)
+    disable = None if desc else True
+    bar = {
+        "total": len(items),
+        "desc": desc,
+        "unit": "images",
+        "delay": 2.0,
+        "disable": disable,
+        "leave": False,
+    }
+    if workers < 2:
+        return [fn(item) for item in tqdm.tqdm(items, **bar)]
+    size = min(64, -(-len(items) // workers))
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    results: list[T] = []
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool, tqdm.tqdm(**bar) as progress:
+        for chunk in pool.map(lambda chunk: [fn(item) for item in chunk], chunks):
+            results.extend(chunk)
+            progress.update(len(chunk))
+    return results
+
+
+def outcome(fn: Callable[[Any], T]) -> Callable[[Any], T | BadRecordError]:
+    """`fn`, but a bad record's error is returned instead of raised."""
+
+    def attempt(item: Any) -> T | BadRecordError:
+        try:
+            return fn(item)
+        except BadRecordError as error:
+            return error
+
+    return attempt
+
+
+def report_skipped(name: str, total: int, skipped: Iterable[str]) -> tuple[str, ...]:
+    """Logs how many of the `total` records of `name` were skipped, and why; returns the messages.
+
+    Raises:
+        UserError: all of them were.
+    """
+    skipped = tuple(skipped)
+    if skipped:
+        shown = "\n  ".join(skipped[:10]) + ("\n  ..." if len(skipped) > 10 else "")
+        summary = f"{name}: skipped {len(skipped)} of {total} records:\n  {shown}"
+        if len(skipped) == total:
+            raise UserError(f"{summary}\nno record is left")
+        logging.getLogger(__name__).warning(summary)
+    return skipped
+
+
+def _open(data: bytes | pathlib.Path) -> Image.Image:
+    return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+
+
+def _target_mode(image: Image.Image, record: str) -> str:
+    if image.mode not in _TARGET_MODES:
+        raise BadRecordError(
+            f"{record} has Pillow mode {image.mode!r}: only eight bits a channel are read "
+            f"({', '.join(_TARGET_MODES)})"
+        )
+    return _TARGET_MODES[image.mode]
+
+
+def _check_opaque(image: Image.Image, record: str) -> None:
+    """Dropping transparency would show colours that no viewer shows, so only full opacity is dropped."""
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise BadRecordError(f"{record} is partly transparent: put it on a background first")
+
+
+@contextlib.contextmanager
+def _reporting(record: str) -> Iterator[None]:
+    """Turns whatever a decoder raises on bad bytes into a `BadRecordError` that names the record."""
+    try:
+        yield
+    except (BadRecordError, MemoryError):
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise BadRecordError(f"{record} is not an image of a known format") from error
+    except (
+        Exception
+    ) as error:  # Pillow: OSError, SyntaxError, ValueError, struct.error, zlib.error and others
+        raise BadRecordError(f"{record} cannot be read: {error}") from error

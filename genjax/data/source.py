@@ -1,0 +1,234 @@
+"""What a data set is to the rest of the library: records that can be read in any order."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from genjax.typing import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class DataInfo:
+    """What is known of a data set before any record of it is read.
+
+    Attributes:
+        name: of the data set, as it was asked for.
+        split: of the data set, as it was asked for.
+        image_shape: (H, W, C) of every image.
+        num_classes: labels lie in ``range(num_classes)``; None where there are no labels.
+        class_names: one per class; empty where there are no labels or no names.
+    """
+
+    name: str
+    split: str
+    image_shape: tuple[int, int, int]
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Random access to the records of one split of one data set.
+
+    Attributes:
+        info: what the records look like.
+        skipped: one message for each bad record that was left out (``on_bad_record="skip"``).
+    """
+
+    info: DataInfo
+    skipped: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Number of records."""
+        ...
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Records `indices` (int[N]): "image" uint8[N,H,W,C] and, where there are labels, "label"
+        int32[N]."""
+        ...
+
+
+class ArraySource:
+    """A source over arrays in memory.
+
+    Args:
+        images: uint8[N,H,W,C], or uint8[N,H,W] for grayscale, levels 0..255.
+        labels: int[N] in ``range(num_classes)``, or None.
+        name: for messages and protocols.
+        split: for messages and protocols.
+        num_classes: None takes the largest label plus one.
+        class_names: one per class, or none.
+
+    Raises:
+        UserError: wrong dtype or shape, no image at all, or a label out of range (the message names the
+            record).
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        *,
+        name: str = "arrays",
+        split: str = "all",
+        num_classes: int | None = None,
+        class_names: Sequence[str] = (),
+    ):
+        self._images = _check_images(np.asarray(images), name)
+        self._labels = None
+        if labels is not None:
+            self._labels = _check_labels(np.asarray(labels), len(self._images), num_classes, name)
+            num_classes = num_classes or int(self._labels.max()) + 1
+        height, width, channels = self._images.shape[1:]
+        self.skipped: tuple[str, ...] = ()
+        self.info = DataInfo(
+            name=name,
+            split=split,
+            image_shape=(height, width, channels),
+            num_classes=num_classes if labels is not None else None,
+            class_names=tuple(class_names),
+        )
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Source.read`."""
+        records = {"image": self._images[indices]}
+        if self._labels is not None:
+            records["label"] = self._labels[indices]
+        return records
+
+
+def split_indices(n: int, split: str, every: int) -> np.ndarray:
+    """Indices of `split` in a set of n records that comes without splits: every `every`-th record is for
+    testing.
+
+    Args:
+        n: number of records in all.
+        split: "train" (those with ``i % every != every - 1``), "test" (the others) or "all".
+        every: 10 gives a tenth to "test".
+
+    Returns:
+        int64 indices in increasing order.
+
+    Raises:
+        UserError: another split.
+    """
+    index = np.arange(n, dtype=np.int64)
+    is_test = index % every == every - 1
+    selections = {"train": ~is_test, "test": is_test, "all": np.ones(n, bool)}
+    if split not in selections:
+        raise UserError(f"split={split!r}: valid splits are {', '.join(map(repr, selections))}")
+    return index[selections[split]]
+
+
+def check_channels(channels: int | None, found: int, where: str) -> None:
+    """Refuses colour where grayscale was asked for, and the reverse; `where` names the data."""
+    kinds = {1: "grayscale", 3: "colour"}
+    if channels is not None and channels != found:
+        raise BadRecordError(
+            f"{where} is {kinds.get(found, f'of {found} channels')} where {kinds[channels]} is asked "
+            f"(channels={channels}): leave channels unset to take the data as it is, or convert the "
+            "images first"
+        )
+
+
+class BadRecordError(UserError):
+    """One record that cannot be used; the message names the file or the record index."""
+
+
+def load_npz(path: str | pathlib.Path, split: str) -> ArraySource:
+    """Images and labels from a ``.npz`` file written by `numpy.savez`.
+
+    Args:
+        path: the file. It holds either one array for each split (``train_images``, ``train_labels``, ...;
+            Keras' ``x_train``, ``y_train``, ... are read too) or arrays ``images`` and, optionally,
+            ``labels`` (``arr_0`` and ``arr_1`` are read too), of which every tenth record is the test split.
+        split: "train", "test" or "all", or any for which there is an array.
+
+    Returns:
+        The source; images as `ArraySource` takes them.
+
+    Raises:
+        UserError: no such file, unreadable, no such split, or arrays that `ArraySource` refuses.
+    """
+    path = pathlib.Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"dataset={str(path)!r}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except Exception as error:  # zip, header and pickle errors have no common class but this
+        raise UserError(
+            f"dataset={str(path)!r} is not a readable .npz file of plain arrays: {error}"
+        ) from error
+    images = _first(arrays, f"{split}_images", f"x_{split}")
+    labels = _first(arrays, f"{split}_labels", f"y_{split}")
+    if images is None:
+        images = _first(arrays, "images", "image", "arr_0")
+        labels = _first(arrays, "labels", "label", "arr_1")
+        if images is None:
+            raise UserError(
+                f"dataset={str(path)!r}, split={split!r}: the file has {sorted(arrays)}; it needs an array "
+                f"'images' (and optionally 'labels'), or '{split}_images' (and '{split}_labels')"
+            )
+        # Checked before it is split, so that a message names the record by its place in the file.
+        source = ArraySource(images, labels, name=str(path), split=split)
+        records = source.read(split_indices(len(source), split, every=10))
+        if not len(records["image"]):
+            raise UserError(
+                f"dataset={str(path)!r}, split={split!r}: empty, the file has only {len(source)} images"
+            )
+        return ArraySource(
+            records["image"],
+            records.get("label"),
+            name=str(path),
+            split=split,
+            num_classes=source.info.num_classes,
+        )
+    every_label = [v for k, v in arrays.items() if k.endswith("_labels") or k.startswith("y_")]
+    num_classes = None
+    if labels is not None and all(np.issubdtype(v.dtype, np.integer) and v.size for v in every_label):
+        # Over all splits: a class may be missing in one of them.
+        num_classes = max(int(v.max()) for v in every_label) + 1
+    return ArraySource(images, labels, name=str(path), split=split, num_classes=num_classes)
+
+
+def _first(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _check_images(images: np.ndarray, name: str) -> np.ndarray:
+    if images.dtype != np.uint8:
+        raise UserError(
+            f"{name}: images have dtype {images.dtype}, valid is uint8 with levels 0..255 "
+            "(genjax.data.to_uint8 converts floats in [-1, 1])"
+        )
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise UserError(
+            f"{name}: images have shape {images.shape}, valid are [N,H,W], [N,H,W,1] and [N,H,W,3]"
+        )
+    if not images.size:
+        raise UserError(f"{name}: images of shape {images.shape}: there is no image in it")
+    return images
+
+
+def _check_labels(labels: np.ndarray, n: int, num_classes: int | None, name: str) -> np.ndarray:
+    if labels.shape != (n,):
+        raise UserError(f"{name}: labels have shape {labels.shape}, valid is ({n},): one for each image")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"{name}: labels have dtype {labels.dtype}, valid are integers")
+    limit = num_classes or int(labels.max()) + 1
+    (bad,) = np.nonzero((labels < 0) | (labels >= limit))
+    if bad.size:
+        raise UserError(
+            f"{name}: labels out of range: record {bad[0]} has label {labels[bad[0]]}, "
+            f"valid are 0..{limit - 1}" + (f" ({bad.size} such records)" if bad.size > 1 else "")
+        )
+    return labels.astype(np.int32)

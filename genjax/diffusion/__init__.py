@@ -1,0 +1,49 @@
+"""The noise-schedule and sampler core: pure, jittable functions, no network inside.
+
+Any sampler, with any prediction, any schedule and any guidance::
+
+    schedule = schedules.cosine()
+    denoise = guidance.clip(denoiser(network, schedule, prediction.v))
+    x_T = initial_noise(keys, (32, 32, 3), schedule)
+    images = sample(keys, x_T, grids.linspace(50), denoise, samplers.ddim(eta=0.5), schedule)
+
+* `schedules`: alpha(t), sigma(t), log-SNR and its inverse.
+* `process`: q(x_t | x_0) and q(x_s | x_t, x_0).
+* `prediction`: what the network predicts: four coefficients each.
+* `weighting`: training times and loss weights.
+* `grids`: the times at which a sampler steps.
+* `guidance`: functions from denoiser to denoiser.
+* `samplers`: one sampler a file.
+* `sampling`: the only sampling loop.
+"""
+
+from genjax.diffusion import grids, guidance, prediction, process, samplers, sampling, schedules, weighting
+from genjax.diffusion.prediction import PREDICTIONS, Denoiser, denoiser, target
+from genjax.diffusion.process import add_noise, posterior
+from genjax.diffusion.samplers import SAMPLERS, Sampler
+from genjax.diffusion.sampling import initial_noise, sample, trajectory
+from genjax.diffusion.schedules import SCHEDULES, Schedule
+
+__all__ = [
+    "PREDICTIONS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "Denoiser",
+    "Sampler",
+    "Schedule",
+    "add_noise",
+    "denoiser",
+    "grids",
+    "guidance",
+    "initial_noise",
+    "posterior",
+    "prediction",
+    "process",
+    "sample",
+    "samplers",
+    "sampling",
+    "schedules",
+    "target",
+    "trajectory",
+    "weighting",
+]

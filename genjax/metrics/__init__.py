@@ -1,0 +1,28 @@
+"""Measuring images: statistics that know no network, feature extractors, and how a number was measured.
+
+* `frechet`: moments of features, and the Fréchet distance between them.
+* `protocol`: a number and how it was measured; only like is compared with like.
+* `extractor`, `digits_classifier`: from images to features and logits.
+* `score`: one call from images to numbers, ``genjax.metrics.score.score``.
+"""
+
+from genjax.metrics.digits_classifier import load_digits_classifier
+from genjax.metrics.extractor import Extractor
+from genjax.metrics.frechet import Moments, covariance, frechet_distance, merge, moments
+from genjax.metrics.protocol import Protocol, ProtocolError, Result, compare
+from genjax.metrics.score import label_agreement
+
+__all__ = [
+    "Extractor",
+    "Moments",
+    "Protocol",
+    "ProtocolError",
+    "Result",
+    "compare",
+    "covariance",
+    "frechet_distance",
+    "label_agreement",
+    "load_digits_classifier",
+    "merge",
+    "moments",
+]

@@ -1,0 +1,146 @@
+"""A small classifier of handwritten digits: the feature extractor for MNIST and scikit-learn's digits.
+
+Fréchet distances usually rest on an Inception network trained on photographs, which is large and knows little
+of digits. This one knows nothing else: its 64 features are those by which ten digits are told apart, its
+weights (0.8 MB) are part of the package, and their SHA-256 is part of every number computed with them.
+
+The weights were trained by experiments/train_classifier.py, whose docstring states command, time and
+accuracy.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import safetensors
+import safetensors.numpy
+from jaxtyping import Float
+
+from genjax.metrics.extractor import Extractor
+from genjax.typing import Array, PyTree, UserError
+
+NAME = "digits_classifier"
+IMAGE_SIZE = 28
+FEATURE_DIM = 64
+NUM_CLASSES = 10
+RESIZE = "linear, antialiased, to 28x28"
+WEIGHTS = pathlib.Path(__file__).parent / "weights" / "digits_classifier.safetensors"
+SHA256 = "7fe0ca9a3f0ce095ed518f2c7473f35a4339639693c233edfc6231fd5bee2375"
+"""Digest of the bundled weights. Numbers from other weights are not comparable, so loading checks it."""
+
+
+class DigitsClassifier(nn.Module):
+    """Four convolutions, three of them strided (28, 14, 14, 7, 4 pixels), two dense layers; 196,330 weights.
+
+    Without normalisation or dropout: nothing depends on the rest of the batch, or on whether it is being
+    trained.
+    """
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "B 28 28 1"]
+    ) -> tuple[Float[Array, "B 64"], Float[Array, "B 10"]]:
+        """Classifies images in [-1, 1].
+
+        Returns:
+            The 64 inputs of the last layer, taken before its ReLU (which leaves many of them at exactly zero,
+            and their distribution far from the normal one a Fréchet distance assumes), and the logits.
+        """
+        init = nn.initializers.he_normal()
+        x = images
+        for i, (width, kernel, stride) in enumerate([(32, 5, 2), (64, 3, 1), (96, 3, 2), (64, 3, 2)]):
+            x = nn.Conv(width, (kernel, kernel), (stride, stride), kernel_init=init, name=f"conv{i}")(x)
+            x = nn.relu(x)
+        features = nn.Dense(FEATURE_DIM, kernel_init=init, name="features")(x.reshape(x.shape[0], -1))
+        return features, nn.Dense(NUM_CLASSES, name="logits")(nn.relu(features))
+
+
+def resize(images: Float[Array, "B H W 1"]) -> Float[Array, "B 28 28 1"]:
+    """Brings images to 28x28 by a triangle filter, widened when shrinking (`jax.image.resize`, "linear").
+
+    The weights of the filter are positive and sum to one, so the range of the images is kept.
+    28x28 images pass unchanged.
+    """
+    shape = (images.shape[0], IMAGE_SIZE, IMAGE_SIZE, 1)
+    return images if images.shape == shape else jax.image.resize(images, shape, "linear", antialias=True)
+
+
+def load_digits_classifier(
+    path: str | os.PathLike[str] | None = None, *, sha256: str | None = SHA256
+) -> Extractor:
+    """Loads the classifier as a feature extractor.
+
+    Its `apply` takes float32[B,H,W,1] in [-1, 1], of any height and width, and refuses colour with a
+    `UserError`.
+
+    Args:
+        path: of a weights file written by experiments/train_classifier.py; None is the bundled one.
+        sha256: hexadecimal digest the file must have; None accepts any (weights of your own).
+
+    Raises:
+        UserError: if there is no such file, its digest is another one, or its arrays are not the network's.
+    """
+    path = WEIGHTS if path is None else pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(f"path is {str(path)!r}: no such weights file")
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 not in (None, digest):
+        raise UserError(
+            f"path is {str(path)!r}, whose SHA-256 is {digest} where {sha256} is expected: the file is "
+            "damaged or holds other weights, and numbers computed with it could not be compared with any "
+            "other. Restore the file, or pass sha256=None to use weights of your own"
+        )
+    try:
+        arrays = safetensors.numpy.load(content)
+    except safetensors.SafetensorError as error:
+        raise UserError(f"path is {str(path)!r}: not a safetensors file ({error})") from error
+    params = flax.traverse_util.unflatten_dict(arrays, sep="/")
+    _check_params(path, params)
+    return Extractor(NAME, digest, FEATURE_DIM, RESIZE, functools.partial(classify, params))
+
+
+def classify(params: PyTree, images: Array) -> tuple[Array, Array]:
+    """Features float32[B,64] and logits float32[B,10] of images float32[B,H,W,1] in [-1, 1] of any size.
+
+    Raises:
+        UserError: for images that are not grayscale.
+    """
+    if images.ndim != 4 or images.shape[-1] != 1:
+        raise UserError(
+            f"images has shape {images.shape}: the digits classifier takes grayscale images, [B,H,W,1]; "
+            "colour needs another extractor"
+        )
+    outputs: Any = DigitsClassifier().apply({"params": params}, resize(images))
+    return outputs
+
+
+def init_params(key: Array) -> PyTree:
+    """Fresh parameters, for training."""
+    return DigitsClassifier().init(key, jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 1)))["params"]
+
+
+def serialize(params: PyTree) -> bytes:
+    """Content of a weights file for `load_digits_classifier`: the same bytes for the same parameters."""
+    arrays = flax.traverse_util.flatten_dict(jax.device_get(params), sep="/")
+    return safetensors.numpy.save(arrays)
+
+
+def _check_params(path: pathlib.Path, params: PyTree) -> None:
+    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
+        return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(tree, sep="/").items()}
+
+    expected = shapes(jax.eval_shape(init_params, jax.eval_shape(lambda: jax.random.key(0))))
+    found = shapes(params)
+    if expected != found:
+        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
+        raise UserError(
+            f"path is {str(path)!r}: not weights of the digits classifier; these arrays "
+            f"differ: {', '.join(wrong)}"
+        )

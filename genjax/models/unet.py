@@ -1,0 +1,155 @@
+"""The U-Net of denoising diffusion models.
+
+Ho et al. 2020 (DDPM) with the improvements of Dhariwal & Nichol 2021 (ADM): the time and class embedding scales and
+shifts the features of every block, resampling happens inside residual blocks, attention at chosen resolutions, outputs
+of blocks start at zero.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from genjax.nn import Dropout, GroupNorm, SelfAttention, downsample, sinusoidal_embedding, upsample
+from genjax.typing import Array, UserError
+
+_ZEROS = nn.initializers.zeros
+
+
+class ResBlock(nn.Module):
+    """Residual block conditioned on an embedding, which may halve or double the resolution.
+
+    Attributes:
+        channels: number of output channels.
+        dropout: rate of dropout before the second convolution.
+        resample: applied to the features and to the shortcut (`downsample`, `upsample`), None to keep the resolution.
+        dtype: type of the computation; parameters are float32.
+    """
+
+    channels: int
+    dropout: float = 0.0
+    resample: object = None
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, embedding: Array, dropout_index: Array | None) -> Array:
+        """float[B,H,W,C_in], float[B,E], int32[B] -> float[B,H',W',channels]."""
+        h = nn.silu(GroupNorm(dtype=self.dtype, name="norm_1")(x))
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_1")(h)
+
+        modulation = nn.Dense(2 * self.channels, dtype=self.dtype, name="embed")(nn.silu(embedding))
+        scale, shift = jnp.split(modulation.astype(jnp.float32), 2, axis=-1)
+        h = nn.silu(GroupNorm(dtype=self.dtype, name="norm_2")(h, scale, shift))
+        h = Dropout(self.dropout, name="dropout")(h, dropout_index)
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_2")(h)
+
+        if x.shape[-1] != self.channels:
+            x = nn.Conv(self.channels, (1, 1), dtype=self.dtype, name="shortcut")(x)
+        return x + h
+
+
+class UNet(nn.Module):
+    """F(c_in * x_t, c_noise, label): the network of a diffusion model.
+
+    Attributes:
+        channels: width at full resolution.
+        multipliers: width of each resolution, as multiples of `channels`; each further one halves the resolution.
+        blocks: residual blocks per resolution on the way down (one more on the way up).
+        attention: resolutions (image heights) at which blocks are followed by self-attention; the innermost has it
+            between its two middle blocks in any case.
+        head_channels: width of an attention head.
+        out_channels: channels of the output; None: those of the input.
+        num_classes: number of classes, None for an unconditional network. Label `num_classes` is the null label,
+            which stands for "no class" in classifier-free guidance.
+        dropout: rate of dropout inside the blocks.
+        dtype: type of the computation (bfloat16 for mixed precision); parameters and the output are float32.
+        remat: recompute each block's activations in the backward pass instead of storing them.
+    """
+
+    channels: int = 64
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    blocks: int = 2
+    attention: tuple[int, ...] = ()
+    head_channels: int = 64
+    out_channels: int | None = None
+    num_classes: int | None = None
+    dropout: float = 0.0
+    dtype: jnp.dtype | None = None
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Array, c_noise: Array, label: Array | None = None, *, dropout_index: Array | None = None
+    ) -> Array:
+        """Apply the network.
+
+        Args:
+            x: float[B,H,W,C], scaled noisy images; H and W divisible by 2 ** (len(multipliers) - 1).
+            c_noise: float[B], the noise level as the prediction passes it, in [0, 1] for discrete schedules.
+            label: int32[B] in [0, num_classes]; None is the null label.
+            dropout_index: int32[B], positions in the global batch, which choose each example's dropout mask;
+                None: no dropout.
+
+        Returns:
+            float32[B,H,W,out_channels].
+
+        Raises:
+            UserError: if H or W is not divisible, or a label is given to an unconditional network.
+        """
+        halvings = 2 ** (len(self.multipliers) - 1)
+        if x.shape[1] % halvings or x.shape[2] % halvings:
+            raise UserError(
+                f"image size {x.shape[1]}x{x.shape[2]} is not divisible by {halvings}, which a U-Net with "
+                f"{len(self.multipliers)} resolutions (multipliers={self.multipliers}) needs"
+            )
+        out_channels = self.out_channels or x.shape[-1]
+        embedding = self._embedding(c_noise, label)
+        block = nn.remat(ResBlock) if self.remat else ResBlock
+
+        def res(h: Array, width: int, name: str, resample: object = None) -> Array:
+            module = block(width, self.dropout, resample, self.dtype, name=name)
+            return module(h, embedding, dropout_index)
+
+        def attend(h: Array, name: str, always: bool = False) -> Array:
+            if not always and h.shape[1] not in self.attention:
+                return h
+            return SelfAttention(self.head_channels, self.dtype, name=name)(h)
+
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(x)
+        skips = [h]
+        widths = [self.channels * m for m in self.multipliers]
+        for level, width in enumerate(widths):
+            if level:
+                h = res(h, widths[level - 1], f"down_{level}_resample", downsample)
+                skips.append(h)
+            for i in range(self.blocks):
+                h = attend(res(h, width, f"down_{level}_{i}"), f"down_{level}_{i}_attention")
+                skips.append(h)
+
+        h = res(h, widths[-1], "middle_0")
+        h = res(attend(h, "middle_attention", always=True), widths[-1], "middle_1")
+
+        for level, width in reversed(list(enumerate(widths))):
+            for i in range(self.blocks + 1):
+                h = res(jnp.concatenate([h, skips.pop()], axis=-1), width, f"up_{level}_{i}")
+                h = attend(h, f"up_{level}_{i}_attention")
+            if level:
+                h = res(h, width, f"up_{level}_resample", upsample)
+
+        h = nn.silu(GroupNorm(dtype=self.dtype, name="norm_out")(h))
+        h = nn.Conv(out_channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_out")(h)
+        return h.astype(jnp.float32)
+
+    def _embedding(self, c_noise: Array, label: Array | None) -> Array:
+        """float[B, 4 * channels]: the noise level and the class, which add up."""
+        width = 4 * self.channels
+        time = sinusoidal_embedding(1000.0 * c_noise, self.channels)
+        time = nn.silu(nn.Dense(width, dtype=self.dtype, name="time_1")(time))
+        embedding = nn.Dense(width, dtype=self.dtype, name="time_2")(time)
+        if self.num_classes is None:
+            if label is not None:
+                raise UserError("label is given, but the network is unconditional (num_classes=None)")
+            return embedding
+        if label is None:
+            label = jnp.full(c_noise.shape, self.num_classes, jnp.int32)
+        return embedding + nn.Embed(self.num_classes + 1, width, dtype=self.dtype, name="class")(label)

@@ -1,0 +1,32 @@
+"""Dropout whose masks belong to the examples, not to the place they have in a device's batch."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from genjax.typing import Array
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) with one key per example.
+
+    The mask of an example derives from the "dropout" stream and the example's position in the global batch, so the
+    result is the same on one device, on eight, under pmap, or accumulated from micro-batches.
+
+    Attributes:
+        rate: probability of zeroing an element, in [0, 1).
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Array, index: Array | None) -> Array:
+        """Drop elements of `x`: float[B,...]; `index`: int32[B] positions in the global batch, None: no dropout."""
+        if index is None or self.rate == 0.0:
+            return x
+        key = self.make_rng("dropout")
+
+        def mask(i: Array) -> Array:
+            return jax.random.bernoulli(jax.random.fold_in(key, i), 1.0 - self.rate, x.shape[1:])
+
+        return jnp.where(jax.vmap(mask)(index), x / (1.0 - self.rate), 0.0).astype(x.dtype)

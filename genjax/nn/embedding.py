@@ -1,0 +1,24 @@
+"""Embeddings of scalars."""
+
+import math
+
+import jax.numpy as jnp
+
+from genjax.typing import Array
+
+
+def sinusoidal_embedding(x: Array, width: int, max_period: float = 10_000.0) -> Array:
+    """Sines and cosines of geometrically spaced frequencies (Vaswani et al. 2017, section 3.5).
+
+    Args:
+        x: float[B], any range; diffusion times in [0, 1] are usually multiplied by 1,000 before.
+        width: even number of features.
+        max_period: the longest period is `2 pi max_period`, the shortest `2 pi`.
+
+    Returns:
+        float32[B, width].
+    """
+    half = width // 2
+    frequencies = jnp.exp(-math.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)
+    angles = x.astype(jnp.float32)[:, None] * frequencies[None]
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)

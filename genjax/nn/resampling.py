@@ -1,0 +1,18 @@
+"""Halving and doubling of feature maps without parameters."""
+
+import jax.numpy as jnp
+
+from genjax.typing import Array
+
+
+def downsample(x: Array) -> Array:
+    """float[B,H,W,C] -> float[B,H/2,W/2,C]: mean of each 2x2 block; H and W must be even."""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+
+
+def upsample(x: Array) -> Array:
+    """float[B,H,W,C] -> float[B,2H,2W,C]: each element becomes a 2x2 block (nearest neighbour)."""
+    batch, height, width, channels = x.shape
+    blocks = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
+    return blocks.reshape(batch, 2 * height, 2 * width, channels)

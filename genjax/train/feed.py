@@ -1,0 +1,89 @@
+"""How batches reach the compiled step: gathered from data that lives on the devices, or streamed from the host.
+
+A feed makes, for each step, an `item` outside of the compiled step, and turns it into a batch inside. Both are pure
+functions of the step, so a run needs no data cursor.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genjax.typing import Array, Batch
+
+
+class Feed(NamedTuple):
+    """A source of training batches.
+
+    Attributes:
+        arrays: what the compiled step keeps on every device; {} for a streamed feed.
+        items: ``start_step -> context manager of an iterator`` over this process's share of the items of
+            start_step, start_step + 1, ...: dicts of numpy arrays [B / processes, ...].
+        batch: ``(arrays, item) -> Batch``, pure; runs inside the compiled step.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    items: Callable[[int], AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]]
+    batch: Callable[[Mapping[str, Array], Mapping[str, Array]], Batch]
+
+
+def resident(arrays: Mapping[str, np.ndarray], indices: Callable[[int], np.ndarray]) -> Feed:
+    """All data on the devices; only the indices of a batch travel.
+
+    Args:
+        arrays: the data set, arrays [N, ...] by the names they have in a batch.
+        indices: step -> int[B]: which records make the global batch. For one process.
+    """
+
+    def items(start: int) -> AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]:
+        return _Counted(lambda step: _item(indices(step)), start)
+
+    def batch(data: Mapping[str, Array], item: Mapping[str, Array]) -> Batch:
+        rows = {name: jnp.take(x, item["_record"], axis=0) for name, x in data.items()}
+        return {**rows, "_index": item["_index"]}
+
+    return Feed(arrays, items, batch)
+
+
+def streamed(
+    batches: Callable[[int], AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]],
+) -> Feed:
+    """Batches made on the host, for data that does not fit on a device or is read by several processes.
+
+    Args:
+        batches: start_step -> context manager of an iterator over this process's share of each batch, "_index"
+            included; usually with read-ahead.
+    """
+    return Feed({}, batches, lambda arrays, item: item)
+
+
+def _item(records: np.ndarray) -> dict[str, np.ndarray]:
+    return {"_record": records.astype(np.int32), "_index": np.arange(len(records), dtype=np.int32)}
+
+
+class _Counted:
+    """``function(start), function(start + 1), ...`` as a context manager of an iterator."""
+
+    def __init__(self, function: Callable[[int], Any], start: int):
+        self._function, self._step = function, start
+
+    def __enter__(self) -> Iterator[Any]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        self._step += 1
+        return self._function(self._step - 1)
+
+
+def stack(items: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Items of consecutive steps -> one item with a leading axis of steps."""
+    return jax.tree.map(lambda *xs: np.stack(xs), *map(dict, items))

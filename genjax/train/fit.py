@@ -1,0 +1,217 @@
+"""The only training loop."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from etils import epath
+from jax.sharding import Mesh
+
+from genjax.train import backend as backends
+from genjax.train import logging, sharding
+from genjax.train.checkpoint import Checkpointer
+from genjax.train.feed import Feed, stack
+from genjax.train.options import FitOptions
+from genjax.train.preemption import Preemption
+from genjax.typing import Batch, Key, Method, TrainState, UserError
+
+_DISPATCHES_AHEAD = 2
+"""Dispatches that may be under way at once: enough to keep a device busy, few enough to stop early at a NaN."""
+
+
+class NonFiniteError(RuntimeError):
+    """A metric of a training step is NaN or infinite."""
+
+
+class Hook(NamedTuple):
+    """Something to do every N steps, and after the last: evaluation, sampling.
+
+    Attributes:
+        every: in steps; 0 means after the last step only.
+        run: ``(step, state, writer) -> None``.
+    """
+
+    every: int
+    run: Callable[[int, TrainState, logging.Writer], None]
+
+
+class Fitted(NamedTuple):
+    """What `fit` returns: the state, its step, and whether the run was preempted before the end."""
+
+    state: TrainState
+    step: int
+    preempted: bool
+    compile_seconds: float
+
+
+def fit(
+    method: Method,
+    feed: Feed,
+    options: FitOptions,
+    *,
+    workdir: epath.PathLike,
+    example: Batch,
+    preprocess: Callable[[Key, Batch], Batch],
+    hooks: Sequence[Hook] = (),
+    mesh: Mesh | None = None,
+    progress: bool | None = None,
+) -> Fitted:
+    """Trains until `options.steps`, going on from the latest checkpoint in `workdir` if there is one.
+
+    A run that was stopped at any moment, and is started again with the same arguments on as many devices, ends bit
+    for bit where the uninterrupted run ends. Everything random derives from ``fold_in(key(seed), step)``.
+
+    Args:
+        method: what is trained.
+        feed: the batches.
+        options: see there.
+        workdir: gets ``checkpoints/``, ``metrics.jsonl`` and TensorBoard events.
+        example: a batch of any size, from which shapes are taken.
+        preprocess: ``(key, batch) -> batch``, inside the compiled step: uint8 images -> float32 in [-1, 1].
+        hooks: run in order, after the step's metrics are written and before its checkpoint.
+        mesh: devices; None: all, with `options.fsdp`.
+        progress: show a progress bar; None: where stderr is a terminal, else a line now and then.
+
+    Returns:
+        The state and how the run ended.
+
+    Raises:
+        UserError: for options that do not fit together.
+        NonFiniteError: a metric is not finite; the latest checkpoint stays as it was.
+        RecompileError: the compiled step was called with other shapes.
+        CheckpointError: a checkpoint cannot be written, or none of those there can be read.
+    """
+    mesh = mesh or sharding.make_mesh(options.fsdp)
+    _check(options, mesh)
+    workdir = epath.Path(workdir)
+    base_key = jax.random.key(options.seed)
+    init_key, train_key = jax.random.split(base_key)
+
+    def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        data_key, step_key = jax.random.split(jax.random.fold_in(train_key, state.step))
+        return method.step(step_key, state, preprocess(data_key, batch))
+
+    abstract = jax.eval_shape(method.init, init_key, example)
+    backend = backends.make(options.backend, one_step, feed, abstract, mesh, options.fsdp_min_size)
+    layouts = backend.layout(abstract)
+    target = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, layouts)
+
+    with Checkpointer(workdir / "checkpoints", keep=options.keep_checkpoints) as checkpoints:
+        restored = checkpoints.restore_latest(target)
+        if restored is None:
+            state, pending, start = sharding.place(method.init(init_key, example), layouts), [], 0
+        else:
+            state, extra, start = restored
+            pending = extra["pending"]
+        with logging.open_writers(workdir, start) as writer, Preemption() as preemption:
+            run = _Run(options, backend, checkpoints, writer, pending, start, progress)
+            return run.loop(state, feed, hooks, preemption)
+
+
+class _Run:
+    """The mutable side of a run: what is under way, what is not yet logged."""
+
+    def __init__(
+        self,
+        options: FitOptions,
+        backend: backends.Backend,
+        checkpoints: Checkpointer,
+        writer: logging.Writer,
+        pending: list[dict[str, float]],
+        start: int,
+        progress: bool | None,
+    ):
+        self.options, self.backend, self.checkpoints, self.writer = options, backend, checkpoints, writer
+        self.pending = pending  # metrics of the steps since the last line of the log
+        self.under_way: deque[tuple[int, dict[str, Any]]] = deque()
+        self.start = start
+        show = progress if jax.process_index() == 0 else False
+        self.bar = logging.progress(options.steps, start, images_per_step=options.batch_size, show=show)
+
+    def loop(self, state: TrainState, feed: Feed, hooks: Sequence[Hook], preemption: Preemption) -> Fitted:
+        options, step, preempted = self.options, self.start, False
+        due = [options.log_every, options.checkpoint_every, *(h.every for h in hooks), options.steps, step]
+        stride = backends.steps_per_dispatch(due, options.steps_per_dispatch)
+        running = self.backend.spread(state)
+        saved = step if step else None
+        mark_time, mark_step = time.perf_counter(), step
+
+        with self.bar, feed.items(step) as items:
+            while step < options.steps and not preempted:
+                item = self.backend.put(stack([next(items) for _ in range(stride)]))
+                running, metrics = self.backend.advance(running, self.backend.arrays, item)
+                self.under_way.append((step, metrics))
+                step += stride
+                self.collect(_DISPATCHES_AHEAD)
+                preempted = preemption.requested(step)
+                last = step >= options.steps
+
+                if step % options.log_every == 0 or last:
+                    self.collect(0)
+                    now = time.perf_counter()
+                    rate = (step - mark_step) * options.batch_size / (now - mark_time)
+                    self.log(step, rate)
+                    mark_time, mark_step = now, step
+                due_hooks = [h for h in hooks if last or (h.every and step % h.every == 0)]
+                if due_hooks:
+                    self.collect(0)
+                    state = self.backend.portable(running)
+                    for hook in due_hooks:
+                        hook.run(step, state, self.writer)
+                    mark_time, mark_step = time.perf_counter(), step
+                if last or preempted or step % options.checkpoint_every == 0:
+                    self.save(step, running)
+                    saved = step
+        if saved is None:
+            self.save(step, running)
+        self.checkpoints.wait()
+        return Fitted(self.backend.portable(running), step, preempted, self.backend.advance.compile_seconds)
+
+    def collect(self, leave: int) -> None:
+        """Fetches the metrics of all dispatches but the newest `leave`, and checks them."""
+        while len(self.under_way) > leave:
+            first, metrics = self.under_way.popleft()
+            values = backends.as_float(metrics)
+            names = sorted(values, key=lambda name: (name != "loss", name))
+            count = len(values[names[0]])
+            for i in range(count):
+                row = {name: float(values[name][i]) for name in names}
+                for name, value in row.items():
+                    if not math.isfinite(value):
+                        raise NonFiniteError(self.explain(first + i + 1, name, value, row))
+                self.pending.append(row)
+            self.bar.advance(count, **{name: self.pending[-1][name] for name in names[:1]})
+
+    def explain(self, step: int, name: str, value: float, row: Mapping[str, float]) -> str:
+        steps = self.checkpoints.steps()
+        rest = ", ".join(f"{k}={v:.6g}" for k, v in row.items())
+        return (
+            f"training stopped at step {step}: {name} is {value} ({rest}). "
+            + (f"The latest checkpoint is of step {steps[-1]}, untouched. " if steps else "There is no checkpoint yet. ")
+            + "Usual remedies: a lower learning rate, gradient clipping, longer warm-up, float32 instead of bfloat16."
+        )
+
+    def log(self, step: int, images_per_second: float) -> None:
+        """Writes the mean of each metric since the last line."""
+        means = {k: math.fsum(row[k] for row in self.pending) / len(self.pending) for k in self.pending[0]}
+        self.writer.write_scalars(step, {f"train/{name}": value for name, value in means.items()})
+        self.writer.write_timings(step, {"time/images_per_second": images_per_second})
+        self.pending = []
+
+    def save(self, step: int, running: TrainState) -> None:
+        """Starts a checkpoint; every step up to it was checked to be finite, and its metrics are on disk."""
+        self.collect(0)
+        self.writer.flush()
+        self.checkpoints.save(step, self.backend.portable(running), {"pending": self.pending})
+
+
+def _check(options: FitOptions, mesh: Mesh) -> None:
+    for name in ("steps", "log_every", "checkpoint_every", "keep_checkpoints"):
+        if getattr(options, name) < 1:
+            raise UserError(f"{name}={getattr(options, name)} must be at least 1")
+    sharding.check_batch_size(options.batch_size, mesh)
+    if options.batch_size % jax.process_count():
+        raise UserError(f"batch_size={options.batch_size} must be a multiple of the number of processes")

@@ -1,0 +1,95 @@
+"""Distribution `genjax-images`, import name `genjax`.
+
+The version is read from genjax/__init__.py. Every dependency is written with the oldest version that the
+tests pass with: `.ci/floors.py` turns these lists into pip constraints, and `.ci/run` tests there as well as at the
+newest. REQUIRED and EXTRAS are plain literals because that script and tests/test_imports.py read them without
+running setup.
+"""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+REQUIRED = [
+    "jax>=0.10.0",
+    "flax>=0.12.6",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8",
+    "tensorflow-datasets>=4.9.10",
+    "clu>=0.0.12",
+    # TFDS reads its random-access format with array_record, decodes with Pillow, and forgets to ask for
+    # importlib_resources.
+    "array_record>=0.8.1",
+    "importlib_resources>=6.5",
+    "pillow>=11.3",
+    "numpy>=2.1",
+    "etils[epath]>=1.12",
+    "scikit-learn>=1.7",
+    "safetensors>=0.6.1",
+    "jaxtyping>=0.3.3",
+    "tyro>=1.0",
+    "tqdm>=4.67",
+    "tensorboardX>=2.6.4",
+]
+
+EXTRAS = {
+    # Runs the tests, ruff and mypy. ruff's formatting changes with its minor version, hence the upper bound.
+    "test": [
+        "pytest>=9.0",
+        "hypothesis>=6.140",
+        "beartype>=0.22.2",
+        "scipy>=1.15",
+        "ruff>=0.17.0,<0.18",
+        "mypy>=2.0",
+    ],
+    # Reference implementations that tests/parity compares with.
+    "parity": [
+        "torch>=2.13",
+        "diffusers>=0.37",
+        "scipy>=1.15",
+    ],
+    # Downloads and prepares a TFDS data set that is not on disk yet; reading one never needs it.
+    "tensorflow": ["tensorflow>=2.20"],
+    # `cuda` is CUDA 12, as in jax's own extra of that name; `cuda13` needs NVIDIA driver 580 or newer.
+    "cuda": ["jax[cuda12]>=0.10.0"],
+    "cuda13": ["jax[cuda13]>=0.10.0"],
+    # gcsfs is what lets checkpoints and logs be written to gs:// paths.
+    "tpu": ["jax[tpu]>=0.10.0", "gcsfs>=2026.4"],
+}
+
+
+def version() -> str:
+    """Version of the package, read without importing it (its dependencies may not be installed yet)."""
+    source = (ROOT / "genjax" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', source, re.MULTILINE)
+    if match is None:
+        raise RuntimeError('genjax/__init__.py has no line of the form: __version__ = "..."')
+    return match[1]
+
+
+if __name__ == "__main__":
+    setuptools.setup(
+        name="genjax-images",
+        version=version(),
+        description="Image generation with GANs, VAEs and diffusion models in JAX/Flax",
+        long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+        long_description_content_type="text/markdown",
+        license="Apache-2.0",
+        license_files=["LICENSE"],
+        python_requires=">=3.11",
+        packages=setuptools.find_packages(include=["genjax", "genjax.*", "experiments", "experiments.*"]),
+        package_data={"genjax.metrics": ["weights/*.safetensors"]},
+        install_requires=REQUIRED,
+        extras_require=EXTRAS,
+        classifiers=[
+            "Development Status :: 3 - Alpha",
+            "Intended Audience :: Science/Research",
+            "Programming Language :: Python :: 3.11",
+            "Programming Language :: Python :: 3.12",
+            "Programming Language :: Python :: 3.13",
+            "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        ],
+    )

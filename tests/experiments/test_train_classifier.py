@@ -1,0 +1,70 @@
+"""Training of the digits classifier: augmentation, that it learns, that the extractor reads its file."""
+
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import train_classifier
+from experiments.train_classifier import Config, accuracy, augment, main, train
+from genjax.data import load
+from genjax.metrics.digits_classifier import load_digits_classifier
+
+
+@pytest.fixture
+def small_digits_for_mnist(monkeypatch):
+    """The bundled digits, enlarged, in the place of MNIST, which is not here."""
+
+    def fake(name, split, data_dir=None):
+        return load("digits", split, image_size=28 if name == "mnist" else None)
+
+    monkeypatch.setattr(train_classifier, "load", fake)
+
+
+def centre_of_mass(image):
+    ink = np.asarray(image[..., 0] + 1.0)
+    rows, columns = np.indices(ink.shape)
+    return np.array([(ink * rows).sum(), (ink * columns).sum()]) / ink.sum()
+
+
+def test_augmentation_without_amounts_is_the_identity(monkeypatch):
+    for name, value in {"MAX_DEGREES": 0.0, "MAX_SCALE": 1.0, "MAX_SHIFT": 0.0}.items():
+        monkeypatch.setattr(train_classifier, name, value)
+    image = jax.random.uniform(jax.random.key(1), (28, 28, 1), minval=-1.0)
+    np.testing.assert_allclose(augment(jax.random.key(0), image), image, atol=1e-6)
+
+
+def test_augmentation_moves_within_its_limits():
+    # A disc in the middle: turning leaves it, scaling changes its ink by up to 1.15^2, shifting its centre.
+    rows, columns = np.indices((28, 28)) - 13.5
+    disc = jnp.asarray(np.where(rows**2 + columns**2 < 36, 1.0, -1.0), jnp.float32)[..., None]
+    images = jax.vmap(augment, in_axes=(0, None))(jax.random.split(jax.random.key(0), 200), disc)
+    shifts = np.stack([centre_of_mass(image) for image in images]) - 13.5
+    # The shift is scaled and turned with the image: 2 pixels on both axes are 2.73 on one.
+    assert 2.0 < np.abs(shifts).max() < 2.0 * 1.15 * (np.cos(np.deg2rad(12)) + np.sin(np.deg2rad(12)))
+    np.testing.assert_allclose(shifts.mean(axis=0), 0.0, atol=4 * shifts.std() / np.sqrt(200))
+    growth = np.sqrt(np.asarray((images + 1).sum(axis=(1, 2, 3)) / (disc + 1).sum()))
+    assert 1.10 < growth.max() < 1.16 and 0.86 < growth.min() < 0.90
+
+
+def test_learns_digits():
+    source = train_classifier.ArraySource(
+        *load("digits", "train", image_size=28).read(np.arange(1438)).values()
+    )
+    params = train(Config(out=None, num_steps=60, batch_size=32), source)
+    assert accuracy(params, load("digits", "test")) > 0.8
+
+
+def test_command_writes_what_the_extractor_reads(tmp_path, capsys, small_digits_for_mnist):
+    out = tmp_path / "weights.safetensors"
+    main(Config(out=out, num_steps=2, batch_size=8))
+    digest = hashlib.sha256(out.read_bytes()).hexdigest()
+    printed = capsys.readouterr().out
+    assert f"sha256 {digest}" in printed
+    assert "mnist test accuracy: 0." in printed and "digits test accuracy: 0." in printed
+    assert load_digits_classifier(out, sha256=digest).sha256 == digest
+    # The same seed, the same bytes.
+    main(Config(out=out, num_steps=2, batch_size=8))
+    assert hashlib.sha256(out.read_bytes()).hexdigest() == digest
