@@ -1,9 +1,9 @@
 """Distribution `genjax-images`, import name `genjax`.
 
 The version is read from genjax/__init__.py. Every dependency is written with the oldest version that the
-tests pass with: `.ci/floors.py` turns these lists into pip constraints, and `.ci/run` tests there as well as at the
-newest. REQUIRED and EXTRAS are plain literals because that script and tests/test_imports.py read them without
-running setup.
+tests pass with: `.ci/floors.py` turns these lists into pip constraints, and `.ci/run` tests there as well as
+at the newest. REQUIRED and EXTRAS are plain literals because that script and tests/test_imports.py read them
+without running setup.
 """
 
 import pathlib
@@ -14,8 +14,9 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 
 REQUIRED = [
-    "jax>=0.10.0",
-    "flax>=0.12.6",
+    # 0.10.0 rounds a division otherwise when compiled for another shape: images would depend on their batch.
+    "jax>=0.10.1",
+    "flax>=0.12.7",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12.8",
     "tensorflow-datasets>=4.9.10",
@@ -24,13 +25,15 @@ REQUIRED = [
     # importlib_resources.
     "array_record>=0.8.1",
     "importlib_resources>=6.5",
-    "pillow>=11.3",
+    # Older Pillows give other pixels when a tall image is resized than when a wide one is.
+    "pillow>=13.0",
     "numpy>=2.1",
     "etils[epath]>=1.12",
     "scikit-learn>=1.7",
     "safetensors>=0.6.1",
     "jaxtyping>=0.3.3",
     "tyro>=1.0",
+    "dacite>=1.9.2",
     "tqdm>=4.67",
     "tensorboardX>=2.6.4",
 ]
@@ -54,10 +57,10 @@ EXTRAS = {
     # Downloads and prepares a TFDS data set that is not on disk yet; reading one never needs it.
     "tensorflow": ["tensorflow>=2.20"],
     # `cuda` is CUDA 12, as in jax's own extra of that name; `cuda13` needs NVIDIA driver 580 or newer.
-    "cuda": ["jax[cuda12]>=0.10.0"],
-    "cuda13": ["jax[cuda13]>=0.10.0"],
+    "cuda": ["jax[cuda12]>=0.10.1"],
+    "cuda13": ["jax[cuda13]>=0.10.1"],
     # gcsfs is what lets checkpoints and logs be written to gs:// paths.
-    "tpu": ["jax[tpu]>=0.10.0", "gcsfs>=2026.4"],
+    "tpu": ["jax[tpu]>=0.10.1", "gcsfs>=2026.4"],
 }
 
 

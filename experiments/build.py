@@ -12,7 +12,7 @@ from genjax.diffusion import PREDICTIONS, SAMPLERS, SCHEDULES, Sampler, grids, w
 from genjax.methods import diffusion
 from genjax.models import UNet
 from genjax.train import feed
-from genjax.typing import Batch, Key, Method, UserError
+from genjax.typing import Batch, Key, Method
 
 _READ_AHEAD, _READERS = 4, 2
 
@@ -31,7 +31,7 @@ def source(config: DataConfig, split: str) -> data.Source:
         return lazy
     arrays = data.to_memory(lazy)
     info = lazy.info
-    return data.ArraySource(
+    resident = data.ArraySource(
         arrays["image"],
         arrays.get("label"),
         name=info.name,
@@ -39,6 +39,8 @@ def source(config: DataConfig, split: str) -> data.Source:
         num_classes=info.num_classes,
         class_names=info.class_names,
     )
+    resident.skipped = lazy.skipped
+    return resident
 
 
 def is_small(config: DataConfig, source: data.Source) -> bool:
@@ -77,15 +79,7 @@ def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
 
 
 def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Adam with the configured learning-rate schedule, decay and clipping.
-
-    Raises:
-        UserError: a rate that is not positive, or a warm-up that is longer than the run.
-    """
-    if config.learning_rate <= 0:
-        raise UserError(f"optimizer.learning_rate={config.learning_rate} must be greater than 0")
-    if not 0 <= config.warmup_steps < steps:
-        raise UserError(f"optimizer.warmup_steps={config.warmup_steps}: valid are 0..{steps - 1} for steps={steps}")
+    """Adam with the configured learning-rate schedule, decay and clipping."""
     warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
     after = {
         "constant": optax.constant_schedule(config.learning_rate),
@@ -106,29 +100,33 @@ def num_classes(config: Config, info: data.DataInfo) -> int | None:
     return info.num_classes if config.method.class_conditional else None
 
 
-def method(config: Config, info: data.DataInfo) -> Method:
-    """The training method, with its network and optimizer."""
-    model, options = config.model, config.method
-    classes = num_classes(config, info)
-    network = UNet(
+def network(config: Config, info: data.DataInfo) -> UNet:
+    """The network."""
+    model = config.model
+    return UNet(
         channels=model.channels,
         multipliers=model.multipliers,
         blocks=model.blocks,
         attention=model.attention,
         head_channels=model.head_channels,
-        num_classes=classes,
+        num_classes=num_classes(config, info),
         dropout=model.dropout,
         dtype=jnp.dtype(model.dtype),
         remat=model.remat,
     )
+
+
+def method(config: Config, info: data.DataInfo) -> Method:
+    """The training method, with its network and optimizer."""
+    options = config.method
     return diffusion(
-        network,
+        network(config, info),
         optimizer(config.optimizer, config.fit.steps),
         SCHEDULES[options.schedule](options.timesteps),
         sampler(config.sampling),
         grids.linspace(config.sampling.num_steps),
         image_shape=info.image_shape,
-        num_classes=classes,
+        num_classes=num_classes(config, info),
         predict=PREDICTIONS[options.prediction],
         draw_times=functools.partial(weighting.uniform_times, num_steps=options.timesteps),
         ema_decay=options.ema_decay,

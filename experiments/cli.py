@@ -1,10 +1,13 @@
-"""What the verbs share: how errors end a command, caches, several processes."""
+"""What the verbs share: presets by name, how errors end a command, caches, several processes."""
 
+import difflib
+import errno
 import logging
 import os
 import pathlib
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
@@ -12,10 +15,18 @@ from experiments.config import Launch
 from genjax.train.program import RecompileError
 from genjax.typing import UserError
 
+# What an operating system says that is no bug of ours: full disk or quota, no permission, read-only disk.
+_ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
-def run(main: Callable[[], None]) -> None:
-    """Runs a verb; a mistake of the user ends it with a message and exit code 2, a failed run with exit code 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+
+def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
+    """Runs a verb: a mistake of the user ends it with a message and exit code 2, a failed run with code 1.
+
+    Args:
+        main: the verb.
+        when_interrupted: what to add to the message after Ctrl-C.
+    """
+    _quiet_libraries()
     _enable_compilation_cache()
     from genjax.train.fit import NonFiniteError
 
@@ -25,9 +36,13 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(_say(error, 2))
     except (NonFiniteError, RecompileError) as error:
         sys.exit(_say(error, 1))
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            raise
+        sys.exit(_say(error, 1))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the latest checkpoint", file=sys.stderr)
-        sys.exit(130)
+        print(f"\ninterrupted{when_interrupted and ': '}{when_interrupted}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)  # as a shell says of a command that a signal ended
 
 
 def _say(error: Exception, code: int) -> int:
@@ -35,19 +50,74 @@ def _say(error: Exception, code: int) -> int:
     return code
 
 
+def _quiet_libraries() -> None:
+    """Warnings are shown, each on a line.
+
+    Not those of Orbax, which logs a traceback for each array it could not write, through absl and asyncio:
+    the error itself reaches `genjax.train.checkpoint`, which raises it once and in words.
+    """
+    import absl.logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+
 def _enable_compilation_cache() -> None:
-    """Compiled programs are kept on disk, small ones too; JAX_COMPILATION_CACHE_DIR says where, "" switches it off."""
-    default = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "genjax" / "xla"
-    jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(default)) or None)
+    """Keeps compiled programs on disk, small ones too: in JAX_COMPILATION_CACHE_DIR; "" switches it off."""
+    if jax.config.jax_compilation_cache_dir is None:  # neither the variable nor the caller says where
+        default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "genjax" / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(default))
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def choose(presets: Mapping[str, str], arguments: Sequence[str], prog: str) -> tuple[str, list[str]]:
+    """Takes the name of a preset from the front of a command line.
+
+    Args:
+        presets: what each is about, by name.
+        arguments: the command line without the program.
+        prog: the program, for messages.
+
+    Returns:
+        The name, and the arguments after it.
+
+    Raises:
+        UserError: there is no such preset, or none is named first.
+        SystemExit: after the list of presets was printed: with code 0 for --help, 2 without arguments.
+    """
+    width = max(map(len, presets))
+    usage = (
+        f"usage: {prog} PRESET [OPTIONS]\n\npresets:\n"
+        + "".join(f"  {name:<{width}}  {about}\n" for name, about in presets.items())
+        + f"\n{prog} PRESET --help lists the options, which are all fields of the preset."
+    )
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage, file=sys.stdout if arguments else sys.stderr)
+        sys.exit(0 if arguments else 2)
+    name, *rest = arguments
+    if name in presets:
+        return name, rest
+    if name.startswith("-"):
+        raise UserError(f"the name of a preset must come before {name!r}\n{usage}")
+    near = difflib.get_close_matches(name, presets, n=1)
+    hint = f"; perhaps you meant {near[0]!r}" if near else ""
+    raise UserError(f"no preset is called {name!r}{hint}. Presets: {', '.join(presets)}")
+
+
+def check_seed(seed: int) -> None:
+    """Raises UserError for a seed that is no unsigned 32-bit integer."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed}: valid are 0..{2**32 - 1}")
 
 
 def join_processes(launch: Launch) -> None:
     """Becomes one of several processes, if asked to; before anything touches a device.
 
     Raises:
-        UserError: only some of coordinator, num_processes and process_id are given, or the others do not answer.
+        UserError: only some of coordinator, num_processes and process_id are given, or the other processes do
+            not answer.
     """
     given = {name: getattr(launch, name) for name in ("coordinator", "num_processes", "process_id")}
     missing = [name for name, value in given.items() if value is None]
@@ -56,7 +126,9 @@ def join_processes(launch: Launch) -> None:
             raise UserError(f"{sorted(set(given) - set(missing))} need --distributed")
         return
     if 0 < len(missing) < 3:
-        raise UserError(f"distributed: {missing} missing; give all of {sorted(given)}, or none to find them out")
+        raise UserError(
+            f"distributed: {missing} missing; give all of {sorted(given)}, or none to find them out"
+        )
     try:
         jax.distributed.initialize(launch.coordinator, launch.num_processes, launch.process_id)
     except (ValueError, RuntimeError) as error:

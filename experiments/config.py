@@ -1,11 +1,11 @@
 """What an experiment is: typed, frozen configs. Every field's description is its `--help`.
 
-A preset is a value of `Config` (see `experiments.presets`). `Launch` says how a run is executed; it is no part of the
-experiment and may differ when a run is resumed.
+A preset is a value of `Config` (see `experiments.presets`). `Launch` says how a run is executed; it is no
+part of the experiment and may differ when a run is resumed.
 """
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -19,7 +19,8 @@ class DataConfig:
     """The images.
 
     Attributes:
-        dataset: "digits" (bundled), a TFDS name such as "mnist", a folder of images ("folder:PATH"), or a .npz file.
+        dataset: "digits" (bundled), a TFDS name such as "mnist", a folder of images ("folder:PATH") or a .npz
+            file.
         data_dir: Where TFDS data sets live; None: TFDS's default, ~/tensorflow_datasets.
         train_split: Split to train on.
         test_split: Split to evaluate on.
@@ -28,7 +29,7 @@ class DataConfig:
         on_bad_record: Stop at a record that cannot be read, or skip it and report how many.
         flip: Mirror training images at random.
         crop_padding: Crop training images at random after reflect padding by so many pixels.
-        resident_mb: Data sets up to this size live on the devices; larger ones are streamed.
+        resident_mb: Data sets of up to so many MiB live on the devices; larger ones are streamed.
     """
 
     dataset: Annotated[str, _unprefixed] = "digits"
@@ -49,7 +50,7 @@ class UNetConfig:
 
     Attributes:
         channels: Width at full resolution.
-        multipliers: Width of each resolution, as multiples of channels; each further one halves the resolution.
+        multipliers: Width of each resolution, as a multiple of channels; each resolution is half the last.
         blocks: Residual blocks per resolution.
         attention: Image heights at which there is self-attention.
         head_channels: Width of an attention head.
@@ -78,7 +79,7 @@ class DiffusionConfig:
         prediction: What the network predicts.
         class_conditional: Condition on labels where the data set has them.
         condition_dropout: Probability of hiding the label in training, for classifier-free guidance.
-        ema_decay: Of the moving average of the parameters.
+        ema_decay: Decay of the moving average of the parameters, with which images are made.
     """
 
     schedule: Literal["linear", "cosine"] = "cosine"
@@ -150,7 +151,7 @@ class EvaluationConfig:
 class Config:
     """An experiment: all that determines what is trained."""
 
-    fit: Annotated[FitOptions, tyro.conf.arg(name="")] = FitOptions()
+    fit: Annotated[FitOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitOptions)
     data: DataConfig = DataConfig()
     model: UNetConfig = UNetConfig()
     method: DiffusionConfig = DiffusionConfig()
@@ -160,24 +161,60 @@ class Config:
 
 
 @dataclasses.dataclass(frozen=True)
+class SamplingOverrides:
+    """How images are made, where that is to differ from the config of the run.
+
+    Attributes:
+        sampler: Which sampler; None: as in the run's config.
+        num_steps: Steps of the sampler; None: as in the run's config.
+        eta: DDIM only: 0 is deterministic, 1 adds as much noise as DDPM; None: as in the run's config.
+        guidance: Classifier-free guidance scale, 1 is none; None: as in the run's config.
+        batch_size: Images made at a time; None: as in the run's config.
+    """
+
+    sampler: Literal["ddpm", "ddim"] | None = None
+    num_steps: int | None = None
+    eta: float | None = None
+    guidance: float | None = None
+    batch_size: int | None = None
+
+    def apply(self, config: SamplingConfig) -> SamplingConfig:
+        """`config` with the fields that are given here."""
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        if self.sampler not in (None, "ddim"):
+            given = {"eta": 0.0, **given}  # the run's eta is meant for its own sampler
+        return dataclasses.replace(config, **given)
+
+
+@dataclasses.dataclass(frozen=True)
 class Launch:
     """How a run is executed.
 
     Attributes:
-        workdir: Where everything goes; a run that is already there is resumed. None: runs/PRESET.
+        workdir: Where everything goes; a run that is already there is resumed.
         override_config: Resume although the config differs from the one the run was started with.
         progress: Show the progress bar also where stderr is no terminal.
-        distributed: Run on several processes: call jax.distributed.initialize() first. On TPU pods and under SLURM
-            or Open MPI it finds the other processes by itself; elsewhere give the next three.
+        distributed: Run on several processes: call jax.distributed.initialize() first. On TPU pods and under
+            SLURM or Open MPI it finds the other processes by itself; elsewhere give the next three.
         coordinator: HOST:PORT of process 0.
         num_processes: How many processes there are.
         process_id: Which one this is.
     """
 
-    workdir: str | None = None
-    override_config: bool = False
-    progress: bool = False
-    distributed: bool = False
+    workdir: str
+    override_config: tyro.conf.FlagCreatePairsOff[bool] = False
+    progress: tyro.conf.FlagCreatePairsOff[bool] = False
+    distributed: tyro.conf.FlagCreatePairsOff[bool] = False
     coordinator: str | None = None
     num_processes: int | None = None
     process_id: int | None = None
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of nested dataclasses by dotted name."""
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        nested = dataclasses.is_dataclass(value)
+        flat |= flatten(value, f"{prefix}{field.name}.") if nested else {prefix + field.name: value}
+    return flat

@@ -4,12 +4,14 @@ Prints a table and, as its last line, one JSON object, which also becomes ``metr
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated
 
 import tyro
 from etils import epath
 
-from experiments import cli, restore, scoring
+from experiments import build, cli, restore, scoring
+from experiments.config import SamplingOverrides
+from genjax.typing import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,37 +19,36 @@ class Evaluate:
     """Score a trained model.
 
     Attributes:
-        workdir: Of the run.
+        workdir: The folder of the run.
         num: Generated images to score; as many training and test images are compared with, or all if fewer.
-        seed: Of the generated images.
-        data_dir: Where TFDS data sets live, if elsewhere than at training time.
-        sampler: Which sampler; default: the run's.
-        num_steps: Steps of the sampler; default: the run's.
-        eta: DDIM only: 0 is deterministic, 1 adds as much noise as DDPM; default: the run's.
-        guidance: Classifier-free guidance scale, 1 is none; default: the run's.
-        batch_size: Images made at a time; default: the run's.
+        seed: Seed of the generated images.
+        data_dir: Where TFDS data sets live; None: where they did at training time.
     """
 
     workdir: str
     num: int = 1000
     seed: int = 0
     data_dir: str | None = None
-    sampler: Literal["ddpm", "ddim"] | None = None
-    num_steps: int | None = None
-    eta: float | None = None
-    guidance: float | None = None
-    batch_size: int | None = None
+    sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=SamplingOverrides
+    )
 
 
 def main() -> None:
     """Reads the command line and scores."""
-    options = tyro.cli(Evaluate, prog="python -m experiments.evaluate")
-    directory = epath.Path(options.workdir)
-    names = ("sampler", "num_steps", "eta", "guidance", "batch_size")
-    run = restore.restore(directory, {name: getattr(options, name) for name in names}, options.data_dir)
-    scoring.score_run(
-        run.config, directory, run.state, run.step, run.method, run.mesh, num=options.num, seed=options.seed
-    )
+    evaluate(tyro.cli(Evaluate, prog="python -m experiments.evaluate"))
+
+
+def evaluate(options: Evaluate) -> None:
+    """Scores the run, and writes the result into its workdir."""
+    if options.num < 2:
+        raise UserError(f"num={options.num}: at least 2 images are needed for a score")
+    cli.check_seed(options.seed)
+    directory = epath.Path(options.workdir).expanduser()
+    run = restore.restore(directory, options.sampling, options.data_dir)
+    data = run.config.data
+    train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
+    scoring.score_run(run, directory, train, test, num=options.num, seed=options.seed)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """Pictures of samples."""
 
+import io
 import math
-import pathlib
 
 import numpy as np
-from etils import epath
 from PIL import Image
-
-from genjax.typing import UserError
 
 
 def grid(images: np.ndarray, columns: int, *, scale: int | None = None, gap: int = 1) -> np.ndarray:
@@ -16,7 +13,7 @@ def grid(images: np.ndarray, columns: int, *, scale: int | None = None, gap: int
     Args:
         images: uint8[N,H,W,C].
         columns: images per row.
-        scale: integer magnification; None: as much as keeps the picture below about 900 pixels in width.
+        scale: integer magnification; None: as much as keeps width and height of the picture below 900 pixels.
         gap: pixels between images, before magnification.
 
     Returns:
@@ -28,7 +25,7 @@ def grid(images: np.ndarray, columns: int, *, scale: int | None = None, gap: int
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
         canvas[top : top + height, left : left + width] = image
-    scale = scale or max(1, 900 // canvas.shape[1])
+    scale = scale or max(1, 900 // max(canvas.shape[:2]))
     return canvas.repeat(scale, 0).repeat(scale, 1)
 
 
@@ -46,14 +43,13 @@ def by_class(images: np.ndarray, labels: np.ndarray | None, columns: int) -> np.
     return grid(blank, columns)
 
 
-def save(image: np.ndarray, path: epath.Path | pathlib.Path) -> None:
-    """Writes uint8[H,W,C], C = 1 or 3, as the format its suffix names.
+def columns(num: int, num_classes: int) -> int:
+    """Columns of a picture of `num` images: one row a class, or more where that is wider than a square."""
+    return min(math.ceil(num / num_classes), math.ceil(math.sqrt(num)))
 
-    Raises:
-        UserError: if the file cannot be written or its suffix names no picture format.
-    """
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    try:
-        picture.save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write the picture {str(path)!r}: {error}") from error
+
+def encode(image: np.ndarray) -> bytes:
+    """uint8[H,W,C], C = 1 or 3, as the content of a PNG file."""
+    content = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, format="PNG")
+    return content.getvalue()

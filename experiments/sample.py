@@ -4,15 +4,16 @@ Image i of a seed is the same whether it is made alone, in a batch of 64 or on 8
 """
 
 import dataclasses
-import math
+import io
 import pathlib
-from typing import Literal
+from typing import Annotated
 
 import numpy as np
 import tyro
 from etils import epath
 
-from experiments import build, cli, pictures, restore, scoring
+from experiments import build, cli, pictures, restore, scoring, workdir
+from experiments.config import SamplingOverrides
 from genjax.typing import UserError
 
 
@@ -21,16 +22,11 @@ class Sample:
     """Make images with a trained model.
 
     Attributes:
-        workdir: Of the run.
+        workdir: The folder of the run.
         num: How many images.
-        seed: Of the images.
+        seed: Seed of the images.
         first: Number of the first image: ``--first 37 --num 1`` makes image 37 of the seed alone.
-        labels: Classes asked for, in turn; default: all classes in turn.
-        sampler: Which sampler; default: the run's.
-        num_steps: Steps of the sampler; default: the run's.
-        eta: DDIM only: 0 is deterministic, 1 adds as much noise as DDPM; default: the run's.
-        guidance: Classifier-free guidance scale, 1 is none; default: the run's.
-        batch_size: Images made at a time; default: the run's.
+        labels: Classes asked for, in turn; None: all classes in turn.
         out: A picture (.png), one row a class, or a .npz file with arrays "images" (uint8) and "labels".
     """
 
@@ -39,12 +35,10 @@ class Sample:
     seed: int = 0
     first: int = 0
     labels: tuple[int, ...] | None = None
-    sampler: Literal["ddpm", "ddim"] | None = None
-    num_steps: int | None = None
-    eta: float | None = None
-    guidance: float | None = None
-    batch_size: int | None = None
     out: pathlib.Path = pathlib.Path("samples.png")
+    sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=SamplingOverrides
+    )
 
 
 def main() -> None:
@@ -54,32 +48,43 @@ def main() -> None:
 
 def sample(options: Sample) -> None:
     """Makes the images and writes them to ``options.out``."""
-    if options.num < 1 or options.first < 0:
-        raise UserError(f"num={options.num}, first={options.first}: num must be at least 1, first at least 0")
+    _check(options)
+    run = restore.restore(epath.Path(options.workdir).expanduser(), options.sampling)
+    classes = build.num_classes(run.config, run.info)
+    if classes is None and options.sampling.guidance not in (None, 1.0):
+        raise UserError(f"guidance={options.sampling.guidance}: the model is unconditional, valid is 1")
+    labels = asked_labels(options, classes)
+    images = scoring.make(run, labels=labels, num=options.num, seed=options.seed, first=options.first)
+    if cli.is_first_process():
+        encode = {".npz": _as_arrays, ".png": _as_picture}[options.out.suffix]
+        workdir.write_bytes(epath.Path(options.out), encode(images, labels))
+        print(f"{options.num} images of step {run.step} written to {options.out}")
+
+
+def _check(options: Sample) -> None:
+    """Raises UserError for what would otherwise be noticed when the images are made."""
+    last = 2**31 - 1
+    if options.num < 1 or options.first < 0 or options.first + options.num - 1 > last:
+        raise UserError(f"num={options.num}, first={options.first}: images are numbered from 0 to {last}")
+    cli.check_seed(options.seed)
     if options.out.suffix not in (".png", ".npz"):
         raise UserError(f"out={str(options.out)!r}: the suffix must be .png or .npz")
-    names = ("sampler", "num_steps", "eta", "guidance", "batch_size")
-    overrides = {name: getattr(options, name) for name in names}
-    run = restore.restore(epath.Path(options.workdir), overrides, None)
-    labels = asked_labels(options, build.num_classes(run.config, run.info))
-    images = scoring.make(
-        run.config,
-        run.state,
-        run.method,
-        run.mesh,
-        labels=labels,
-        num=options.num,
-        seed=options.seed,
-        first=options.first,
-    )
-    if not cli.is_first_process():
-        return
-    if options.out.suffix == ".npz":
-        np.savez(options.out, images=images, **({} if labels is None else {"labels": labels}))
-    else:
-        rows = 8 if labels is None else len(np.unique(labels))
-        pictures.save(pictures.by_class(images, labels, math.ceil(options.num / rows)), options.out)
-    print(f"{options.num} images of step {run.step} written to {options.out}")
+    if not options.out.parent.is_dir():
+        raise UserError(f"out={str(options.out)!r}: there is no folder {str(options.out.parent)!r}")
+    if options.out.is_dir():
+        raise UserError(f"out={str(options.out)!r} is a folder")
+
+
+def _as_arrays(images: np.ndarray, labels: np.ndarray | None) -> bytes:
+    content = io.BytesIO()
+    arrays = {"images": images} | ({} if labels is None else {"labels": labels})
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # of the stub's own keyword
+    return content.getvalue()
+
+
+def _as_picture(images: np.ndarray, labels: np.ndarray | None) -> bytes:
+    classes = 1 if labels is None else len(np.unique(labels))
+    return pictures.encode(pictures.by_class(images, labels, pictures.columns(len(images), classes)))
 
 
 def asked_labels(options: Sample, num_classes: int | None) -> np.ndarray | None:
@@ -88,11 +93,11 @@ def asked_labels(options: Sample, num_classes: int | None) -> np.ndarray | None:
         if options.labels is not None:
             raise UserError(f"labels={options.labels}: the model is unconditional")
         return None
-    asked = np.asarray(range(num_classes) if not options.labels else options.labels, np.int32)
+    asked = np.asarray(options.labels or range(num_classes), np.int64)
     bad = asked[(asked < 0) | (asked >= num_classes)]
     if bad.size:
         raise UserError(f"labels={options.labels}: {bad[0]} is out of range, valid are 0..{num_classes - 1}")
-    return asked[np.arange(options.first, options.first + options.num) % len(asked)]
+    return asked[np.arange(options.first, options.first + options.num) % len(asked)].astype(np.int32)
 
 
 if __name__ == "__main__":

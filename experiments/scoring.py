@@ -1,10 +1,14 @@
 """The score of a run: the loss on held-out images, and how far generated images are from real ones."""
 
+import dataclasses
 import json
+import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tqdm
 from etils import epath
@@ -12,101 +16,97 @@ from jax.sharding import Mesh
 
 from experiments import build, workdir
 from experiments.config import Config
+from experiments.restore import Run
 from genjax import data
 from genjax.metrics import load_digits_classifier
 from genjax.metrics.score import score
 from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
-from genjax.typing import Method, TrainState, UserError
+from genjax.typing import Method, TrainState
 
 # What the bundled classifier was trained to tell apart. Its features mean nothing on other images.
 _DIGIT_SETS = ("digits", "mnist")
-_LOSS_BATCH = 256
+
+
+def held_out(
+    config: Config, method: Method, mesh: Mesh, test: data.Source
+) -> Callable[[TrainState], dict[str, float]]:
+    """A function from a state to the means of the method's metrics over the test split, compiled once.
+
+    Noise and times of an example depend on its place in the split only, so that the means of two steps, or of
+    two batch sizes, differ by nothing else.
+    """
+    evaluate = evaluator(method, mesh, data.preprocess)
+    batch_size = -(-config.fit.batch_size // mesh.size) * mesh.size
+    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+
+    def means(state: TrainState) -> dict[str, float]:
+        return evaluate(state, jax.random.key(config.fit.seed), data.eval_batches(test, batch_size, **share))
+
+    return means
 
 
 def score_run(
-    config: Config,
-    directory: epath.Path,
-    state: TrainState,
-    step: int,
-    method: Method,
-    mesh: Mesh,
-    *,
-    num: int,
-    seed: int = 0,
+    run: Run, directory: epath.Path, train: data.Source, test: data.Source, *, num: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Scores a trained state, prints the table and, as the last line, one JSON object, and writes ``metrics.json``.
+    """Scores a trained state: prints a table and, as the last line, one JSON object; writes ``metrics.json``.
 
-    Labels are asked for as often as they occur in the training set: image i gets the label of record ``permute(i)``.
+    Labels are asked for as often as they occur in the training set: image i gets the label of record
+    ``permute(i)``.
 
     Args:
-        config: of the run; its `sampling` says how images are made.
+        run: what to score; its ``config.sampling`` says how images are made.
         directory: the workdir, which gets ``metrics.json``.
-        state: a trained state.
-        step: number of its updates.
-        method: of the run.
-        mesh: devices.
-        num: number of generated images; as many test and training images are compared with, or all if there are fewer.
+        train: real images, which say how far real images are from `test`.
+        test: held-out real images.
+        num: number of generated images, at least 2; as many test and training images are compared with, or
+            all if there are fewer.
         seed: of the generated images.
 
     Returns:
         The results by name.
     """
-    train, test = (build.source(config.data, split) for split in (config.data.train_split, config.data.test_split))
-    if num < 2:
-        raise UserError(f"num={num}: at least 2 images are needed for a score")
-    batch_size = -(-_LOSS_BATCH // mesh.size) * mesh.size
-    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    means = evaluator(method, mesh, data.preprocess)(
-        state, jax.random.key(config.fit.seed), data.eval_batches(test, batch_size, **share)
-    )
-    results: dict[str, Any] = {"step": step, **{f"test_{name}": value for name, value in means.items()}}
-
-    if config.data.dataset in _DIGIT_SETS:
-        labels = _labels_like(train, num) if build.num_classes(config, train.info) else None
+    means = held_out(run.config, run.method, run.mesh, test)(run.state)
+    results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
+    if has_score(run.config):
+        labels = _labels_like(train, num) if build.num_classes(run.config, run.info) else None
         start = time.perf_counter()
-        generated = make(config, state, method, mesh, labels=labels, num=num, seed=seed)
-        results["sampling_seconds"] = round(time.perf_counter() - start, 1)
+        generated = make(run, labels=labels, num=num, seed=seed)
+        seconds = time.perf_counter() - start
         results |= score(
             generated,
-            _images(test),
-            _images(train),
+            _column(test, "image"),
+            _column(train, "image"),
             labels=labels,
             extractor=load_digits_classifier(),
-            reference=f"{config.data.dataset}/{config.data.test_split}",
+            reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
         )
-        sampling = config.sampling
-        results["sampling"] = {
-            "sampler": sampling.sampler,
-            "num_steps": sampling.num_steps,
-            "eta": sampling.eta,
-            "guidance": sampling.guidance,
-            "seed": seed,
-        }
+        results["sampling"] = sampling = {**dataclasses.asdict(run.config.sampling), "seed": seed, "num": num}
+        del sampling["batch_size"]  # images do not depend on it
+        results["sampling_seconds"] = round(seconds, 1)
     if jax.process_index() == 0:
-        workdir.write_json(directory / workdir.METRICS, results)
-        _print(results, config.data.dataset)
+        _print_table(results, run.config.data.dataset)
+        try:
+            workdir.write_json(directory / workdir.METRICS, results)
+        except OSError as error:  # the numbers may have taken hours: they are printed all the same
+            logging.getLogger(__name__).warning("%s is not written: %s", directory / workdir.METRICS, error)
+        print(json.dumps(results), flush=True)
     return results
 
 
-def make(
-    config: Config,
-    state: TrainState,
-    method: Method,
-    mesh: Mesh,
-    *,
-    labels: np.ndarray | None,
-    num: int,
-    seed: int,
-    first: int = 0,
-) -> np.ndarray:
+def has_score(config: Config) -> bool:
+    """Whether the bundled classifier knows what the images show."""
+    return config.data.dataset in _DIGIT_SETS
+
+
+def make(run: Run, *, labels: np.ndarray | None, num: int, seed: int, first: int = 0) -> np.ndarray:
     """Images number `first` to ``first + num - 1`` of `seed`: uint8[num,H,W,C], with a progress bar."""
-    generate = generator(method, mesh, min(config.sampling.batch_size, num))
-    condition = build.condition(config, labels, num)
+    generate = generator(run.method, run.mesh, min(run.config.sampling.batch_size, num))
+    condition = build.condition(run.config, labels, num)
     parts = []
     with tqdm.tqdm(total=num, desc="sample", unit=" images", disable=None) as bar:
-        for images in generate(state, jax.random.key(seed), condition, range(first, first + num)):
-            parts.append(np.asarray(data.to_uint8(images)))
+        for images in generate(run.state, jax.random.key(seed), condition, range(first, first + num)):
+            parts.append(np.asarray(data.to_uint8(jnp.asarray(images))))
             bar.update(len(images))
     return np.concatenate(parts)
 
@@ -117,21 +117,15 @@ def _labels_like(source: data.Source, num: int) -> np.ndarray:
     return labels[data.permute(positions, len(labels), (0,))]
 
 
-def _images(source: data.Source) -> np.ndarray:
-    return _column(source, "image")
-
-
 def _column(source: data.Source, name: str) -> np.ndarray:
     return source.read(np.arange(len(source)))[name]
 
 
-def _print(results: dict[str, Any], dataset: str) -> None:
+def _print_table(results: dict[str, Any], dataset: str) -> None:
     width = max(map(len, results))
     for name, value in results.items():
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         print(f"{name:<{width}}  {text}")
     if "rho" not in results:
-        print(
-            f"No image score: the bundled classifier knows digits ({', '.join(_DIGIT_SETS)}), not {dataset!r}.",
-        )
-    print(json.dumps(results), flush=True)
+        known = ", ".join(_DIGIT_SETS)
+        print(f"No image score: the bundled classifier knows digits ({known}), not {dataset!r}.")

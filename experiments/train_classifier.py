@@ -7,8 +7,8 @@ and on the train split of scikit-learn's 8x8 digits, enlarged as the extractor e
 
 With the default settings (9,000 steps, seed 0) this made the weights in genjax/metrics/weights:
 99.57 % of MNIST's 10,000 test images and 99.72 % of the 359 small test digits are classified as labelled.
-It took 541 s of one busy pair of cores (AMD Zen 4, jax 0.12.0, float32), other work beside it. The same command
-gives the same bytes on the same machine and software; elsewhere rounding differs, and with it the digest.
+It took 541 s on two cores of an AMD Zen 4 (jax 0.12.0.1, float32) with other work beside it. The same command
+gives the same bytes with the same machine and software; elsewhere rounding differs, and with it the digest.
 """
 
 import dataclasses

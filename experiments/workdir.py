@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -15,11 +16,18 @@ import dacite
 import jax
 from etils import epath
 
-from experiments.config import Config
-from genjax.data import DataInfo
+from experiments.config import Config, flatten
+from genjax.data import DataInfo, Source
 from genjax.typing import UserError
 
-CONFIG, MANIFEST, DATA, METRICS, GRID = "config.json", "manifest.json", "data.json", "metrics.json", "samples.png"
+CONFIG, MANIFEST, DATA, METRICS, GRID = (
+    "config.json",
+    "manifest.json",
+    "data.json",
+    "metrics.json",
+    "samples.png",
+)
+_TEMPORARY = ".tmp"
 
 # What may differ when a run is resumed, since the states a run goes through do not depend on it.
 _FREE = {
@@ -30,36 +38,72 @@ _FREE = {
     "data.resident_mb",
     "evaluation.num",
 }
-_PACKAGES = ("genjax-images", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "clu", "numpy")
+_PACKAGES = (
+    "genjax-images",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "tensorflow-datasets",
+    "clu",
+    "numpy",
+)
 
 
-def claim(workdir: epath.Path, config: Config, info: DataInfo, override: bool) -> None:
+def claim(workdir: epath.Path, config: Config, facts: dict[str, Any], override: bool) -> None:
     """Makes `workdir` the folder of a run with this config on this data, or checks that it already is.
 
+    A run that has no checkpoint yet has nothing to resume: the new config takes its place.
+
+    Args:
+        workdir: the folder; made where it is missing.
+        config: of the run that is about to start or to go on.
+        facts: see `describe_data`.
+        override: resume although config or data differ.
+
     Raises:
-        UserError: the folder holds a run with another config (the message lists the fields that differ), or
-            something that is not a run, or it cannot be written.
+        UserError: the folder holds a run with another config or on other data (the message lists what
+            differs), or something that is not a run, or it cannot be written.
     """
-    path = workdir / CONFIG
-    if path.exists():
-        differences = _differences(flatten(load_config(workdir)), flatten(config))
-        if differences and not override:
-            lines = "\n".join(f"  {name}: {old!r} before, {new!r} now" for name, (old, new) in differences.items())
+    if (workdir / CONFIG).exists():
+        differences = _differences(workdir, config, facts) if has_checkpoint(workdir) and not override else {}
+        if differences:
+            lines = "\n".join(
+                f"  {name}: {old!r} before, {new!r} now" for name, (old, new) in differences.items()
+            )
             raise UserError(
                 f"workdir={str(workdir)!r} holds a run that was started with another config:\n{lines}\n"
-                "Start with the old config to resume it, choose another --workdir for a new run, or resume with the "
-                "new config all the same by --override-config."
+                "Start with the old config to resume it, choose another --workdir for a new run, or resume "
+                "with the new config all the same by --override-config."
             )
-    elif workdir.exists() and any(workdir.iterdir()):
+    elif workdir.exists() and not workdir.is_dir():
+        raise UserError(f"workdir={str(workdir)!r} is a file; it must be a folder, which may be missing")
+    elif workdir.exists() and any(not path.name.endswith(_TEMPORARY) for path in workdir.iterdir()):
         raise UserError(f"workdir={str(workdir)!r} is not empty and holds no run ({CONFIG} is missing)")
     if jax.process_index() == 0:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
-            write_json(path, dataclasses.asdict(config))
-            write_json(workdir / DATA, dataclasses.asdict(info))
+            write_json(workdir / CONFIG, dataclasses.asdict(config))
+            write_json(workdir / DATA, facts)
             write_json(workdir / MANIFEST, [*_manifests(workdir), manifest(config.fit.seed)])
         except OSError as error:
             raise UserError(f"workdir={str(workdir)!r} cannot be written: {error}") from error
+
+
+def has_checkpoint(workdir: epath.Path) -> bool:
+    """Whether there is a checkpoint, usable or not."""
+    directory = workdir / "checkpoints"
+    return directory.exists() and any(
+        re.fullmatch(r"\d+(\.unusable\d*)?", p.name) for p in directory.iterdir()
+    )
+
+
+def describe_data(train: Source, test: Source) -> dict[str, Any]:
+    """What is to be known of the data once it is gone, and must not change while a run goes on."""
+    sizes = {"train_records": len(train), "test_records": len(test)}
+    skipped = {"train_skipped": len(train.skipped), "test_skipped": len(test.skipped)}
+    return {**dataclasses.asdict(train.info), **sizes, **skipped}
 
 
 def load_config(workdir: epath.Path) -> Config:
@@ -72,28 +116,35 @@ def load_config(workdir: epath.Path) -> Config:
     if not path.exists():
         raise UserError(f"workdir={str(workdir)!r} holds no run: {CONFIG} is missing")
     try:
-        return dacite.from_dict(Config, json.loads(path.read_text()), dacite.Config(cast=[tuple], strict=True))
+        return dacite.from_dict(
+            Config, json.loads(path.read_text()), dacite.Config(cast=[tuple], strict=True)
+        )
     except (ValueError, dacite.DaciteError) as error:
         raise UserError(f"{path} is not a config of this version of genjax: {error}") from error
 
 
 def load_info(workdir: epath.Path) -> DataInfo:
-    """What is known of the data a run was trained on, so that images can be made without the data."""
-    return dacite.from_dict(DataInfo, json.loads((workdir / DATA).read_text()), dacite.Config(cast=[tuple]))
+    """What is known of the data a run was trained on, so that images can be made without the data.
+
+    Raises:
+        UserError: the file that says so is missing.
+    """
+    path = workdir / DATA
+    if not path.exists():
+        raise UserError(f"workdir={str(workdir)!r} holds no complete run: {DATA} is missing")
+    return dacite.from_dict(DataInfo, json.loads(path.read_text()), dacite.Config(cast=[tuple]))
 
 
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Fields by dotted name."""
-    flat: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        nested = dataclasses.is_dataclass(value)
-        flat |= flatten(value, f"{prefix}{field.name}.") if nested else {prefix + field.name: value}
-    return flat
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {name: (old[name], new[name]) for name in new if name not in _FREE and old[name] != new[name]}
+def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs from the run in `workdir`, by name: value before and now."""
+    old, new = flatten(load_config(workdir)), flatten(config)
+    changed = {name: (old[name], new[name]) for name in new if name not in _FREE and old[name] != new[name]}
+    path = workdir / DATA
+    before, now = json.loads(path.read_text()) if path.exists() else {}, json.loads(json.dumps(facts))
+    names = () if changed else before.keys() & now.keys()  # other data follow from another config
+    return changed | {
+        f"data.{name}": (before[name], now[name]) for name in sorted(names) if before[name] != now[name]
+    }
 
 
 def manifest(seed: int) -> dict[str, Any]:
@@ -113,7 +164,7 @@ def manifest(seed: int) -> dict[str, Any]:
 
 def _module() -> list[str]:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return [spec.name] if spec else [sys.argv[0]]
+    return [spec.name.removesuffix(".__main__")] if spec else [sys.argv[0]]
 
 
 def _manifests(workdir: epath.Path) -> list[dict[str, Any]]:
@@ -129,7 +180,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout this file is in, with "-dirty" if files differ from it; None outside of one."""
+    """The commit of the checkout of this file, with "-dirty" if files differ from it; None outside of one."""
     here = os.path.dirname(os.path.abspath(__file__))
     try:
         text = subprocess.run(
@@ -144,7 +195,16 @@ def _git_commit() -> str | None:
 
 
 def write_json(path: epath.Path, value: Any) -> None:
-    """Writes a JSON file so that a kill leaves the old one or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    temporary.replace(path)
+    """Writes a JSON file, as `write_bytes` does."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a file so that a kill or a full disk leaves the old one or the new one."""
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

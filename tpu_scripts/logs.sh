@@ -11,8 +11,9 @@ if [ $# -eq 0 ]; then
 fi
 
 mkdir -p "$1"
-endpoints=$(gcloud compute tpus tpu-vm describe "$TPU_NAME" "${WHERE[@]}" --format='value[delimiter="\n"](networkEndpoints[].ipAddress)')
-for worker in $(seq 0 $(($(wc -w <<<"$endpoints") - 1))); do
+addresses=$(gcloud compute tpus tpu-vm describe "$TPU_NAME" "${WHERE[@]}" \
+    --format='value(networkEndpoints[].ipAddress)' | tr ';' '\n')
+for worker in $(seq 0 $(($(wc -l <<<"$addresses") - 1))); do
     gcloud compute tpus tpu-vm scp "$TPU_NAME:$REMOTE/logs/train.log" "$1/worker-$worker.log" "${WHERE[@]}" \
         --worker="$worker"
 done

@@ -8,7 +8,10 @@
 #
 # The batch size is the global one and must be a multiple of the number of GPUs.
 set -euo pipefail
-[ $# -gt 0 ] || { echo "usage: [GPUS=0,1,...] bash tpu_scripts/multi_gpu.sh PRESET [flags of experiments.train]" >&2; exit 2; }
+if [ $# -eq 0 ]; then
+    echo "usage: [GPUS=0,1,...] bash tpu_scripts/multi_gpu.sh PRESET [flags of experiments.train]" >&2
+    exit 2
+fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ -z "${GPUS:-}" ] || export CUDA_VISIBLE_DEVICES=$GPUS

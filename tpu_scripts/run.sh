@@ -10,7 +10,10 @@
 # with the same arguments (after a preemption, say) the run goes on from its last checkpoint.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 : "${WORKDIR:?set WORKDIR to a gs:// path}"
-[ $# -gt 0 ] || { echo "usage: WORKDIR=gs://... bash tpu_scripts/run.sh PRESET [flags of experiments.train]" >&2; exit 2; }
+if [ $# -eq 0 ]; then
+    echo "usage: WORKDIR=gs://... bash tpu_scripts/run.sh PRESET [flags of experiments.train]" >&2
+    exit 2
+fi
 
 command=$(printf '%q ' ../venv/bin/python -m experiments.train "$@" --workdir "$WORKDIR" --distributed)
 

@@ -29,5 +29,6 @@ on_workers "
     $REMOTE/venv/bin/python -c '
 import jax
 jax.distributed.initialize()
-print(jax.process_index(), \"of\", jax.process_count(), \"hosts;\", jax.local_device_count(), \"of\", jax.device_count(), \"chips\")'
+print(\"worker\", jax.process_index(), \"of\", jax.process_count())
+print(jax.local_device_count(), \"of\", jax.device_count(), \"chips\")'
 "

@@ -20,7 +20,10 @@
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
 set -euo pipefail
-[ $# -gt 0 ] || { echo "usage: sbatch [options] tpu_scripts/slurm.sh PRESET [flags of experiments.train]" >&2; exit 2; }
+if [ $# -eq 0 ]; then
+    echo "usage: sbatch [options] tpu_scripts/slurm.sh PRESET [flags of experiments.train]" >&2
+    exit 2
+fi
 
 cd "${SLURM_SUBMIT_DIR:?run this with sbatch}"
 export JAX_PLATFORMS=cuda

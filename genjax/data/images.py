@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import tqdm
-from PIL import Image, ImageOps
+from PIL import Image
 
 from genjax.data.source import BadRecordError
 from genjax.typing import UserError
@@ -35,6 +35,17 @@ _TARGET_MODES = {
 }
 _CHANNELS = {"L": 1, "RGB": 3}
 
+# What turns an image of each EXIF orientation upright; 1 is upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 
 def decode_image(
     data: bytes | pathlib.Path, record: str, *, image_size: int | None = None, mode: str | None = None
@@ -56,11 +67,12 @@ def decode_image(
             transparent.
     """
     with _reporting(record), _open(data) as image:
+        orientation = _orientation(image)
         image.load()
         stored_mode = _target_mode(image, record)
         if mode is None:
             _check_opaque(image, record)
-            image = ImageOps.exif_transpose(image)
+            image = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
         image = image.convert(mode or stored_mode)
         if image_size is not None:
             image = resize(image, image_size)
@@ -76,8 +88,7 @@ def image_header(path: pathlib.Path, record: str) -> tuple[int, int, int]:
     """
     with _reporting(record), _open(path) as image:
         width, height = image.size
-        # Orientations 5 to 8 lie on their side.
-        if image.getexif().get(0x0112, 1) >= 5:
+        if _orientation(image) in (5, 6, 7, 8):  # it lies on its side
             width, height = height, width
         return height, width, _CHANNELS[_target_mode(image, record)]
 
@@ -85,8 +96,8 @@ def image_header(path: pathlib.Path, record: str) -> tuple[int, int, int]:
 def resize(image: Image.Image, size: int) -> Image.Image:
     """The centre square after scaling the shorter side to `size`, antialiased.
 
-    Pillow's Lanczos filter (a = 3), whose support grows with the scale when shrinking. The crop is taken in
-    source coordinates, so no pixel outside of the square is computed.
+    Pillow's Lanczos filter (a = 3), whose support grows with the scale when shrinking. As when
+    the whole image is scaled and then cropped, the filter sees the pixels beside the square.
     """
     width, height = image.size
     side = min(width, height)
@@ -182,6 +193,11 @@ def _open(data: bytes | pathlib.Path) -> Image.Image:
     return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
 
 
+def _orientation(image: Image.Image) -> int:
+    # Not image.getexif(): for a PNG, that decodes all pixels to look for metadata behind them.
+    return Image.Image.getexif(image).get(0x0112, 1)
+
+
 def _target_mode(image: Image.Image, record: str) -> str:
     if image.mode not in _TARGET_MODES:
         raise BadRecordError(
@@ -206,7 +222,5 @@ def _reporting(record: str) -> Iterator[None]:
         raise
     except Image.UnidentifiedImageError as error:
         raise BadRecordError(f"{record} is not an image of a known format") from error
-    except (
-        Exception
-    ) as error:  # Pillow: OSError, SyntaxError, ValueError, struct.error, zlib.error and others
+    except Exception as error:  # Pillow has OSError, SyntaxError, ValueError, struct.error, zlib.error ...
         raise BadRecordError(f"{record} cannot be read: {error}") from error

@@ -50,8 +50,8 @@ def preprocess(
 def to_float(image: UInt8[Array, "*B H W C"]) -> Float[Array, "*B H W C"]:
     """Levels 0..255 -> float32 in [-1, 1]: ``x / 127.5 - 1``.
 
-    Computed as ``(2 x - 255) / 255``, which rounds once, so that the ends are exactly -1 and 1 and level x is
-    exactly the negative of level 255 - x.
+    Computed as ``(2 x - 255) / 255``, of which only the division rounds: the ends are exactly -1 and 1, and
+    level x is exactly the negative of level 255 - x.
     """
     return (2 * image.astype(jnp.float32) - 255) / 255
 

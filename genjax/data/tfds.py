@@ -171,7 +171,8 @@ def _builder(name: str, data_dir: str | pathlib.Path | None) -> Any:
         return tfds.builder(name, **options)
     except ImportError as error:
         raise UserError(
-            f"dataset={name!r}: TFDS cannot load its builder ({error}). It may need pip install -e '.[tensorflow]'"
+            f"dataset={name!r}: TFDS cannot load its builder ({error}). "
+            "It may need pip install -e '.[tensorflow]'"
         ) from error
     except (ValueError, AssertionError) as error:  # unknown data set, configuration or version
         raise UserError(f"dataset={name!r}: {_unknown(name) or error}") from error

@@ -55,7 +55,7 @@ def gradients(
         total = _sum_over(one, _micro_batches(batch, accumulate))
         metrics, grads = jax.tree.map(lambda x: x / accumulate, total)
     metrics, grads = mean_over_devices((metrics, grads))
-    return {**metrics, "grad_norm": optax.global_norm(grads)}, grads
+    return {**metrics, "grad_norm": optax.tree.norm(grads)}, grads
 
 
 def _micro_batches(batch: Batch, count: int) -> dict[str, Array]:

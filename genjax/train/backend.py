@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from genjax.train import sharding
 from genjax.train.feed import Feed
@@ -78,12 +79,14 @@ def _pmap(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_s
     if mesh.shape[sharding.FSDP_AXIS] != 1:
         raise UserError("backend='pmap' cannot split parameters: set fsdp to 1, or use backend='jit'")
     devices = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+    per_device = NamedSharding(Mesh(np.array(devices), (DATA_AXIS,)), P(DATA_AXIS))
     everywhere = sharding.replicated(mesh)
 
     def spread(state: TrainState) -> TrainState:
         def copies(x: Array) -> Array:
-            host = np.asarray(x.addressable_data(0))
-            return jax.device_put_sharded([host] * len(devices), devices)
+            host = np.array(x.addressable_data(0))[None]
+            shape = (len(devices), *x.shape)
+            return jax.make_array_from_callback(shape, per_device, lambda part: host)
 
         return jax.tree.map(copies, state)
 

@@ -106,7 +106,8 @@ class Checkpointer:
         leaves = _named_leaves(state)
         metadata = {"extra": dict(extra or {}), "leaves": {name: _describe(x) for name, x in leaves.items()}}
         try:
-            json.dumps(metadata)
+            # A copy: Orbax writes it in a thread, when the caller may have gone on to change `extra`.
+            metadata = json.loads(json.dumps(metadata))
         except (TypeError, ValueError) as error:
             raise UserError(f"extra must hold JSON-able values only: {error}") from error
         if _on_first_process(lambda: int(self._is_saved(step))):

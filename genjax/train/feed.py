@@ -39,7 +39,7 @@ def resident(arrays: Mapping[str, np.ndarray], indices: Callable[[int], np.ndarr
     """
 
     def items(start: int) -> AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]:
-        return _Counted(lambda step: _item(indices(step)), start)
+        return Counted(lambda step: _item(indices(step)), start)
 
     def batch(data: Mapping[str, Array], item: Mapping[str, Array]) -> Batch:
         rows = {name: jnp.take(x, item["_record"], axis=0) for name, x in data.items()}
@@ -64,7 +64,7 @@ def _item(records: np.ndarray) -> dict[str, np.ndarray]:
     return {"_record": records.astype(np.int32), "_index": np.arange(len(records), dtype=np.int32)}
 
 
-class _Counted:
+class Counted:
     """``function(start), function(start + 1), ...`` as a context manager of an iterator."""
 
     def __init__(self, function: Callable[[int], Any], start: int):

@@ -90,10 +90,7 @@ def fit(
     base_key = jax.random.key(options.seed)
     init_key, train_key = jax.random.split(base_key)
 
-    def one_step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
-        data_key, step_key = jax.random.split(jax.random.fold_in(train_key, state.step))
-        return method.step(step_key, state, preprocess(data_key, batch))
-
+    one_step = train_step(method, preprocess, train_key)
     abstract = jax.eval_shape(method.init, init_key, example)
     backend = backends.make(options.backend, one_step, feed, abstract, mesh, options.fsdp_min_size)
     layouts = backend.layout(abstract)
@@ -109,6 +106,16 @@ def fit(
         with logging.open_writers(workdir, start) as writer, Preemption() as preemption:
             run = _Run(options, backend, checkpoints, writer, pending, start, progress)
             return run.loop(state, feed, hooks, preemption)
+
+
+def train_step(method: Method, preprocess: Callable[[Key, Batch], Batch], key: Key) -> backends.Step:
+    """What is compiled: an update from a batch as loaded; its randomness is a function of `key` and the step."""
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        data_key, step_key = jax.random.split(jax.random.fold_in(key, state.step))
+        return method.step(step_key, state, preprocess(data_key, batch))
+
+    return step
 
 
 class _Run:
@@ -186,6 +193,7 @@ class _Run:
             self.bar.advance(count, **{name: self.pending[-1][name] for name in names[:1]})
 
     def explain(self, step: int, name: str, value: float, row: Mapping[str, float]) -> str:
+        self.checkpoints.wait()  # one may be under way, of a step that was still fine
         steps = self.checkpoints.steps()
         rest = ", ".join(f"{k}={v:.6g}" for k, v in row.items())
         return (
@@ -198,7 +206,7 @@ class _Run:
         """Writes the mean of each metric since the last line."""
         means = {k: math.fsum(row[k] for row in self.pending) / len(self.pending) for k in self.pending[0]}
         self.writer.write_scalars(step, {f"train/{name}": value for name, value in means.items()})
-        self.writer.write_timings(step, {"time/images_per_second": images_per_second})
+        self.writer.write_scalars(step, {logging.TIMING + "images_per_second": images_per_second})
         self.pending = []
 
     def save(self, step: int, running: TrainState) -> None:

@@ -34,13 +34,7 @@ def generator(
         raise UserError(f"batch_size={batch_size} must be at least 1")
     size = -(-batch_size // mesh.size) * mesh.size
     rows, everywhere = sharding.batch_sharding(mesh), sharding.replicated(mesh)
-    program = Program(
-        lambda state, key, numbers, condition: method.sample(
-            jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers), state, condition
-        ),
-        "sampling",
-        out_shardings=rows,
-    )
+    program = sampling_program(method, mesh)
 
     def put(x: np.ndarray) -> jax.Array:
         return jax.make_array_from_callback(x.shape, rows, lambda part: x[part])
@@ -59,6 +53,17 @@ def generator(
             yield _on_host(images)[: len(numbers) - start]
 
     return generate
+
+
+def sampling_program(method: Method, mesh: Mesh) -> Program:
+    """``(state, key, numbers: int32[B], condition) -> float32[B,H,W,C]``, image i from ``fold_in(key, i)``."""
+    return Program(
+        lambda state, key, numbers, condition: method.sample(
+            jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers), state, condition
+        ),
+        "sampling",
+        out_shardings=sharding.batch_sharding(mesh),
+    )
 
 
 def _on_host(x: jax.Array) -> np.ndarray:

@@ -43,9 +43,6 @@ class Writer:
             UserError: a value is not a single number.
         """
 
-    def write_timings(self, step: int, timings: Mapping[str, Scalar]) -> None:
-        """Writes numbers that depend on the machine and the moment: apart, so that equal runs log equal metrics."""
-
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Writes images [N,H,W,C] or [H,W,C], C = 1 or 3, uint8 or float in [0, 1]."""
 
@@ -74,10 +71,6 @@ class MultiWriter(Writer):
     def write_scalars(self, step: int, scalars: Mapping[str, Scalar]) -> None:
         for writer in self._writers:
             writer.write_scalars(step, scalars)
-
-    def write_timings(self, step: int, timings: Mapping[str, Scalar]) -> None:
-        for writer in self._writers:
-            writer.write_timings(step, timings)
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         for writer in self._writers:
@@ -174,9 +167,6 @@ class TensorBoardWriter(Writer):
     def write_scalars(self, step: int, scalars: Mapping[str, Scalar]) -> None:
         for name, value in scalars.items():
             self._writer.add_scalar(name, _number(name, value), int(step))
-
-    def write_timings(self, step: int, timings: Mapping[str, Scalar]) -> None:
-        self.write_scalars(step, timings)
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         for name, image in images.items():

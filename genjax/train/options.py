@@ -1,6 +1,7 @@
 """Options of the training loop, apart from the loop so that configs need not import Orbax."""
 
 import dataclasses
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,10 +15,10 @@ class FitOptions:
         log_every: Steps between lines of metrics; each is the mean over the interval.
         checkpoint_every: Steps between checkpoints; the last step always gets one.
         keep_checkpoints: How many of the newest checkpoints stay.
-        backend: "jit" (global arrays on a mesh) or "pmap".
+        backend: How a step is spread over devices: "jit" (global arrays on a mesh) or "pmap".
         fsdp: Over how many devices each large parameter is split; divides the number of devices.
         fsdp_min_size: Arrays with fewer elements are not split.
-        steps_per_dispatch: At most so many updates per call of the compiled program; None: 1 on CPU, 32 elsewhere.
+        steps_per_dispatch: Most updates per call of the compiled program; None: 1 on CPU, 32 elsewhere.
     """
 
     steps: int = 1000
@@ -26,7 +27,7 @@ class FitOptions:
     log_every: int = 50
     checkpoint_every: int = 500
     keep_checkpoints: int = 3
-    backend: str = "jit"
+    backend: Literal["jit", "pmap"] = "jit"
     fsdp: int = 1
     fsdp_min_size: int = 2**14
     steps_per_dispatch: int | None = None

@@ -1,4 +1,4 @@
-"""Batches are pure functions of (seed, step), whatever the number of processes; evaluation counts each record once."""
+"""Batches are functions of (seed, step), on any number of processes; evaluation counts each record once."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""A permutation that is computed one element at a time is a permutation, random-looking, and always the same."""
+"""A permutation computed one element at a time is a permutation, random-looking, and always the same."""
 
 import numpy as np
 import pytest

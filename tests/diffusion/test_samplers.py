@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.diffusion import grids, initial_noise, process, sample, schedules
+from genjax.diffusion import denoiser, grids, guidance, initial_noise, prediction, process, sample, schedules
 from genjax.diffusion.samplers import ddim, ddpm, normal
 from genjax.typing import UserError
 
@@ -129,6 +129,25 @@ def test_ddpm_takes_a_learned_variance():
     expected = np.stack([step(0.0), step(1.0), step(0.5)])
     np.testing.assert_allclose(learned, expected[[[0, 1, 2], [1, 0, 2]], [[0], [1]], [[0, 1, 2]]], rtol=1e-6)
     np.testing.assert_allclose(step(jnp.array([0.0, 1.0])), [step(0.0)[0], step(1.0)[1]], rtol=1e-6)
+
+
+def test_a_learned_variance_costs_no_second_network():
+    schedule = schedules.linear()
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    def network(x, c_noise):
+        convolution = jax.lax.conv_general_dilated(
+            x, jnp.ones((3, 3, 1, 2)), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return convolution * c_noise[:, None, None, None]
+
+    def run(keys):
+        denoise = denoiser(lambda x, t: network(x, t)[..., :1], schedule, prediction.eps)
+        learned = ddpm(lambda x, t: network(x, jnp.broadcast_to(t, x.shape[:1]))[..., 1:])
+        x_T = initial_noise(keys, (8, 8, 1), schedule)
+        return sample(keys, x_T, grids.linspace(4), guidance.clip(denoise), learned, schedule)
+
+    assert jax.jit(run).lower(keys).compile().as_text().count(" convolution(") == 1
 
 
 @pytest.mark.parametrize("sampler", [ddpm(0.0), ddpm(1.0), ddim(0.0), ddim(1.0)])

@@ -53,10 +53,13 @@ def test_symmetric_and_zero_to_itself():
     assert distance(x, x) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_rank_deficient_to_itself_is_zero():
-    # Eleven samples of 64 features: roots of eigenvalues that are zero but for rounding would add 1e-7.
-    x = samples(5, 11, 64)
-    assert distance(x, x) == pytest.approx(0.0, abs=1e-11)
+def test_rank_deficient_and_scaled_closed_form():
+    # Eleven samples of 64 features, B = 4 A: tr(A + 4 A - 2 * 2 A) = tr A. Roots of eigenvalues that are zero
+    # but for rounding would be off by 1e-7.
+    m = moments(samples(5, 11, 64))
+    cov = covariance(m)
+    assert frechet_distance(m.mean, cov, m.mean, 4 * cov) == pytest.approx(np.trace(cov), rel=1e-12)
+    assert frechet_distance(m.mean, cov, m.mean, cov) == pytest.approx(0.0, abs=1e-11)
 
 
 def test_rank_deficient_closed_form():

@@ -1,5 +1,6 @@
 """Round trips are bitwise; whatever is wrong with the newest checkpoint, the one before it is used."""
 
+import asyncio
 import errno
 import logging
 import math
@@ -104,6 +105,24 @@ def test_save_returns_before_it_is_done(tmp_path, monkeypatch):
         release.set()
         checkpoints.wait()
         assert checkpoints.steps() == [1]
+
+
+def test_extra_may_change_right_after_save(tmp_path, monkeypatch):
+    """It is written by a thread; what is written must be what it was when `save` was called."""
+    extra, changed = {"rows": [1]}, threading.Event()
+    write = ocp.JsonCheckpointHandler._save_fn
+
+    async def late(*args, **kwargs):
+        assert await asyncio.to_thread(changed.wait, 30)
+        return await write(*args, **kwargs)
+
+    monkeypatch.setattr(ocp.JsonCheckpointHandler, "_save_fn", late)
+    with Checkpointer(tmp_path) as checkpoints:
+        checkpoints.save(1, make_state(1), extra)
+        extra["rows"].append(2)
+        changed.set()
+    _, restored, _ = restore(tmp_path)
+    assert restored == {"rows": [1]}
 
 
 @pytest.mark.parametrize("spec", [PartitionSpec("data"), PartitionSpec()], ids=["sharded", "replicated"])

@@ -1,0 +1,122 @@
+"""The built-in baselines: what genjax is compared with, by name."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import build
+from experiments.bench import subjects
+from experiments.bench.subjects import Subject
+from experiments.config import Config
+from genjax.diffusion import PREDICTIONS, SCHEDULES, Denoiser, denoiser, grids, guidance, initial_noise
+from genjax.diffusion import sample as take_steps
+from genjax.nn import GroupNorm
+from genjax.nn.normalization import num_groups
+from genjax.train import sharding
+from genjax.train.program import Program
+from genjax.typing import Array, Method
+
+
+def stock(method: Method) -> Method:
+    """The method with layers of flax.linen in place of genjax.nn's: the same parameters and numbers."""
+
+    def with_stock_layers(function: Any) -> Callable:
+        @functools.wraps(function)
+        def run(*args: Any) -> Any:
+            with nn.intercept_methods(_stock_layer):
+                return function(*args)
+
+        return run
+
+    return Method(*map(with_stock_layers, method))
+
+
+def _stock_layer(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+    layer = _STOCK.get(type(context.module))
+    if layer is None or context.method_name != "__call__" or context.module.is_initializing():
+        return call(*args, **kwargs)
+    return layer(context.module, *args, **kwargs)
+
+
+def _group_norm(module: GroupNorm, x: Array, scale: Array | None = None, shift: Array | None = None) -> Array:
+    layer = nn.GroupNorm(num_groups(x.shape[-1]), epsilon=module.epsilon, dtype=module.dtype, parent=None)
+    y: Any = layer.apply({"params": module.variables["params"]}, x)
+    if scale is not None:
+        y = y * (1 + scale)[:, None, None]
+    if shift is not None:
+        y = y + shift[:, None, None]
+    return y.astype(module.dtype or x.dtype)
+
+
+_STOCK: dict[type, Callable] = {GroupNorm: _group_norm}
+"""Layer of genjax.nn -> the same with flax.linen: ``(module, *args) -> result``."""
+
+
+def python_loop(config: Config) -> Subject:
+    """Sampling as a Python loop over a compiled step; the images of `subjects.sample` where eta is 0."""
+    info, sampling = subjects.data_info(config), config.sampling
+    network, sampler = build.network(config, info), build.sampler(sampling)
+    schedule = SCHEDULES[config.method.schedule](config.method.timesteps)
+    times = np.asarray(grids.linspace(sampling.num_steps))
+    mesh = sharding.make_mesh()
+    size = subjects.sampling_batch(config, mesh)
+    key = jax.random.key(config.fit.seed)
+    params = build.method(config, info).init(key, build.example(info)).ema
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(size))
+    rows, everywhere = sharding.batch_sharding(mesh), sharding.replicated(mesh)
+    params, pairs = jax.device_put((params, list(itertools.pairwise(times))), everywhere)
+    keys, given = jax.device_put((keys, subjects.condition(config, info, size)), rows)
+
+    def one_step(params: Any, keys: Array, x: Array, pair: tuple, given: Mapping[str, Array]) -> Array:
+        def denoise_given(label: Array | None) -> Denoiser:
+            def apply(x: Array, c_noise: Array) -> Any:
+                return network.apply({"params": params}, x, c_noise, label)
+
+            return denoiser(apply, schedule, PREDICTIONS[config.method.prediction])
+
+        denoise = denoise_given(given.get("label"))
+        if "guidance" in given:
+            denoise = guidance.classifier_free(denoise, denoise_given(None), given["guidance"])
+        return take_steps(keys, x, jnp.stack(pair), guidance.clip(denoise), sampler, schedule)
+
+    program = Program(one_step, "a sampling step", out_shardings=rows)
+    start = jax.jit(
+        lambda keys: initial_noise(keys, info.image_shape, schedule, times[0]), out_shardings=rows
+    )
+
+    def run(count: int) -> Array:
+        for _ in range(count):
+            x = start(keys)
+            for pair in pairs:
+                x = program(params, keys, x, pair, given)
+        return jax.block_until_ready(x)
+
+    return Subject(run, size, program)
+
+
+def _with(config: Config, part: str, **fields: Any) -> Config:
+    """`config` with some fields of one part changed."""
+    return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
+
+
+BUILT_IN: dict[str, dict[str, Callable[[Config], Subject]]] = {
+    "train": {
+        "stock": lambda config: subjects.train(config, stock),
+        "pmap": lambda config: subjects.train(_with(config, "fit", backend="pmap")),
+    },
+    "sample": {
+        "stock": lambda config: subjects.sample(config, stock),
+        "python-loop": python_loop,
+    },
+    "data": {
+        "streamed": lambda config: subjects.feed(_with(config, "data", resident_mb=0)),
+    },
+}
+"""What is measured -> name -> the baseline."""

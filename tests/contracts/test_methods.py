@@ -1,0 +1,130 @@
+"""What every training method must do. Add a line to `METHODS` for a new one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from genjax.diffusion import grids, samplers, schedules
+from genjax.methods import diffusion
+from genjax.models import UNet
+from genjax.train import sharding
+from genjax.train.program import Program
+
+SHAPE = (8, 8, 1)
+CLASSES = 3
+
+
+def ddpm():
+    return diffusion(
+        UNet(channels=8, multipliers=(1, 2), blocks=1, num_classes=CLASSES, dropout=0.1),
+        optax.adam(1e-3),
+        schedules.cosine(100),
+        samplers.ddpm(),
+        grids.linspace(4),
+        image_shape=SHAPE,
+        num_classes=CLASSES,
+    )
+
+
+METHODS = {"diffusion": ddpm}
+N = 8
+
+
+def batch(seed=0):
+    image = jax.random.uniform(jax.random.key(seed), (N, *SHAPE), minval=-1)
+    return {"image": image, "label": jnp.arange(N) % CLASSES, "_index": jnp.arange(N, dtype=jnp.int32)}
+
+
+class Subject:
+    """A method, its state after three steps, and its compiled step (whose second compilation is an error)."""
+
+    def __init__(self, method):
+        self.method = method
+        self.initial = method.init(jax.random.key(0), batch())
+        self.step = Program(method.step, "step")
+        self.metrics = []
+        self.state = self.initial
+        for i in range(3):
+            self.state, metrics = self.step(jax.random.key(i), self.state, batch(i))
+            self.metrics.append(metrics)
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def subject(request):
+    return Subject(METHODS[request.param]())
+
+
+def test_init_is_a_function_of_the_key(subject):
+    again = subject.method.init(jax.random.key(0), batch(7))
+    jax.tree.map(np.testing.assert_array_equal, again.params, subject.initial.params)
+    other = subject.method.init(jax.random.key(1), batch())
+    pairs = zip(jax.tree.leaves(other.params), jax.tree.leaves(again.params), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+
+
+def test_step_changes_every_parameter_and_nothing_is_nan(subject):
+    assert int(subject.state.step) == 3
+    for path, leaf in jax.tree_util.tree_leaves_with_path(subject.state):
+        assert jnp.isfinite(leaf).all(), jax.tree_util.keystr(path)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), subject.state.params, subject.initial.params)
+    still = [jax.tree_util.keystr(p) for p, m in jax.tree_util.tree_leaves_with_path(moved) if not m]
+    assert not still
+    for metrics in subject.metrics:
+        assert {"loss", "grad_norm"} <= metrics.keys()
+        assert all(x.shape == () and jnp.isfinite(x) for x in metrics.values())
+
+
+def test_step_keeps_the_structure(subject):
+    def described(state):
+        return jax.tree.map(lambda x: (x.shape, x.dtype, x.weak_type), state)
+
+    assert described(subject.state) == described(subject.initial)
+
+
+def test_step_is_a_function_of_key_state_and_batch(subject):
+    one, _ = subject.step(jax.random.key(5), subject.state, batch())
+    two, _ = subject.step(jax.random.key(5), subject.state, batch())
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    other, _ = subject.step(jax.random.key(6), subject.state, batch())
+    pairs = zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+
+
+def test_one_and_eight_devices_agree(subject):
+    mesh = sharding.make_mesh()
+    everywhere = jax.tree.map(lambda _: sharding.replicated(mesh), subject.initial)
+    step = Program(subject.method.step, "step on eight devices")
+    state = sharding.place(subject.initial, everywhere)
+    for i in range(3):
+        spread = sharding.place_batch({k: np.asarray(x) for k, x in batch(i).items()}, mesh)
+        state, metrics = step(sharding.place(jax.random.key(i), sharding.replicated(mesh)), state, spread)
+        for name, value in metrics.items():
+            np.testing.assert_allclose(value, subject.metrics[i][name], rtol=1e-5, err_msg=name)
+
+
+def test_evaluate_gives_one_value_per_example(subject):
+    values = subject.method.evaluate(jax.random.key(0), subject.state, batch())
+    assert values
+    for value in values.values():
+        assert value.shape == (N,) and jnp.isfinite(value).all()
+    order = jnp.array([3, 1, 0, 2, 7, 6, 5, 4])
+    shuffled = subject.method.evaluate(
+        jax.random.key(0), subject.state, {k: x[order] for k, x in batch().items()}
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[order], rtol=1e-4), shuffled, values)
+
+
+def test_image_belongs_to_its_key_and_condition(subject):
+    sample = jax.jit(subject.method.sample)
+    keys, label = jax.random.split(jax.random.key(0), N), jnp.arange(N) % CLASSES
+    images = sample(keys, subject.state, {"label": label})
+    assert images.shape == (N, *SHAPE) and images.dtype == jnp.float32
+    assert float(jnp.abs(images).max()) <= 1.0
+    np.testing.assert_allclose(sample(keys[3:4], subject.state, {"label": label[3:4]}), images[3:4], atol=1e-5)
+    order = jnp.arange(N)[::-1]
+    np.testing.assert_allclose(
+        sample(keys[order], subject.state, {"label": label[order]}), images[order], atol=1e-5
+    )
+    assert len({x.tobytes() for x in np.asarray(images)}) == N

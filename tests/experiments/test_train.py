@@ -1,0 +1,207 @@
+"""What a training leaves, how it is resumed, and the kinds of data it takes."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.presets import PRESETS
+
+STEPS = 6
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_leaves_its_files(run):
+    names = {p.name for p in run.iterdir()}
+    assert names == {
+        "checkpoints", "config.json", "data.json", "manifest.json", "metrics.json", "metrics.jsonl",
+        "parameters.txt", "samples.png", "tensorboard",
+    }  # fmt: skip
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000002", "00000004", "00000006"]
+
+    config = json.loads((run / "config.json").read_text())
+    assert config["fit"]["steps"] == STEPS and config["model"]["channels"] == 8
+    assert config["method"]["schedule"] == PRESETS["ddpm-digits"][1].method.schedule
+
+    (manifest,) = json.loads((run / "manifest.json").read_text())
+    assert manifest["seed"] == 0 and len(manifest["devices"]) == 8 and "--model.channels=8" in manifest["command"]
+    assert {"jax", "flax", "optax", "orbax-checkpoint"} <= manifest["packages"].keys()
+    assert manifest["git_commit"] is None or re.match(r"[0-9a-f]{12}", manifest["git_commit"])
+
+    data = json.loads((run / "data.json").read_text())
+    assert (data["train_records"], data["test_records"], data["image_shape"]) == (1438, 359, [8, 8, 1])
+    assert "conv_in/kernel" in (run / "parameters.txt").read_text()
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_metrics_are_logged_when_due(run):
+    written = [(line["step"], sorted(line.keys() - {"step"})) for line in lines(run / "metrics.jsonl")]
+    train, test = ["train/grad_norm", "train/loss"], ["test/loss"]
+    assert written == [(2, train), (4, train), (4, test), (6, train), (6, test)]
+    for line in lines(run / "metrics.jsonl"):
+        assert all(np.isfinite(value) for value in line.values())
+
+
+def test_the_grid_has_a_row_a_class(run):
+    with Image.open(run / "samples.png") as picture:
+        pixels = np.asarray(picture)
+    scale = 900 // (10 * 9 + 1)
+    assert pixels.shape == ((10 * 9 + 1) * scale, (2 * 9 + 1) * scale)
+    small = pixels[::scale, ::scale]
+    assert (small[::9] == 255).all() and (small[:, ::9] == 255).all()  # white lines between the images
+    assert len({small[r * 9 + 1 : r * 9 + 9, 1:9].tobytes() for r in range(10)}) == 10
+
+
+def test_the_last_line_is_the_score(run):
+    printed = (run.parent / "out.txt").read_text()
+    results = json.loads(printed.splitlines()[-1])
+    assert results == json.loads((run / "metrics.json").read_text())
+    assert results["step"] == STEPS and results["num_samples"] == 20
+    assert results["rho"] == pytest.approx(results["fd_generated"] / results["fd_train"])
+    assert 0 <= results["label_agreement"] <= 1
+    assert results["sampling"] == {
+        "sampler": "ddim", "num_steps": 2, "eta": 0.0, "guidance": 1.0, "seed": 0, "num": 20,
+    }  # fmt: skip
+    # The loss that was logged at the last step is the one that is reported.
+    assert results["test_loss"] == lines(run / "metrics.jsonl")[-1]["test/loss"]
+
+
+def test_resuming_a_finished_run_does_nothing(run, tmp_path, train_tiny, digest):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    ended = train_tiny(workdir)
+    assert ended.code == 0 and f"trained to step {STEPS}\nalready scored" in ended.out
+    changing = "manifest.json", "tensorboard/"  # each start is noted
+    assert digest(workdir, *changing) == digest(run, *changing)
+    assert len(json.loads((workdir / "manifest.json").read_text())) == 2
+    # Only the score is missing, after a kill at the end: it is made, and is the same.
+    (workdir / "metrics.json").unlink()
+    again = train_tiny(workdir).json
+    first = json.loads((run / "metrics.json").read_text())
+    del again["sampling_seconds"], first["sampling_seconds"]
+    assert again == first
+
+
+def test_another_config_does_not_resume(run, tmp_path, train_tiny, digest):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    ended = train_tiny(workdir, "--steps=8", "--optimizer.learning-rate=1e-4", "--keep-checkpoints=5")
+    assert ended.code == 2 and "Traceback" not in ended.err
+    assert "  fit.steps: 6 before, 8 now\n  optimizer.learning_rate: 0.002 before, 0.0001 now\n" in ended.err
+    assert "keep_checkpoints" not in ended.err  # which changes nothing of what is trained
+    assert "--override-config" in ended.err
+    assert digest(workdir) == digest(run)
+
+
+def test_override_config_goes_on(run, tmp_path, train_tiny):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    ended = train_tiny(workdir, "--steps=8", "--override-config", "--evaluation.num=0")
+    assert ended.code == 0 and "trained to step 8" in ended.out
+    # The steps before are not trained again: their lines are still there, byte for byte.
+    before = (run / "metrics.jsonl").read_bytes()
+    assert (workdir / "metrics.jsonl").read_bytes().startswith(before)
+    assert [line["step"] for line in lines(workdir / "metrics.jsonl")][-2:] == [8, 8]
+    assert json.loads((workdir / "config.json").read_text())["fit"]["steps"] == 8
+
+
+def test_override_config_to_another_network_loses_nothing(run, tmp_path, train_tiny, digest):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    ended = train_tiny(workdir, "--model.channels=12", "--override-config")
+    assert ended.code == 2 and "holds another state than the one asked for" in ended.err
+    assert "conv_in" in ended.err and "Traceback" not in ended.err
+    assert digest(workdir) == digest(run)
+
+
+def test_a_run_without_checkpoint_takes_a_new_config(run, tmp_path, train_tiny):
+    workdir = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("0000*", "metrics.json"))
+    (workdir / "config.json.tmp").write_text("{")  # a kill while it was written
+    config = json.loads((workdir / "config.json").read_text())
+    config["fit"]["steps"] = 7
+    (workdir / "config.json").write_text(json.dumps(config))
+    assert train_tiny(workdir, "--evaluation.num=0").code == 0
+    assert json.loads((workdir / "config.json").read_text())["fit"]["steps"] == STEPS
+    assert (workdir / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
+
+
+def test_changed_data_does_not_resume(run, tmp_path, train_tiny):
+    workdir = shutil.copytree(run, tmp_path / "run")
+    data = json.loads((workdir / "data.json").read_text())
+    (workdir / "data.json").write_text(json.dumps({**data, "train_records": 1439}))
+    ended = train_tiny(workdir)
+    assert ended.code == 2 and "  data.train_records: 1439 before, 1438 now\n" in ended.err
+
+
+def test_unlabelled_folder_makes_an_unconditional_model(tmp_path, train_tiny, verb, write_images, noise_images):
+    folder = write_images(tmp_path / "images", noise_images(40))
+    (folder / "001.png").write_bytes(b"no image")
+    options = f"--dataset=folder:{folder} --data.on-bad-record=skip --steps=2".split()
+    ended = train_tiny(tmp_path / "run", *options)
+    assert ended.code == 0, ended.err
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert data["num_classes"] is None and (data["train_records"], data["test_records"]) == (35, 4)
+    assert (data["train_skipped"], data["test_skipped"]) == (1, 0)
+    table, results = ended.out.splitlines()[:-1], ended.json
+    assert results.keys() == {"step", "test_loss"} and not any("rho" in line for line in table)
+    assert "No image score: the bundled classifier knows digits (digits, mnist)" in table[-1]
+    assert "class" not in (tmp_path / "run" / "parameters.txt").read_text()
+    with Image.open(tmp_path / "run" / "samples.png") as picture:
+        assert picture.mode == "L"
+
+    made = verb("sample", "--workdir", tmp_path / "run", "--num", "3", "--out", tmp_path / "x.npz")
+    assert made.code == 0, made.err
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert set(arrays) == {"images"} and arrays["images"].shape == (3, 8, 8, 1)
+    for option, message in [("--labels=1", "labels=(1,)"), ("--guidance=2", "guidance=2.0")]:
+        refused = verb("sample", "--workdir", tmp_path / "run", option, "--out", tmp_path / "x.npz")
+        assert refused.code == 2 and f"{message}: the model is unconditional" in refused.err
+
+
+def test_colour_arrays(tmp_path, train_tiny, verb, noise_images):
+    file = tmp_path / "colour.npz"
+    np.savez(file, images=noise_images(40, channels=3), labels=np.arange(40) % 3)
+    streamed = ["--data.resident-mb=0", "--data.flip", "--data.crop-padding=1"]
+    ended = train_tiny(tmp_path / "run", f"--dataset={file}", "--steps=2", *streamed)
+    assert ended.code == 0, ended.err
+    assert "No image score" in ended.out and ended.json.keys() == {"step", "test_loss"}
+    with Image.open(tmp_path / "run" / "samples.png") as picture:
+        assert picture.mode == "RGB"
+        scale = 900 // (3 * 9 + 1)
+        assert picture.size == ((2 * 9 + 1) * scale, (3 * 9 + 1) * scale)
+    # Images can be made where the data no longer is; a score cannot, and says what is missing.
+    file.unlink()
+    made = verb("sample", "--workdir", tmp_path / "run", "--num=4", "--labels", "2", "1", "--out", tmp_path / "x.npz")
+    assert made.code == 0, made.err
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["labels"].tolist() == [2, 1, 2, 1] and arrays["images"].shape == (4, 8, 8, 3)
+    refused = verb("evaluate", "--workdir", tmp_path / "run")
+    assert refused.code == 2 and f"dataset='{file}': no such file" in refused.err
+
+
+def test_ctrl_c_is_no_traceback(tmp_path):
+    # Python ignores SIGINT where the shell that started the tests did.
+    start = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    start += "runpy.run_module('experiments.train', run_name='__main__')"
+    workdir = tmp_path / "run"
+    options = "--model.channels=8 --model.multipliers 1 --model.attention --batch-size=16 --log-every=2".split()
+    process = subprocess.Popen(
+        [sys.executable, "-c", start, "ddpm-digits", "--workdir", workdir, *options, "--steps=1000000"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    log = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: the same command goes on from the latest checkpoint" in err and "Traceback" not in err

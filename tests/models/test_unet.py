@@ -1,0 +1,106 @@
+"""The U-Net: what it must be at initialisation, how it conditions, precision, memory, errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from genjax.models import UNet
+from genjax.nn import initialize
+from genjax.typing import UserError
+
+KEY = jax.random.key(0)
+X = jax.random.normal(KEY, (3, 8, 8, 2))
+T = jnp.array([0.1, 0.5, 0.9])
+LABEL = jnp.array([0, 1, 2])
+
+
+def net(**options):
+    return UNet(**{"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (8,), "num_classes": 3} | options)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    """Parameters away from initialisation, where outputs are zero."""
+    initial = initialize(net(), KEY, X, T, LABEL)
+    leaves, treedef = jax.tree.flatten(initial)
+    keys = jax.random.split(KEY, len(leaves))
+    noisy = [p + 0.2 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(treedef, noisy)
+
+
+def test_output_is_zero_at_initialisation():
+    y = net().apply(initialize(net(), KEY, X, T, LABEL), X, T, LABEL)
+    assert y.dtype == jnp.float32
+    np.testing.assert_array_equal(y, np.zeros(X.shape))
+
+
+def test_parameters_are_independent_draws():
+    kernels = [
+        p.ravel()[:8]
+        for path, p in jax.tree_util.tree_leaves_with_path(initialize(net(), KEY, X, T, LABEL))
+        if p.ndim == 4 and jnp.any(p != 0)
+    ]
+    assert len({k.tobytes() for k in map(np.asarray, kernels)}) == len(kernels) > 5
+
+
+def test_every_input_matters(variables):
+    y = net().apply(variables, X, T, LABEL)
+    for other in (
+        net().apply(variables, X + 0.1, T, LABEL),
+        net().apply(variables, X, T + 0.05, LABEL),
+        net().apply(variables, X, T, jnp.array([1, 2, 0])),
+        net().apply(variables, X, T, None),
+    ):
+        assert jnp.abs(other - y).max() > 1e-3
+
+
+def test_examples_do_not_mix(variables):
+    y = net().apply(variables, X, T, LABEL)
+    np.testing.assert_allclose(net().apply(variables, X[1:2], T[1:2], LABEL[1:2]), y[1:2], atol=1e-5)
+
+
+def test_null_label_is_the_last_row_of_the_table(variables):
+    null = net().apply(variables, X, T, jnp.full(3, 3))
+    np.testing.assert_array_equal(net().apply(variables, X, T, None), null)
+
+
+def test_every_parameter_has_a_gradient(variables):
+    def loss(variables):
+        y = net(dropout=0.1).apply(
+            variables, X, T, LABEL, dropout_index=jnp.arange(3), rngs={"dropout": jax.random.key(1)}
+        )
+        return jnp.square(y - X).mean()
+
+    grads = jax.grad(loss)(variables)
+    for path, g in jax.tree_util.tree_leaves_with_path(grads):
+        assert jnp.isfinite(g).all()
+        assert jnp.abs(g).max() > 1e-9, jax.tree_util.keystr(path)
+
+
+def test_remat_changes_nothing(variables):
+    def grads(module):
+        return jax.jit(jax.grad(lambda v: jnp.square(module.apply(v, X, T, LABEL) - X).mean()))(variables)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grads(net()), grads(net(remat=True))
+    )
+
+
+def test_bfloat16_computes_in_bfloat16_with_float32_parameters(variables):
+    low = initialize(net(dtype=jnp.bfloat16), KEY, X, T, LABEL)
+    assert {p.dtype for p in jax.tree.leaves(low)} == {jnp.dtype("float32")}
+    y, y16 = net().apply(variables, X, T, LABEL), net(dtype=jnp.bfloat16).apply(variables, X, T, LABEL)
+    assert y16.dtype == jnp.float32
+    error = float(jnp.abs(y16 - y).max() / jnp.abs(y).max())
+    assert 1e-4 < error < 0.1  # not equal: it did compute in lower precision
+
+
+def test_size_that_cannot_be_halved():
+    with pytest.raises(UserError, match=r"7x7 is not divisible by 2.*multipliers=\(1, 2\)"):
+        net().init(KEY, jnp.zeros((1, 7, 7, 1)), T[:1])
+
+
+def test_label_for_an_unconditional_network():
+    with pytest.raises(UserError, match="unconditional"):
+        net(num_classes=None).init(KEY, X, T, LABEL)

@@ -1,0 +1,134 @@
+"""Several processes on one machine, joined by `jax.distributed`, train as one does."""
+
+import functools
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from experiments import restore
+from genjax.data import train_indices
+
+ROOT = pathlib.Path(__file__).parents[2]
+WORKER = pathlib.Path(__file__).with_name("process_worker.py")
+TIMEOUT_SECONDS = 600
+
+_spec = importlib.util.spec_from_file_location("process_worker", WORKER)
+worker = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(worker)
+
+
+def free_address():
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        return f"localhost:{server.getsockname()[1]}"
+
+
+def start(*commands):
+    """Starts one process per command; they see the devices they ask for, not the eight of the tests."""
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "PYTHONPATH": str(ROOT),
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [subprocess.Popen([sys.executable, *c], env=environment, cwd=ROOT, **pipes) for c in commands]
+
+
+def finish(processes):
+    """What each process printed; all must end with exit code 0."""
+    try:
+        results = [process.communicate(timeout=TIMEOUT_SECONDS) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, errors) in zip(processes, results, strict=True):
+        assert process.returncode == 0, errors
+    return [out for out, _ in results]
+
+
+def logged(workdir, name="train/loss"):
+    """step -> value, in the order of the file."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line[name] for line in lines if name in line}
+
+
+def difference(losses, reference):
+    """Largest relative difference of the losses of all steps."""
+    assert list(losses) == list(reference) == list(range(1, worker.STEPS + 1))
+    a, b = np.array(list(losses.values())), np.array(list(reference.values()))
+    return np.max(np.abs(a - b) / b)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The workdir of a run of one process."""
+    workdir = tmp_path_factory.mktemp("alone")
+    worker.train(workdir, fsdp=1)
+    losses = list(logged(workdir).values())
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Function: number of processes, fsdp -> workdir and reports of a run; each is run once."""
+
+    @functools.cache
+    def run(num_processes, fsdp):
+        workdir, address = tmp_path_factory.mktemp("together"), free_address()
+        arguments = [str(WORKER), str(workdir), str(fsdp), address, str(num_processes)]
+        outputs = finish(start(*([*arguments, str(i)] for i in range(num_processes))))
+        return workdir, [json.loads(out.splitlines()[-1]) for out in outputs]
+
+    return run
+
+
+@pytest.mark.parametrize(("num_processes", "fsdp"), [(2, 1), (4, 1), (2, 4)])
+def test_same_losses(alone, together, num_processes, fsdp):
+    """On four devices in all, whatever the number of processes; fsdp=4 splits parameters over processes too."""
+    workdir, reports = together(num_processes, fsdp)
+    worst = difference(logged(workdir), logged(alone))
+    print(f"{num_processes} processes, fsdp={fsdp}: losses of 20 steps differ from one's by at most {worst:.1e}")
+    assert worst < 1e-5
+    for report in reports:
+        assert report["part_held"] == 1.0 if fsdp == 1 else report["part_held"] < 0.6
+
+
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_each_reads_its_share_only(together, num_processes):
+    _, reports = together(num_processes, 1)
+    share = worker.BATCH_SIZE // num_processes
+    batches = [
+        train_indices(step, batch_size=worker.BATCH_SIZE, num_examples=1438, seed=worker.SEED)
+        for step in range(worker.STEPS + 10)
+    ]
+    for i, report in enumerate(reports):
+        shares = [batch[i * share : (i + 1) * share].tolist() for batch in batches]
+        # Two threads read ahead, so the last few reads may be missing, and any two may be swapped.
+        assert len(report["reads"]) >= worker.STEPS
+        assert sorted(report["reads"]) == sorted(shares[: len(report["reads"])])
+
+
+def test_one_process_goes_on_from_two(alone, together, tmp_path):
+    """The checkpoint was written by two processes, each of which held half of the parameters."""
+    workdir = tmp_path / "run"
+    shutil.copytree(together(2, 4)[0], workdir)
+    shutil.rmtree(workdir / "checkpoints" / "00000020")
+    fitted, reads = worker.train(workdir, fsdp=1)
+    assert fitted.step == 20 and len(reads) < 20
+    assert difference(logged(workdir), logged(alone)) < 1e-5
+    assert (workdir / "checkpoints" / "00000020").exists()
