@@ -19,10 +19,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments import cli, workdir
+from experiments import checks, cli, workdir
 from experiments.bench import command, fresh, report, timing
 from experiments.bench.measure import Options, check, measure
-from experiments.config import Config
+from experiments.config import Config, flatten
 from experiments.presets import PRESETS
 
 _Experiment: Any = tyro.extras.subcommand_type_from_defaults(
@@ -95,6 +95,7 @@ def with_defaults(args: Sequence[str]) -> list[str]:
 def bench(verbs: tuple[str, ...], config: Config, options: Options) -> None:
     """Measures, and prints the table and the JSON object."""
     check(options, verbs)
+    checks.check(config)
     load = os.getloadavg()[0]
     commands = {line: command.contender(line) for line in options.baseline}  # first: they may fail
     # Before this process takes a device: some accelerators serve one at a time.
@@ -105,7 +106,7 @@ def bench(verbs: tuple[str, ...], config: Config, options: Options) -> None:
     print(report.table(results))
     versions = f"commit {manifest['git_commit']}, jax {manifest['packages']['jax']}"
     print(f"{versions}, {', '.join(manifest['devices'])}, load {load:.1f}")
-    print(json.dumps({**headline, **results, "config": workdir.flatten(config), "manifest": manifest}))
+    print(json.dumps({**headline, **results, "config": flatten(config), "manifest": manifest}))
 
 
 if __name__ == "__main__":

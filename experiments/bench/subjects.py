@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import build, checks
+from experiments import build
 from experiments.config import Config
 from genjax import data
 from genjax.train import backend as backends
@@ -75,7 +75,6 @@ def train(config: Config, alter: Alter = _unaltered) -> Subject:
 
 def sample(config: Config, alter: Alter = _unaltered) -> Subject:
     """Batches of images, as `genjax.train.generate` makes them, by a network that is not trained."""
-    checks.check(config)
     mesh, info = sharding.make_mesh(), data_info(config)
     method = alter(build.method(config, info))
     rows, everywhere = sharding.batch_sharding(mesh), sharding.replicated(mesh)

@@ -18,7 +18,7 @@ from experiments import cli
 TINY = (
     "--model.channels=8 --model.multipliers 1 --model.attention --batch-size=16 --optimizer.warmup-steps=1"
     " --log-every=2 --checkpoint-every=2 --evaluation.loss-every=4 --evaluation.grid-columns=2"
-    " --sampling.num-steps=2 --sampling.batch-size=32"
+    " --sampling.num-steps=2 --sampling.batch-size=24"
 ).split()
 STEPS = 6
 

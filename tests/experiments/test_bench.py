@@ -337,6 +337,12 @@ def test_command_line(monkeypatch):
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"  # what the user says holds
 
 
+def test_bad_config():
+    config = dataclasses.replace(TINY, sampling=SamplingConfig(num_steps=0))
+    with pytest.raises(UserError, match=r"sampling\.num_steps=0"):
+        bench_main.bench(("sample",), config, QUICK)
+
+
 @pytest.mark.parametrize(
     ("verbs", "options", "message"),
     [

@@ -31,6 +31,11 @@ def fields(config_class, prefix=""):
             yield "--" + name.replace("_", "-"), described.get(field.name)
 
 
+def unwrapped(text):
+    """Without the frame and line breaks."""
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", text).split())
+
+
 def squeezed(text):
     """Without the frame, and without spaces, since tyro breaks lines."""
     return re.sub(r"[│╭╮╰╯─\s]", "", text)
@@ -108,13 +113,12 @@ def test_mistyped_names_get_near_matches(verb):
     ]:
         ended = verb(name, *arguments, wrong, "3")
         assert ended.code == 2 and not ended.out
-        assert f"Unrecognized options: {wrong}" in ended.err
-        assert re.search(rf"Perhaps you meant:.*{right} ", ended.err, re.DOTALL)
+        assert re.search(rf"Unrecognized options: {wrong}.* Perhaps you meant: .*{right} ", unwrapped(ended.err))
 
 
 def test_mistyped_values_name_the_valid_ones(verb):
     ended = verb("train", "ddpm-digits", "--method.schedule", "cosin")
-    assert ended.code == 2 and "--method.schedule" in ended.err and "{linear,cosine}" in ended.err
+    assert ended.code == 2 and "'--method.schedule'. Expected one of ('linear', 'cosine')" in unwrapped(ended.err)
 
 
 def test_every_number_has_a_range():

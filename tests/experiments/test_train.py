@@ -39,7 +39,7 @@ def test_a_run_leaves_its_files(run):
     assert manifest["git_commit"] is None or re.match(r"[0-9a-f]{12}", manifest["git_commit"])
 
     data = json.loads((run / "data.json").read_text())
-    assert (data["train_records"], data["test_records"], data["image_shape"]) == (1438, 359, [8, 8, 1])
+    assert data["train_records"] + data["test_records"] == 1797 and data["image_shape"] == [8, 8, 1]
     assert "conv_in/kernel" in (run / "parameters.txt").read_text()
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
 
@@ -134,9 +134,9 @@ def test_a_run_without_checkpoint_takes_a_new_config(run, tmp_path, train_tiny):
 def test_changed_data_does_not_resume(run, tmp_path, train_tiny):
     workdir = shutil.copytree(run, tmp_path / "run")
     data = json.loads((workdir / "data.json").read_text())
-    (workdir / "data.json").write_text(json.dumps({**data, "train_records": 1439}))
+    (workdir / "data.json").write_text(json.dumps({**data, "train_records": 5}))
     ended = train_tiny(workdir)
-    assert ended.code == 2 and "  data.train_records: 1439 before, 1438 now\n" in ended.err
+    assert ended.code == 2 and f"  data.train_records: 5 before, {data['train_records']} now\n" in ended.err
 
 
 def test_unlabelled_folder_makes_an_unconditional_model(tmp_path, train_tiny, verb, write_images, noise_images):

@@ -51,7 +51,7 @@ def test_augmentation_moves_within_its_limits():
 
 def test_learns_digits():
     source = train_classifier.ArraySource(
-        *load("digits", "train", image_size=28).read(np.arange(1438)).values()
+        *load("digits", "train", image_size=28).read(np.arange(1442)).values()
     )
     params = train(Config(out=None, num_steps=60, batch_size=32), source)
     assert accuracy(params, load("digits", "test")) > 0.8
