@@ -29,7 +29,7 @@ PRESETS: dict[str, tuple[str, Config]] = {
     "ddpm-mnist": (
         "Class-conditional DDPM on MNIST (TFDS): about an hour on two CPU cores.",
         Config(
-            fit=FitOptions(steps=7000, batch_size=64, log_every=50, checkpoint_every=500),
+            fit=FitOptions(steps=5000, batch_size=64, log_every=50, checkpoint_every=500),
             data=DataConfig(dataset="mnist"),
             model=UNetConfig(channels=32, multipliers=(1, 2, 2), blocks=1),
             method=DiffusionConfig(),

@@ -1,6 +1,7 @@
 """What a training leaves, how it is resumed, and the kinds of data it takes."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -196,6 +198,7 @@ def test_ctrl_c_is_no_traceback(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir},
     )
     log = workdir / "metrics.jsonl"
     deadline = time.monotonic() + 120

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-import sklearn.datasets
 
+from genjax.data import digits
 from genjax.metrics import digits_classifier
 from genjax.metrics.digits_classifier import FEATURE_DIM, SHA256, WEIGHTS, load_digits_classifier, resize
 from genjax.typing import UserError
@@ -22,10 +22,10 @@ def extractor():
 
 @pytest.fixture(scope="module")
 def held_out():
-    """scikit-learn's digits of the test split (every fifth), which the classifier was not trained on."""
-    data = sklearn.datasets.load_digits()
-    images = np.round(data.images[4::5, :, :, None] * (255 / 16))
-    return (images / 127.5 - 1).astype(np.float32), data.target[4::5]
+    """scikit-learn's digits of the test split, which the classifier was not trained on."""
+    source = digits("test")
+    records = source.read(np.arange(len(source)))
+    return (records["image"] / 127.5 - 1).astype(np.float32), records["label"]
 
 
 def test_bundled_file(extractor):

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import sklearn.datasets
 
+from genjax.data import digits
 from genjax.metrics.digits_classifier import load_digits_classifier
 from genjax.metrics.extractor import Extractor
 from genjax.metrics.protocol import Protocol
@@ -147,14 +147,13 @@ def test_mistakes_are_named(changes, message):
 
 
 def test_real_digits_beat_noise():
-    data = sklearn.datasets.load_digits()
-    images = np.round(data.images[..., None] * (255 / 16)).astype(np.uint8)
-    test, train, other = images[4::5], images[0::5][:359], images[1::5][:359]
+    test, train = (digits(split).read(np.arange(355)) for split in ("test", "train"))
+    other = digits("train").read(np.arange(355, 710))
     classifier = load_digits_classifier()
-    real = score(other, test, train, extractor=classifier, labels=data.target[1::5][:359])
+    real = score(other["image"], test["image"], train["image"], extractor=classifier, labels=other["label"])
     assert 0.5 < real["rho"] < 2.0
     assert real["label_agreement"] > 0.98
-    noise = np.random.default_rng(0).integers(0, 256, size=other.shape, dtype=np.uint8)
-    bad = score(noise, test, train, extractor=classifier, labels=data.target[1::5][:359])
+    noise = np.random.default_rng(0).integers(0, 256, size=other["image"].shape, dtype=np.uint8)
+    bad = score(noise, test["image"], train["image"], extractor=classifier, labels=other["label"])
     assert bad["rho"] > 5 * real["rho"]
     assert bad["label_agreement"] < 0.3
