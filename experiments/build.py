@@ -1,6 +1,7 @@
 """From a config to the things it describes: sources, feeds, networks, optimizers, methods."""
 
 import functools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,7 +70,7 @@ def training_feed(config: Config, source: data.Source, process_index: int, proce
 
 def example(info: data.DataInfo) -> Batch:
     """A batch of one blank image, from which shapes are taken."""
-    batch = {"image": np.zeros((1, *info.image_shape), np.uint8), "_index": np.zeros(1, np.int32)}
+    batch: dict[str, Any] = {"image": np.zeros((1, *info.image_shape), np.uint8), "_index": np.zeros(1, np.int32)}
     return batch | ({} if info.num_classes is None else {"label": np.zeros(1, np.int32)})
 
 

@@ -1,6 +1,8 @@
 """Denoising diffusion (Ho et al. 2020), class-conditional with classifier-free guidance (Ho & Salimans 2022)."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -60,12 +62,16 @@ def diffusion(
         a label the null label is used, and without a guidance scale (the `scale` of
         `genjax.diffusion.guidance.classifier_free`) the network is evaluated once a step instead of twice.
     """
+
     def init(key: Key, batch: Batch) -> TrainState:
         image = jnp.zeros((1, *batch["image"].shape[1:]))
         label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
         params = initialize(network, key, image, jnp.zeros((1,)), label)["params"]
         return TrainState(
-            step=jnp.zeros((), jnp.int32), params=params, opt=optimizer.init(params), ema=jax.tree.map(jnp.copy, params)
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt=optimizer.init(params),
+            ema=jax.tree.map(jnp.copy, params),
         )
 
     def losses(params: PyTree, key: Key, batch: Batch, train: bool) -> Array:
@@ -85,7 +91,7 @@ def diffusion(
 
         coefficients = predict(schedule, t)
         x_t = add_noise(schedule, x_0, noise, t)
-        output = network.apply(
+        output: Any = network.apply(
             {"params": params},
             expand(coefficients.c_in, x_t) * x_t,
             coefficients.c_noise,
@@ -108,16 +114,17 @@ def diffusion(
         params = optax.apply_updates(state.params, changes)
         number = state.step + 1
         average = update.ema(state.ema, params, number, ema_decay)
-        return state.replace(step=number, params=params, opt=opt, ema=average), metrics
+        return dataclasses.replace(state, step=number, params=params, opt=opt, ema=average), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
         return {"loss": losses(state.ema, key, batch, train=False)}
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
         def denoise_given(label: Array | None) -> prediction.Denoiser:
-            return prediction.denoiser(
-                lambda x, c_noise: network.apply({"params": state.ema}, x, c_noise, label), schedule, predict
-            )
+            def output(x: Array, c_noise: Array) -> Any:
+                return network.apply({"params": state.ema}, x, c_noise, label)
+
+            return prediction.denoiser(output, schedule, predict)
 
         denoise = denoise_given(condition.get("label"))
         if "guidance" in condition:
@@ -128,4 +135,3 @@ def diffusion(
         return sampling.sample(keys, x_T, times, denoise, sampler, schedule)
 
     return Method(init, step, evaluate, sample)
-

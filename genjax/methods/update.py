@@ -89,5 +89,5 @@ def ema(average: PyTree, params: PyTree, step: Array, decay: float) -> PyTree:
         step: int32[], number of updates done, this one included.
         decay: in [0, 1); the decay in use is ``min(decay, (1 + step) / (10 + step))``.
     """
-    decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return jax.tree.map(lambda a, p: a + (1.0 - decay) * (p - a), average, params)
+    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: a + rate * (p - a), average, params)

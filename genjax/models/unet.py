@@ -5,11 +5,16 @@ shifts the features of every block, resampling happens inside residual blocks, a
 of blocks start at zero.
 """
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from genjax.nn import Dropout, GroupNorm, SelfAttention, downsample, sinusoidal_embedding, upsample
 from genjax.typing import Array, UserError
+
+Resample: TypeAlias = Callable[[Array], Array] | None
 
 _ZEROS = nn.initializers.zeros
 
@@ -26,7 +31,7 @@ class ResBlock(nn.Module):
 
     channels: int
     dropout: float = 0.0
-    resample: object = None
+    resample: Resample = None
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -106,7 +111,7 @@ class UNet(nn.Module):
         embedding = self._embedding(c_noise, label)
         block = nn.remat(ResBlock) if self.remat else ResBlock
 
-        def res(h: Array, width: int, name: str, resample: object = None) -> Array:
+        def res(h: Array, width: int, name: str, resample: Resample = None) -> Array:
             module = block(width, self.dropout, resample, self.dtype, name=name)
             return module(h, embedding, dropout_index)
 

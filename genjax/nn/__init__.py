@@ -7,4 +7,12 @@ from genjax.nn.initialization import initialize
 from genjax.nn.normalization import GroupNorm
 from genjax.nn.resampling import downsample, upsample
 
-__all__ = ["Dropout", "GroupNorm", "SelfAttention", "downsample", "initialize", "sinusoidal_embedding", "upsample"]
+__all__ = [
+    "Dropout",
+    "GroupNorm",
+    "SelfAttention",
+    "downsample",
+    "initialize",
+    "sinusoidal_embedding",
+    "upsample",
+]

@@ -37,12 +37,14 @@ class Backend(NamedTuple):
     layout: Callable[[PyTree], PyTree]
     spread: Callable[[TrainState], TrainState]
     portable: Callable[[TrainState], TrainState]
-    put: Callable[[Mapping[str, np.ndarray]], dict[str, Array]]
+    put: Callable[[Mapping[str, np.ndarray]], Mapping[str, Array | np.ndarray]]
     advance: Program
     arrays: dict[str, Array]
 
 
-def make(name: str, step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int) -> Backend:
+def make(
+    name: str, step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int
+) -> Backend:
     """The backend called `name`; raises UserError with the valid names for another."""
     if name not in BACKENDS:
         raise UserError(f"backend={name!r}: valid are {sorted(BACKENDS)}")
@@ -94,7 +96,7 @@ def _pmap(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_s
         hosts = jax.tree.map(lambda x: np.array(x.addressable_data(0)).reshape(x.shape[1:]), state)
         return sharding.place(hosts, jax.tree.map(lambda _: everywhere, hosts))
 
-    def put(item: Mapping[str, np.ndarray]) -> dict[str, Array]:
+    def put(item: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         def split(x: np.ndarray) -> np.ndarray:  # [steps, B, ...] -> [devices, steps, B / devices, ...]
             parts = x.reshape(x.shape[0], len(devices), x.shape[1] // len(devices), *x.shape[2:])
             return np.moveaxis(parts, 1, 0)

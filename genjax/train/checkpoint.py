@@ -185,8 +185,10 @@ class Checkpointer:
         self._orbax.wait_until_finished()
         if jax.process_index() == 0:
             _seal(self._path(step))
-            for old in self.steps()[: -self._keep]:
-                _remove(self._path(old))
+            oldest = self.steps()[-self._keep :][0]
+            for old in _saved_steps(self._directory):  # sealed or not: a kill may have cut a removal short
+                if old < oldest:
+                    _remove(self._path(old))
 
     def _is_saved(self, step: int) -> bool:
         path = self._path(step)

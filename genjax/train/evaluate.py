@@ -32,9 +32,13 @@ def evaluator(
 
     program = Program(sums, "evaluation", out_shardings=sharding.replicated(mesh))
 
-    def evaluate(state: TrainState, key: Key, batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
+    def evaluate(
+        state: TrainState, key: Key, batches: Iterable[Mapping[str, np.ndarray]]
+    ) -> dict[str, float]:
         key = sharding.place(key, sharding.replicated(mesh))
-        results = jax.device_get([program(state, key, sharding.place_batch(batch, mesh)) for batch in batches])
+        results = jax.device_get(
+            [program(state, key, sharding.place_batch(batch, mesh)) for batch in batches]
+        )
         count = sum(int(n) for _, n in results)
         return {k: math.fsum(float(totals[k]) for totals, _ in results) / count for k in results[0][0]}
 

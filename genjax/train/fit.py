@@ -1,5 +1,6 @@
 """The only training loop."""
 
+import io
 import math
 import time
 from collections import deque
@@ -135,15 +136,14 @@ class _Run:
         self.pending = pending  # metrics of the steps since the last line of the log
         self.under_way: deque[tuple[int, dict[str, Any]]] = deque()
         self.start = start
-        show = progress if jax.process_index() == 0 else False
-        self.bar = logging.progress(options.steps, start, images_per_step=options.batch_size, show=show)
+        silent = None if jax.process_index() == 0 else io.StringIO()
+        self.bar = logging.progress(options.steps, start, options.batch_size, show=progress, stream=silent)
 
     def loop(self, state: TrainState, feed: Feed, hooks: Sequence[Hook], preemption: Preemption) -> Fitted:
         options, step, preempted = self.options, self.start, False
         due = [options.log_every, options.checkpoint_every, *(h.every for h in hooks), options.steps, step]
         stride = backends.steps_per_dispatch(due, options.steps_per_dispatch)
         running = self.backend.spread(state)
-        saved = step if step else None
         mark_time, mark_step = time.perf_counter(), step
 
         with self.bar, feed.items(step) as items:
@@ -171,9 +171,6 @@ class _Run:
                     mark_time, mark_step = time.perf_counter(), step
                 if last or preempted or step % options.checkpoint_every == 0:
                     self.save(step, running)
-                    saved = step
-        if saved is None:
-            self.save(step, running)
         self.checkpoints.wait()
         return Fitted(self.backend.portable(running), step, preempted, self.backend.advance.compile_seconds)
 
@@ -198,7 +195,11 @@ class _Run:
         rest = ", ".join(f"{k}={v:.6g}" for k, v in row.items())
         return (
             f"training stopped at step {step}: {name} is {value} ({rest}). "
-            + (f"The latest checkpoint is of step {steps[-1]}, untouched. " if steps else "There is no checkpoint yet. ")
+            + (
+                f"The latest checkpoint is of step {steps[-1]}, untouched. "
+                if steps
+                else "There is no checkpoint yet. "
+            )
             + "Usual remedies: a lower learning rate, gradient clipping, longer warm-up, float32 instead of bfloat16."
         )
 

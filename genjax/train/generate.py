@@ -44,10 +44,14 @@ def generator(
     ) -> Iterator[np.ndarray]:
         for name, x in condition.items():
             if len(x) != len(numbers):
-                raise UserError(f"condition {name!r} has {len(x)} rows, but {len(numbers)} images are asked for")
+                raise UserError(
+                    f"condition {name!r} has {len(x)} rows, but {len(numbers)} images are asked for"
+                )
         key = sharding.place(key, everywhere)
         for start in range(0, len(numbers), size):
-            index = np.minimum(np.arange(start, start + size), len(numbers) - 1)  # the last batch repeats its last image
+            index = np.minimum(
+                np.arange(start, start + size), len(numbers) - 1
+            )  # the last batch repeats its last image
             batch = {name: put(np.asarray(x)[index]) for name, x in condition.items()}
             images = program(state, key, put(np.asarray(numbers)[index].astype(np.int32)), batch)
             yield _on_host(images)[: len(numbers) - start]

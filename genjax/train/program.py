@@ -55,13 +55,14 @@ class Program:
             if not differences:
                 raise
             raise RecompileError(
-                f"{self._name} was compiled for other arguments than it is called with now:\n" + "\n".join(differences)
+                f"{self._name} was compiled for other arguments than it is called with now:\n"
+                + "\n".join(differences)
             ) from error
 
 
 def _signature(args: PyTree) -> dict[str, str]:
     def describe(x: Any) -> str:
-        aval = jax.typeof(x) if hasattr(jax, "typeof") else jax.core.get_aval(x)
+        aval = jax.typeof(x)
         weak = " (weak type)" if getattr(aval, "weak_type", False) else ""
         sharding = getattr(x, "sharding", None)
         layout = f" {getattr(sharding, 'spec', sharding)}" if sharding is not None else ""
@@ -73,4 +74,6 @@ def _signature(args: PyTree) -> dict[str, str]:
 
 def _differences(compiled: dict[str, str], called: dict[str, str]) -> list[str]:
     paths = [p for p in compiled | called if compiled.get(p) != called.get(p)]
-    return [f"  argument {p}: compiled {compiled.get(p, 'absent')}, now {called.get(p, 'absent')}" for p in paths]
+    return [
+        f"  argument {p}: compiled {compiled.get(p, 'absent')}, now {called.get(p, 'absent')}" for p in paths
+    ]

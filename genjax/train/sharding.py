@@ -27,7 +27,9 @@ def make_mesh(fsdp: int = 1, num_devices: int | None = None) -> Mesh:
     devices = jax.devices()
     count = len(devices) if num_devices is None else num_devices
     if not 1 <= count <= len(devices):
-        raise UserError(f"num_devices={count}: there are {len(devices)} devices, valid are 1 to {len(devices)}")
+        raise UserError(
+            f"num_devices={count}: there are {len(devices)} devices, valid are 1 to {len(devices)}"
+        )
     if fsdp < 1 or count % fsdp:
         valid = [n for n in range(1, count + 1) if count % n == 0]
         raise UserError(f"fsdp={fsdp} does not divide the number of devices, {count}; valid are {valid}")
@@ -90,4 +92,6 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
 def check_batch_size(batch_size: int, mesh: Mesh, name: str = "batch_size") -> None:
     """Raises UserError unless the batch divides evenly over the devices of the mesh."""
     if batch_size < 1 or batch_size % mesh.size:
-        raise UserError(f"{name}={batch_size} must be a positive multiple of the number of devices, {mesh.size}")
+        raise UserError(
+            f"{name}={batch_size} must be a positive multiple of the number of devices, {mesh.size}"
+        )

@@ -122,7 +122,9 @@ def test_image_belongs_to_its_key_and_condition(subject):
     images = sample(keys, subject.state, {"label": label})
     assert images.shape == (N, *SHAPE) and images.dtype == jnp.float32
     assert float(jnp.abs(images).max()) <= 1.0
-    np.testing.assert_allclose(sample(keys[3:4], subject.state, {"label": label[3:4]}), images[3:4], atol=1e-5)
+    np.testing.assert_allclose(
+        sample(keys[3:4], subject.state, {"label": label[3:4]}), images[3:4], atol=1e-5
+    )
     order = jnp.arange(N)[::-1]
     np.testing.assert_allclose(
         sample(keys[order], subject.state, {"label": label[order]}), images[order], atol=1e-5

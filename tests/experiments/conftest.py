@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import pathlib
+import shlex
 import sys
 from typing import NamedTuple
 
@@ -15,11 +16,11 @@ from PIL import Image
 
 from experiments import cli
 
-TINY = (
+TINY = shlex.split(
     "--model.channels=8 --model.multipliers 1 --model.attention --batch-size=16 --optimizer.warmup-steps=1"
     " --log-every=2 --checkpoint-every=2 --evaluation.loss-every=4 --evaluation.grid-columns=2"
-    " --sampling.num-steps=2 --sampling.batch-size=24"
-).split()
+    " --sampling.sampler=ddim --sampling.num-steps=2 --sampling.batch-size=24"
+)
 STEPS = 6
 
 

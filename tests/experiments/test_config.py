@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 import typing
 
 import dacite
@@ -20,7 +21,9 @@ from genjax.typing import UserError
 
 def fields(config_class, prefix=""):
     """(option, description) of every field of a config, by its docstrings: what its options are to be."""
-    described = {param.arg_name: param.description for param in docstring_parser.parse(config_class.__doc__).params}
+    described = {
+        param.arg_name: param.description for param in docstring_parser.parse(config_class.__doc__).params
+    }
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         if dataclasses.is_dataclass(hints[field.name]):
@@ -77,14 +80,14 @@ def test_presets_are_valid_and_survive_json(tmp_path, name):
 
 def test_command_line_of_the_readme():
     command = train.parse(
-        "ddpm-mnist --workdir runs/a --steps 2000 --dataset mnist --data-dir somewhere --model.channels 64"
-        " --data.on-bad-record skip --model.multipliers 1 2 --optimizer.clip-norm None --data.flip".split()
+        shlex.split(
+            "ddpm-mnist --workdir runs/a --steps 2000 --dataset mnist --data-dir somewhere --model.channels 64"
+            " --data.on-bad-record skip --model.multipliers 1 2 --optimizer.clip-norm None --data.flip"
+        )
     )
     default = PRESETS["ddpm-mnist"][1]
     changed = {
-        name: value
-        for name, value in flatten(command.config).items()
-        if value != flatten(default)[name]
+        name: value for name, value in flatten(command.config).items() if value != flatten(default)[name]
     }
     assert changed == {
         "fit.steps": 2000,
@@ -100,7 +103,9 @@ def test_command_line_of_the_readme():
 
 def test_mistyped_names_get_near_matches(verb):
     preset = verb("train", "dpm-digit")
-    assert preset.code == 2 and "no preset is called 'dpm-digit'; perhaps you meant 'ddpm-digits'" in preset.err
+    assert (
+        preset.code == 2 and "no preset is called 'dpm-digit'; perhaps you meant 'ddpm-digits'" in preset.err
+    )
     far = verb("train", "gan")
     assert far.code == 2 and "perhaps" not in far.err and "ddpm-digits, ddpm-mnist" in far.err
     order = verb("train", "--steps", "3", "ddpm-digits")
@@ -113,12 +118,16 @@ def test_mistyped_names_get_near_matches(verb):
     ]:
         ended = verb(name, *arguments, wrong, "3")
         assert ended.code == 2 and not ended.out
-        assert re.search(rf"Unrecognized options: {wrong}.* Perhaps you meant: .*{right} ", unwrapped(ended.err))
+        assert re.search(
+            rf"Unrecognized options: {wrong}.* Perhaps you meant: .*{right} ", unwrapped(ended.err)
+        )
 
 
 def test_mistyped_values_name_the_valid_ones(verb):
     ended = verb("train", "ddpm-digits", "--method.schedule", "cosin")
-    assert ended.code == 2 and "'--method.schedule'. Expected one of ('linear', 'cosine')" in unwrapped(ended.err)
+    assert ended.code == 2 and "'--method.schedule'. Expected one of ('linear', 'cosine')" in unwrapped(
+        ended.err
+    )
 
 
 def test_every_number_has_a_range():

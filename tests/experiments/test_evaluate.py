@@ -72,7 +72,9 @@ def test_the_loss_is_the_plain_mean_whatever_the_batch_size(restored, test_split
     batch = {**test_split.read(np.arange(n)), "_index": np.arange(n, dtype=np.int32)}
     key = jax.random.key(restored.config.fit.seed)
     state_here = jax.device_get(state)
-    losses = jax.jit(lambda batch: method.evaluate(key, state_here, data.preprocess(key, batch)))(batch)["loss"]
+    losses = jax.jit(lambda batch: method.evaluate(key, state_here, data.preprocess(key, batch)))(batch)[
+        "loss"
+    ]
     assert losses.shape == (n,) and np.std(losses) > 0.01
     expected = np.mean(np.asarray(losses, np.float64))
     for batch_size in (16, 128, 512):
@@ -91,7 +93,9 @@ def test_labels_are_asked_for_as_often_as_they_occur():
     np.testing.assert_array_equal(scoring._labels_like(source, 50), asked[:50])
 
 
-def test_numbers_are_printed_where_they_cannot_be_written(run, monkeypatch, restored, test_split, capsys, caplog):
+def test_numbers_are_printed_where_they_cannot_be_written(
+    run, monkeypatch, restored, test_split, capsys, caplog
+):
     def full(path, value):
         raise OSError(28, os.strerror(28))
 
@@ -121,4 +125,3 @@ def test_data_that_moved_is_named(run, tmp_path, verb, digest):
     ended = verb("evaluate", "--workdir", workdir, "--data-dir", tmp_path / "other")
     assert ended.code == 2 and f"data_dir='{tmp_path / 'other'}': no such directory" in ended.err
     assert digest(workdir) == before
-

@@ -105,7 +105,9 @@ def test_options_override_the_config_of_the_run(run, tmp_path, verb):
             return arrays["images"]
 
     usual = make()
-    np.testing.assert_array_equal(make("--sampler=ddim", "--num-steps=2", "--guidance=1", "--batch-size=8"), usual)
+    np.testing.assert_array_equal(
+        make("--sampler=ddim", "--num-steps=2", "--guidance=1", "--batch-size=8"), usual
+    )
     assert (make("--sampler=ddpm") != usual).any()
     assert (make("--num-steps=3") != usual).any()
     assert (make("--seed=1") != usual).any()
@@ -115,9 +117,13 @@ def test_overrides():
     config = SamplingConfig(sampler="ddim", num_steps=50, eta=0.5, guidance=2.0)
     assert SamplingOverrides().apply(config) == config
     assert SamplingOverrides(num_steps=7).apply(config) == dataclasses.replace(config, num_steps=7)
-    assert SamplingOverrides(guidance=0.0, eta=0.0).apply(config) == dataclasses.replace(config, guidance=0.0, eta=0.0)
+    assert SamplingOverrides(guidance=0.0, eta=0.0).apply(config) == dataclasses.replace(
+        config, guidance=0.0, eta=0.0
+    )
     # The run's eta belongs to its own sampler.
-    assert SamplingOverrides(sampler="ddpm").apply(config) == dataclasses.replace(config, sampler="ddpm", eta=0.0)
+    assert SamplingOverrides(sampler="ddpm").apply(config) == dataclasses.replace(
+        config, sampler="ddpm", eta=0.0
+    )
 
 
 def test_labels_are_a_function_of_the_number():

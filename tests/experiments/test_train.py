@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -36,7 +37,11 @@ def test_a_run_leaves_its_files(run):
     assert config["method"]["schedule"] == PRESETS["ddpm-digits"][1].method.schedule
 
     (manifest,) = json.loads((run / "manifest.json").read_text())
-    assert manifest["seed"] == 0 and len(manifest["devices"]) == 8 and "--model.channels=8" in manifest["command"]
+    assert (
+        manifest["seed"] == 0
+        and len(manifest["devices"]) == 8
+        and "--model.channels=8" in manifest["command"]
+    )
     assert {"jax", "flax", "optax", "orbax-checkpoint"} <= manifest["packages"].keys()
     assert manifest["git_commit"] is None or re.match(r"[0-9a-f]{12}", manifest["git_commit"])
 
@@ -141,7 +146,9 @@ def test_changed_data_does_not_resume(run, tmp_path, train_tiny):
     assert ended.code == 2 and f"  data.train_records: 5 before, {data['train_records']} now\n" in ended.err
 
 
-def test_unlabelled_folder_makes_an_unconditional_model(tmp_path, train_tiny, verb, write_images, noise_images):
+def test_unlabelled_folder_makes_an_unconditional_model(
+    tmp_path, train_tiny, verb, write_images, noise_images, caplog
+):
     folder = write_images(tmp_path / "images", noise_images(40))
     (folder / "001.png").write_bytes(b"no image")
     options = f"--dataset=folder:{folder} --data.on-bad-record=skip --steps=2".split()
@@ -150,6 +157,8 @@ def test_unlabelled_folder_makes_an_unconditional_model(tmp_path, train_tiny, ve
     data = json.loads((tmp_path / "run" / "data.json").read_text())
     assert data["num_classes"] is None and (data["train_records"], data["test_records"]) == (35, 4)
     assert (data["train_skipped"], data["test_skipped"]) == (1, 0)
+    warned = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+    assert len(warned) == 1 and "skipped 1 of 36 records" in warned[0] and "001.png" in warned[0]
     table, results = ended.out.splitlines()[:-1], ended.json
     assert results.keys() == {"step", "test_loss"} and not any("rho" in line for line in table)
     assert "No image score: the bundled classifier knows digits (digits, mnist)" in table[-1]
@@ -179,7 +188,9 @@ def test_colour_arrays(tmp_path, train_tiny, verb, noise_images):
         assert picture.size == ((2 * 9 + 1) * scale, (3 * 9 + 1) * scale)
     # Images can be made where the data no longer is; a score cannot, and says what is missing.
     file.unlink()
-    made = verb("sample", "--workdir", tmp_path / "run", "--num=4", "--labels", "2", "1", "--out", tmp_path / "x.npz")
+    made = verb(
+        "sample", "--workdir", tmp_path / "run", "--num=4", "--labels", "2", "1", "--out", tmp_path / "x.npz"
+    )
     assert made.code == 0, made.err
     with np.load(tmp_path / "x.npz") as arrays:
         assert arrays["labels"].tolist() == [2, 1, 2, 1] and arrays["images"].shape == (4, 8, 8, 3)
@@ -192,19 +203,28 @@ def test_ctrl_c_is_no_traceback(tmp_path):
     start = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     start += "runpy.run_module('experiments.train', run_name='__main__')"
     workdir = tmp_path / "run"
-    options = "--model.channels=8 --model.multipliers 1 --model.attention --batch-size=16 --log-every=2".split()
-    process = subprocess.Popen(
-        [sys.executable, "-c", start, "ddpm-digits", "--workdir", workdir, *options, "--steps=1000000"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir},
+    options = shlex.split(
+        "--model.channels=8 --model.multipliers 1 --model.attention --batch-size=16 --log-every=2 --steps=1000000"
     )
+    errors = tmp_path / "stderr.txt"  # no pipe, which would have to be read while the process runs
+    with errors.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-c", start, "ddpm-digits", "--workdir", workdir, *options],
+            stderr=stderr,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir},
+        )
     log = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted: the same command goes on from the latest checkpoint" in err and "Traceback" not in err
+    try:
+        deadline = time.monotonic() + 300  # far more than it takes, on a busy machine too
+        while not (log.exists() and log.stat().st_size):
+            assert time.monotonic() < deadline and process.poll() is None, errors.read_text()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) == 130
+    finally:
+        process.kill()
+        process.wait()
+    said = errors.read_text()
+    assert "interrupted: the same command goes on from the latest checkpoint" in said
+    assert "Traceback" not in said

@@ -31,7 +31,12 @@ def method(schedule=None, optimizer=None, **options):
     defaults = {"image_shape": SHAPE, "num_classes": NULL, "clip": False, "condition_dropout": 0.0}
     schedule = schedule or schedules.cosine(100)
     return diffusion(
-        Affine(), optimizer or optax.sgd(0.1), schedule, samplers.ddim(), grids.linspace(20), **defaults | options
+        Affine(),
+        optimizer or optax.sgd(0.1),
+        schedule,
+        samplers.ddim(),
+        grids.linspace(20),
+        **defaults | options,
     )
 
 
@@ -66,9 +71,7 @@ def test_loss_is_the_error_of_the_prediction(name):
     alpha, sigma = (f(t)[:, None, None, None] for f in (schedule.alpha, schedule.sigma))
     x_t = alpha * b["image"] + sigma * noise
     p = state.params
-    output = (
-        p["scale"] * x_t + (p["shift"][b["label"]] + p["time"] * t)[:, None, None, None]
-    )
+    output = p["scale"] * x_t + (p["shift"][b["label"]] + p["time"] * t)[:, None, None, None]
     truth = {"eps": noise, "x0": b["image"], "v": alpha * noise - sigma * b["image"]}[name]
     np.testing.assert_allclose(value, jnp.square(output - truth).mean((1, 2, 3)), rtol=1e-4)
 
@@ -104,7 +107,7 @@ def test_labels_are_hidden_at_the_configured_rate():
 
 
 def test_rate_of_hidden_labels():
-    """A network that outputs 1 for the null label and 0 else, on black images: the loss is the share of hidden labels."""
+    """A network that outputs 1 for the null label and 0 else, on black images: the loss is the share of nulls."""
     m = method(condition_dropout=0.2, predict=PREDICTIONS["x0"])
     b = batch(4096)
     b["image"] = jnp.zeros_like(b["image"])
@@ -156,7 +159,9 @@ def test_per_example_randomness_ignores_the_order_of_the_batch():
     order = jnp.array([4, 2, 0, 5, 1, 3])
     shuffled = {name: x[order] for name, x in b.items()}
     value = m.evaluate(jax.random.key(2), state, b)["loss"]
-    np.testing.assert_allclose(m.evaluate(jax.random.key(2), state, shuffled)["loss"], value[order], rtol=1e-6)
+    np.testing.assert_allclose(
+        m.evaluate(jax.random.key(2), state, shuffled)["loss"], value[order], rtol=1e-6
+    )
 
 
 def test_training_learns_the_mean_of_each_class():

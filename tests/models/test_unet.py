@@ -16,7 +16,9 @@ LABEL = jnp.array([0, 1, 2])
 
 
 def net(**options):
-    return UNet(**{"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (8,), "num_classes": 3} | options)
+    return UNet(
+        **{"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (8,), "num_classes": 3} | options
+    )
 
 
 @pytest.fixture(scope="module")

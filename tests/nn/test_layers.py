@@ -6,7 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.nn import Dropout, GroupNorm, SelfAttention, downsample, initialize, sinusoidal_embedding, upsample
+from genjax.nn import (
+    Dropout,
+    GroupNorm,
+    SelfAttention,
+    downsample,
+    initialize,
+    sinusoidal_embedding,
+    upsample,
+)
 from genjax.nn.normalization import num_groups
 
 

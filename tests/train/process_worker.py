@@ -70,7 +70,9 @@ def train(workdir, fsdp):
 def part_held(params):
     """Bytes of the parameters on this process, each counted once, as a part of all."""
     leaves = jax.tree.leaves(params)
-    held = sum(len({str(s.index) for s in x.addressable_shards}) * x.addressable_shards[0].data.nbytes for x in leaves)
+    held = 0
+    for x in leaves:
+        held += sum({str(shard.index): shard.data.nbytes for shard in x.addressable_shards}.values())
     return held / sum(x.nbytes for x in leaves)
 
 

@@ -33,7 +33,7 @@ CONFIG = Config(
 
 def with_values(**sections):
     """`CONFIG` with other values of some fields: ``with_values(fit={"fsdp": 4})``."""
-    changed = {name: dataclasses.replace(getattr(CONFIG, name), **values) for name, values in sections.items()}
+    changed = {name: dataclasses.replace(getattr(CONFIG, name), **new) for name, new in sections.items()}
     return dataclasses.replace(CONFIG, **changed)
 
 

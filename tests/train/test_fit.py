@@ -230,7 +230,9 @@ def test_generated_images_belong_to_their_number():
         return np.concatenate(list(generate(state, jax.random.key(7), condition, numbers)))
 
     whole = make(range(20), 16)
-    expected = [jax.random.normal(jax.random.fold_in(jax.random.key(7), i), (1, 1, 1)) + labels[i] for i in range(20)]
+    expected = [
+        jax.random.normal(jax.random.fold_in(jax.random.key(7), i), (1, 1, 1)) + labels[i] for i in range(20)
+    ]
     np.testing.assert_allclose(whole, expected, atol=1e-6)
     np.testing.assert_array_equal(make(range(13, 14), 1), whole[13:14])
     np.testing.assert_array_equal(make(range(3, 20), 8), whole[3:])

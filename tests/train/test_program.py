@@ -32,7 +32,11 @@ def test_compiles_once_and_says_what_differs():
 
 @pytest.mark.parametrize(
     ("x", "text"),
-    [(np.ones(3, np.int32), "now int32[3]"), (None, "now absent"), ((jnp.ones(3), jnp.ones(2)), "[1][1]: compiled absent")],
+    [
+        (np.ones(3, np.int32), "now int32[3]"),
+        (None, "now absent"),
+        ((jnp.ones(3), jnp.ones(2)), "[1][1]: compiled absent"),
+    ],
 )
 def test_other_differences(x, text):
     program = Program(lambda x: jax.tree.map(lambda y: y + 1, x), "adding")

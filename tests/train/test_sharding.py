@@ -71,5 +71,7 @@ def test_place_batch_spreads_rows_in_order():
 
 
 def test_batch_size_must_divide():
-    with pytest.raises(UserError, match="batch_size=12 must be a positive multiple of the number of devices, 8"):
+    with pytest.raises(
+        UserError, match="batch_size=12 must be a positive multiple of the number of devices, 8"
+    ):
         sharding.check_batch_size(12, sharding.make_mesh())
