@@ -70,7 +70,10 @@ def training_feed(config: Config, source: data.Source, process_index: int, proce
 
 def example(info: data.DataInfo) -> Batch:
     """A batch of one blank image, from which shapes are taken."""
-    batch: dict[str, Any] = {"image": np.zeros((1, *info.image_shape), np.uint8), "_index": np.zeros(1, np.int32)}
+    batch: dict[str, Any] = {
+        "image": np.zeros((1, *info.image_shape), np.uint8),
+        "_index": np.zeros(1, np.int32),
+    }
     return batch | ({} if info.num_classes is None else {"label": np.zeros(1, np.int32)})
 
 

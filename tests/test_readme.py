@@ -35,7 +35,9 @@ def test_python_example():
 
 @pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "bench"])
 def test_options_of_the_commands_exist(verb, monkeypatch, capsys):
-    lines = [line for block in blocks("bash") for line in block.splitlines() if f"experiments.{verb} " in line]
+    lines = [
+        line for block in blocks("bash") for line in block.splitlines() if f"experiments.{verb} " in line
+    ]
     assert lines
     for line in lines:
         _, _, rest = line.partition(f"experiments.{verb} ")
@@ -44,9 +46,11 @@ def test_options_of_the_commands_exist(verb, monkeypatch, capsys):
         positional = [a for a in arguments[:2] if not a.startswith("--")]
         monkeypatch.setattr(sys, "argv", [verb, *positional, "--help"])
         module = __import__(f"experiments.{verb}", fromlist=["main"])
-        main = module.main if hasattr(module, "main") else __import__(
-            f"experiments.{verb}.__main__", fromlist=["main"]
-        ).main
+        main = (
+            module.main
+            if hasattr(module, "main")
+            else __import__(f"experiments.{verb}.__main__", fromlist=["main"]).main
+        )
         with pytest.raises(SystemExit) as end:
             main()
         assert end.value.code in (0, None)
