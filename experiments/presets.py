@@ -16,7 +16,7 @@ from genjax.train.options import FitOptions
 
 PRESETS: dict[str, tuple[str, Config]] = {
     "ddpm-digits": (
-        "Class-conditional DDPM on scikit-learn's 8x8 digits: minutes on a CPU, no download.",
+        "Class-conditional DDPM on scikit-learn's 8x8 digits: two minutes on two CPU cores, no download.",
         Config(
             fit=FitOptions(steps=1500, batch_size=64, log_every=50, checkpoint_every=500),
             data=DataConfig(dataset="digits"),
