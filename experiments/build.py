@@ -30,18 +30,7 @@ def source(config: DataConfig, split: str) -> data.Source:
     )
     if isinstance(lazy, data.ArraySource) or not is_small(config, lazy):
         return lazy
-    arrays = data.to_memory(lazy)
-    info = lazy.info
-    resident = data.ArraySource(
-        arrays["image"],
-        arrays.get("label"),
-        name=info.name,
-        split=info.split,
-        num_classes=info.num_classes,
-        class_names=info.class_names,
-    )
-    resident.skipped = lazy.skipped
-    return resident
+    return data.ArraySource.from_records(data.to_memory(lazy), lazy.info, lazy.skipped)
 
 
 def is_small(config: DataConfig, source: data.Source) -> bool:
@@ -56,7 +45,7 @@ def training_feed(config: Config, source: data.Source, process_index: int, proce
         indices = functools.partial(
             data.train_indices, batch_size=batch_size, num_examples=len(source), seed=seed
         )
-        return feed.resident(source.read(np.arange(len(source))), indices)
+        return feed.resident(data.to_memory(source), indices)
     read = functools.partial(
         data.train_batch,
         source,

@@ -7,7 +7,7 @@ from experiments import build
 from experiments.config import Config, flatten
 from genjax import data
 from genjax.train import sharding
-from genjax.typing import Method, UserError
+from genjax.typing import Method, TrainState, UserError
 
 RANGES = {
     "fit.steps": "[1, inf)",
@@ -92,14 +92,23 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
     ]
 
 
-def check_fits(config: Config, train: data.Source, test: data.Source, method: Method, mesh: Mesh) -> None:
-    """Raises UserError unless data, network and devices go together; nothing is compiled."""
+def check_fits(
+    config: Config, train: data.Source, test: data.Source, method: Method, mesh: Mesh
+) -> TrainState:
+    """Checks that data, network and devices go together; nothing is compiled.
+
+    Returns:
+        The state that training will start from, as shapes and types.
+
+    Raises:
+        UserError: they do not.
+    """
     sharding.check_batch_size(config.fit.batch_size, mesh)
     _check_alike(train.info, test.info)
     _check_attention(config, train.info.image_shape)
     key, example = jax.random.key(0), build.example(train.info)
     jax.eval_shape(lambda key, batch: build.augment(config.data, key, batch), key, example)
-    jax.eval_shape(method.init, key, example)
+    return jax.eval_shape(method.init, key, example)
 
 
 def _check_alike(train: data.DataInfo, test: data.DataInfo) -> None:

@@ -20,6 +20,7 @@ from experiments.restore import Run
 from genjax import data
 from genjax.metrics import load_digits_classifier
 from genjax.metrics.score import score
+from genjax.train import sharding
 from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
@@ -37,7 +38,7 @@ def held_out(
     two batch sizes, differ by nothing else.
     """
     evaluate = evaluator(method, mesh, data.preprocess)
-    batch_size = -(-config.fit.batch_size // mesh.size) * mesh.size
+    batch_size = sharding.round_up(config.fit.batch_size, mesh)
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
 
     def means(state: TrainState) -> dict[str, float]:
@@ -69,14 +70,15 @@ def score_run(
     means = held_out(run.config, run.method, run.mesh, test)(run.state)
     results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     if has_score(run.config):
-        labels = _labels_like(train, num) if build.num_classes(run.config, run.info) else None
+        real_train, real_test = data.to_memory(train), data.to_memory(test)
+        labels = _labels_like(real_train["label"], num) if build.num_classes(run.config, run.info) else None
         start = time.perf_counter()
         generated = make(run, labels=labels, num=num, seed=seed)
         seconds = time.perf_counter() - start
         results |= score(
             generated,
-            _column(test, "image"),
-            _column(train, "image"),
+            real_test["image"],
+            real_train["image"],
             labels=labels,
             extractor=load_digits_classifier(),
             reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
@@ -111,14 +113,9 @@ def make(run: Run, *, labels: np.ndarray | None, num: int, seed: int, first: int
     return np.concatenate(parts)
 
 
-def _labels_like(source: data.Source, num: int) -> np.ndarray:
-    labels = _column(source, "label")
+def _labels_like(labels: np.ndarray, num: int) -> np.ndarray:
     positions = np.arange(num) % len(labels)
     return labels[data.permute(positions, len(labels), (0,))]
-
-
-def _column(source: data.Source, name: str) -> np.ndarray:
-    return source.read(np.arange(len(source)))[name]
 
 
 def _print_table(results: dict[str, Any], dataset: str) -> None:

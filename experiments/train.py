@@ -25,7 +25,7 @@ from experiments.presets import PRESETS
 from genjax import data
 from genjax.train import logging, sharding
 from genjax.train.generate import generator
-from genjax.typing import Batch, Key, Method, TrainState
+from genjax.typing import Method, PyTree, TrainState
 
 _PROG = "python -m experiments.train"
 
@@ -66,19 +66,18 @@ def train(config: Config, launch: Launch) -> None:
     train_source = build.source(config.data, config.data.train_split)
     test_source = build.source(config.data, config.data.test_split)
     method = build.method(config, train_source.info)
-    checks.check_fits(config, train_source, test_source, method, mesh)
+    abstract_state = checks.check_fits(config, train_source, test_source, method, mesh)
     if launch.override_config:
         restore.check_resumable(directory, method, train_source.info)
     workdir.claim(directory, config, workdir.describe_data(train_source, test_source), launch.override_config)
 
-    example = build.example(train_source.info)
-    overview(directory, method.init, example)
+    overview(directory, abstract_state.params)
     fitted = fit(
         method,
         build.training_feed(config, train_source, jax.process_index(), jax.process_count()),
         config.fit,
         workdir=directory,
-        example=example,
+        example=build.example(train_source.info),
         preprocess=functools.partial(build.augment, config.data),
         hooks=[
             Hook(config.evaluation.loss_every, test_loss(config, method, mesh, test_source)),
@@ -142,9 +141,8 @@ def is_scored(directory: epath.Path, step: int) -> bool:
     return path.exists() and json.loads(path.read_text())["step"] == step
 
 
-def overview(directory: epath.Path, init: Callable[[Key, Batch], TrainState], example: Batch) -> None:
+def overview(directory: epath.Path, params: PyTree) -> None:
     """Writes the table of parameters, and says how many there are."""
-    params = jax.eval_shape(init, jax.random.key(0), example).params
     if cli.is_first_process():
         table = parameter_overview.get_parameter_overview(params, include_stats=False)
         workdir.write_bytes(directory / "parameters.txt", f"{table}\n".encode())

@@ -25,6 +25,7 @@ import optax
 import tqdm
 import tyro
 
+from experiments import cli
 from genjax.data import ArraySource, Source, eval_batches, load, to_float, to_memory, to_uint8, train_batch
 from genjax.metrics.digits_classifier import IMAGE_SIZE, classify, init_params, resize, serialize
 from genjax.typing import Array, Key, PyTree
@@ -154,4 +155,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.run(lambda: main(tyro.cli(Config, description=__doc__)))

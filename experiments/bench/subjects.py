@@ -56,7 +56,7 @@ def train(config: Config, alter: Alter = _unaltered) -> Subject:
     step = train_step(method, functools.partial(build.augment, config.data), train_key)
     abstract = jax.eval_shape(method.init, init_key, example)
     backend = backends.make(options.backend, step, feed, abstract, mesh, options.fsdp_min_size)
-    state = backend.spread(sharding.place(method.init(init_key, example), backend.layout(abstract)))
+    state = backend.spread(sharding.place(method.init(init_key, example), backend.layout))
 
     every = config.evaluation.loss_every, config.evaluation.sample_every
     due = [options.log_every, options.checkpoint_every, *every, options.steps]
@@ -124,7 +124,7 @@ def data_info(config: Config) -> data.DataInfo:
 
 def sampling_batch(config: Config, mesh: Mesh) -> int:
     """Images made at a time: as configured, rounded up so that every device makes as many."""
-    return -(-config.sampling.batch_size // mesh.size) * mesh.size
+    return sharding.round_up(config.sampling.batch_size, mesh)
 
 
 def condition(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:

@@ -2,8 +2,7 @@
 
 import pathlib
 
-import numpy as np
-
+from genjax.data.batches import to_memory
 from genjax.data.digits import digits
 from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord, check_options, resize_array
@@ -60,12 +59,7 @@ def _as_asked(source: ArraySource, image_size: int | None, channels: int | None)
     check_channels(channels, source.info.image_shape[-1], f"data set {source.info.name!r}")
     if image_size is None or source.info.image_shape[:2] == (image_size, image_size):
         return source
-    records = source.read(np.arange(len(source)))
-    return ArraySource(
-        resize_array(records["image"], image_size),
-        records.get("label"),
-        name=source.info.name,
-        split=source.info.split,
-        num_classes=source.info.num_classes,
-        class_names=source.info.class_names,
+    records = to_memory(source)
+    return ArraySource.from_records(
+        {**records, "image": resize_array(records["image"], image_size)}, source.info
     )

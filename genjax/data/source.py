@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -91,6 +91,22 @@ class ArraySource:
             num_classes=num_classes if labels is not None else None,
             class_names=tuple(class_names),
         )
+
+    @classmethod
+    def from_records(
+        cls, records: Mapping[str, np.ndarray], info: DataInfo, skipped: tuple[str, ...] = ()
+    ) -> "ArraySource":
+        """What another source with this `info` has read; the shape of the images may be another."""
+        source = cls(
+            records["image"],
+            records.get("label"),
+            name=info.name,
+            split=info.split,
+            num_classes=info.num_classes,
+            class_names=info.class_names,
+        )
+        source.skipped = skipped
+        return source
 
     def __len__(self) -> int:
         return len(self._images)

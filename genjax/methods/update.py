@@ -1,5 +1,6 @@
 """What training methods share: gradients of a mean over the global batch, one optimizer step, the moving average."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -70,13 +71,13 @@ def _micro_batches(batch: Batch, count: int) -> dict[str, Array]:
 def _sum_over(function: Callable[[PyTree], PyTree], stacked: PyTree) -> PyTree:
     """Sum of `function` over the leading axis: a `scan`, but unrolled on CPU, where XLA computes the gradients of
     convolutions 40 times slower inside a loop."""
-    pieces = [jax.tree.map(lambda x: x[i], stacked) for i in range(len(jax.tree.leaves(stacked)[0]))]
     if jax.default_backend() == "cpu":
-        total = function(pieces[0])
-        for piece in pieces[1:]:
-            total = jax.tree.map(jnp.add, total, function(piece))
-        return total
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(function, pieces[0]))
+        results = [
+            function(jax.tree.map(lambda x: x[i], stacked)) for i in range(len(jax.tree.leaves(stacked)[0]))
+        ]
+        return functools.reduce(lambda a, b: jax.tree.map(jnp.add, a, b), results)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], stacked))
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return jax.lax.scan(lambda t, x: (jax.tree.map(jnp.add, t, function(x)), None), zeros, stacked)[0]
 
 

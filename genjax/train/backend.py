@@ -26,7 +26,7 @@ class Backend(NamedTuple):
     """How states and items are laid out, and the compiled function that advances a state.
 
     Attributes:
-        layout: abstract state -> pytree of shardings of the portable state, as checkpoints and evaluation see it.
+        layout: pytree of shardings of the portable state, as checkpoints and evaluation see it.
         spread: portable state -> the backend's own layout. The result may be donated.
         portable: the reverse.
         put: numpy item [steps, B / processes, ...] of this process -> device arrays.
@@ -34,7 +34,7 @@ class Backend(NamedTuple):
         arrays: the feed's resident arrays, on the devices.
     """
 
-    layout: Callable[[PyTree], PyTree]
+    layout: PyTree
     spread: Callable[[TrainState], TrainState]
     portable: Callable[[TrainState], TrainState]
     put: Callable[[Mapping[str, np.ndarray]], Mapping[str, Array | np.ndarray]]
@@ -52,7 +52,7 @@ def make(
 
 
 def _jit(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int) -> Backend:
-    layouts = sharding.state_sharding(abstract_state, mesh, fsdp_min_size)
+    layout = sharding.state_sharding(abstract_state, mesh, fsdp_min_size)
     everywhere = sharding.replicated(mesh)
     rows = sharding.batch_sharding(mesh, axis=1)
 
@@ -63,10 +63,10 @@ def _jit(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_si
         _many(step, feed),
         "the train step",
         donate_argnums=0,
-        out_shardings=(layouts, everywhere),
+        out_shardings=(layout, everywhere),
     )
     return Backend(
-        layout=lambda abstract: sharding.state_sharding(abstract, mesh, fsdp_min_size),
+        layout=layout,
         spread=lambda state: state,
         portable=lambda state: state,
         put=put,
@@ -114,7 +114,7 @@ def _pmap(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_s
         devices=devices if jax.process_count() == 1 else None,
     )
     return Backend(
-        layout=lambda abstract: jax.tree.map(lambda _: everywhere, abstract),
+        layout=jax.tree.map(lambda _: everywhere, abstract_state),
         spread=spread,
         portable=portable,
         put=put,

@@ -4,9 +4,11 @@ A feed makes, for each step, an `item` outside of the compiled step, and turns i
 functions of the step, so a run needs no data cursor.
 """
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +41,7 @@ def resident(arrays: Mapping[str, np.ndarray], indices: Callable[[int], np.ndarr
     """
 
     def items(start: int) -> AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]:
-        return Counted(lambda step: _item(indices(step)), start)
+        return contextlib.nullcontext(_item(indices(step)) for step in itertools.count(start))
 
     def batch(data: Mapping[str, Array], item: Mapping[str, Array]) -> Batch:
         rows = {name: jnp.take(x, item["_record"], axis=0) for name, x in data.items()}
@@ -62,26 +64,6 @@ def streamed(
 
 def _item(records: np.ndarray) -> dict[str, np.ndarray]:
     return {"_record": records.astype(np.int32), "_index": np.arange(len(records), dtype=np.int32)}
-
-
-class Counted:
-    """``function(start), function(start + 1), ...`` as a context manager of an iterator."""
-
-    def __init__(self, function: Callable[[int], Any], start: int):
-        self._function, self._step = function, start
-
-    def __enter__(self) -> Iterator[Any]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        self._step += 1
-        return self._function(self._step - 1)
 
 
 def stack(items: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

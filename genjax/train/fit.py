@@ -94,13 +94,14 @@ def fit(
     one_step = train_step(method, preprocess, train_key)
     abstract = jax.eval_shape(method.init, init_key, example)
     backend = backends.make(options.backend, one_step, feed, abstract, mesh, options.fsdp_min_size)
-    layouts = backend.layout(abstract)
-    target = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, layouts)
+    target = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, backend.layout
+    )
 
     with Checkpointer(workdir / "checkpoints", keep=options.keep_checkpoints) as checkpoints:
         restored = checkpoints.restore_latest(target)
         if restored is None:
-            state, pending, start = sharding.place(method.init(init_key, example), layouts), [], 0
+            state, pending, start = sharding.place(method.init(init_key, example), backend.layout), [], 0
         else:
             state, extra, start = restored
             pending = extra["pending"]

@@ -32,7 +32,7 @@ def generator(
     """
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} must be at least 1")
-    size = -(-batch_size // mesh.size) * mesh.size
+    size = sharding.round_up(batch_size, mesh)
     rows, everywhere = sharding.batch_sharding(mesh), sharding.replicated(mesh)
     program = sampling_program(method, mesh)
 

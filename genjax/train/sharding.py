@@ -89,6 +89,11 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
     return {name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()}
 
 
+def round_up(batch_size: int, mesh: Mesh) -> int:
+    """The next batch size that divides evenly over the devices of the mesh."""
+    return -(-batch_size // mesh.size) * mesh.size
+
+
 def check_batch_size(batch_size: int, mesh: Mesh, name: str = "batch_size") -> None:
     """Raises UserError unless the batch divides evenly over the devices of the mesh."""
     if batch_size < 1 or batch_size % mesh.size:
