@@ -11,7 +11,7 @@ from typing import TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genjax.nn import Dropout, GroupNorm, SelfAttention, downsample, sinusoidal_embedding, upsample
+from genjax.nn import Conv, Dropout, GroupNorm, SelfAttention, downsample, sinusoidal_embedding, upsample
 from genjax.typing import Array, UserError
 
 Resample: TypeAlias = Callable[[Array], Array] | None
@@ -40,16 +40,16 @@ class ResBlock(nn.Module):
         h = nn.silu(GroupNorm(dtype=self.dtype, name="norm_1")(x))
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_1")(h)
+        h = Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_1")(h)
 
         modulation = nn.Dense(2 * self.channels, dtype=self.dtype, name="embed")(nn.silu(embedding))
         scale, shift = jnp.split(modulation.astype(jnp.float32), 2, axis=-1)
         h = nn.silu(GroupNorm(dtype=self.dtype, name="norm_2")(h, scale, shift))
         h = Dropout(self.dropout, name="dropout")(h, dropout_index)
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_2")(h)
+        h = Conv(self.channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_2")(h)
 
         if x.shape[-1] != self.channels:
-            x = nn.Conv(self.channels, (1, 1), dtype=self.dtype, name="shortcut")(x)
+            x = Conv(self.channels, (1, 1), dtype=self.dtype, name="shortcut")(x)
         return x + h
 
 
@@ -120,7 +120,7 @@ class UNet(nn.Module):
                 return h
             return SelfAttention(self.head_channels, self.dtype, name=name)(h)
 
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(x)
+        h = Conv(self.channels, (3, 3), dtype=self.dtype, name="conv_in")(x)
         skips = [h]
         widths = [self.channels * m for m in self.multipliers]
         for level, width in enumerate(widths):
@@ -142,7 +142,7 @@ class UNet(nn.Module):
                 h = res(h, width, f"up_{level}_resample", upsample)
 
         h = nn.silu(GroupNorm(dtype=self.dtype, name="norm_out")(h))
-        h = nn.Conv(out_channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_out")(h)
+        h = Conv(out_channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_out")(h)
         return h.astype(jnp.float32)
 
     def _embedding(self, c_noise: Array, label: Array | None) -> Array:

@@ -1,0 +1,187 @@
+"""Which algorithm computes a convolution, or a gradient of one, on CPU.
+
+Measured with jax 0.12 and 0.10 on two AVX-512 cores; `python -m experiments.bench layers` shows what they give here:
+
+* kernel sizes 2 and 3, stride 1, enough channels: Winograd's algorithm. Two to three times as fast, the kernel's
+  gradient up to six times.
+* strides: by phases, as stride 1.
+* kernel size 1: matrix products.
+* depthwise: sums of shifted products; XLA would take the general algorithm with one channel a group.
+* what is left of kernel gradients: with the layout in which XLA calls its fast routine also inside of loops, where it
+  leaves the other to a naive one, 40 to 70 times slower.
+
+Everything but 2-D float32 goes the plain way.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from genjax.nn.convolution import polyphase, winograd
+from genjax.nn.convolution.plain import plain
+from genjax.nn.convolution.window import Form, Window
+from genjax.typing import Array
+
+Algorithm: TypeAlias = Callable[..., Array]
+
+_UNIT = (1, 1)
+# Below, the transforms cost more than the products that they save.
+_WINOGRAD_CHANNELS = 32
+_WINOGRAD_TILES = 128
+# Rows that are added up before a sum over positions.
+_ROWS = 8
+
+
+def run(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
+    """One of the three maps of a convolution: see `genjax.nn.convolution.maps`."""
+    algorithm = _choose(a, b, form, window, size)
+    return algorithm(a, b, form=form, window=window, size=size)
+
+
+def _choose(a: Array, b: Array, form: Form, window: Window, size: tuple[int, ...]) -> Algorithm:
+    if len(size) != 2 or a.dtype != jnp.float32 or 0 in (*a.shape, *b.shape, *size):
+        return plain
+    if window.dilation != _UNIT or window.precision not in (None, lax.Precision.DEFAULT, lax.Precision.HIGH):
+        return plain
+    kernel_size = size if form == "kernel" else b.shape[:2]
+    channels = (a.shape[-1] // window.groups, b.shape[-1]) if form == "kernel" else b.shape[-2:]
+    if window.groups > 1:
+        return _depthwise if channels == (1, window.groups) and window.strides == _UNIT else plain
+    if polyphase.phase_size(kernel_size, window) == _UNIT:
+        return _matmul if window.strides == _UNIT else _by_phases
+    if min(channels) >= _WINOGRAD_CHANNELS and _winograd_pays(a, b, form, window, size, kernel_size):
+        return _winograd if window.strides == _UNIT else _by_phases
+    return _canonical_kernel_gradient if form == "kernel" else plain
+
+
+def _winograd_pays(
+    a: Array, b: Array, form: Form, window: Window, size: tuple[int, ...], kernel_size: tuple[int, ...]
+) -> bool:
+    """Whether there is a transform for the kernel (of the phases), it saves a third of the products, and there are
+    enough tiles to make up for the transform of the kernel."""
+    r, other = polyphase.phase_size(kernel_size, window)
+    if r != other or r not in winograd.KERNEL_SIZES:
+        return False
+    output_size = _output_size(a, b, form, size)
+    if form == "input":
+        tiled = size if window.strides == _UNIT else tuple(n + r - 1 for n in output_size)
+    else:
+        tiled = output_size
+    products = math.prod(window.strides) * winograd.num_products(r, tiled)
+    direct = math.prod(output_size) * math.prod(kernel_size)
+    return products <= 2 / 3 * direct and len(a) * winograd.num_tiles(tiled) >= _WINOGRAD_TILES
+
+
+def _output_size(a: Array, b: Array, form: Form, size: tuple[int, ...]) -> tuple[int, ...]:
+    return {"output": size, "input": a.shape[1:3], "kernel": b.shape[1:3]}[form]
+
+
+def _winograd(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
+    if form == "output":
+        return winograd.convolve(a, b, window.padding)
+    if form == "kernel":
+        return winograd.kernel_gradient(a, b, window.padding)
+    return winograd.convolve(a, _transposed(b), _transposed_padding(a, b, window, size))
+
+
+def _transposed(kernel: Array) -> Array:
+    """The kernel of the convolution that is the input gradient of one of stride 1."""
+    return jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+
+
+def _transposed_padding(
+    dy: Array, kernel: Array, window: Window, size: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    lows = [r - 1 - low for r, (low, _) in zip(kernel.shape, window.padding, strict=False)]
+    sizes = zip(lows, size, dy.shape[1:3], kernel.shape, strict=False)
+    return tuple((low, n + r - 1 - old - low) for low, n, old, r in sizes)
+
+
+def _by_phases(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
+    kernel_size = size if form == "kernel" else b.shape[:2]
+    output_size = _output_size(a, b, form, size)
+    inner = polyphase.phase_window(window)
+    inner_kernel = polyphase.phase_size(kernel_size, window)
+    if form != "input":
+        a = polyphase.phases(a, kernel_size, window, output_size)
+    if form != "kernel":
+        b = polyphase.kernel_phases(b, window)
+    if form == "output":
+        return run(a, b, form=form, window=inner, size=size)
+    if form == "kernel":
+        dk = run(a, b, form=form, window=inner, size=inner_kernel)
+        return polyphase.from_kernel_phases(dk, window, size)
+    inner_size = tuple(n + r - 1 for n, r in zip(output_size, inner_kernel, strict=True))
+    dx = run(a, b, form=form, window=inner, size=inner_size)
+    return polyphase.from_phases(dx, kernel_size, window, output_size, size)
+
+
+def _matmul(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
+    if form == "input":
+        return _pad(jnp.einsum("bhwo,co->bhwc", a, b[0, 0]), [(-low, -high) for low, high in window.padding])
+    a = _pad(a, window.padding)
+    if form == "output":
+        return jnp.einsum("bhwc,co->bhwo", a, b[0, 0])
+    return jnp.einsum("bhwc,bhwo->co", a, b)[None, None]
+
+
+def _pad(x: Array, padding: Sequence[tuple[int, int]]) -> Array:
+    """Adds zeros around H and W; negative crops."""
+    if not any(map(any, padding)):
+        return x
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)])
+
+
+def _depthwise(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
+    if form == "kernel":
+        return _depthwise_kernel_gradient(_pad(a, window.padding), b, size)
+    if form == "input":
+        a, b, padding = a, b[::-1, ::-1], _transposed_padding(a, b, window, size)
+    else:
+        padding = window.padding
+    a = _pad(a, padding)
+    height, width = size
+    terms = [a[:, i : i + height, j : j + width] * b[i, j][None, None] for i, j in np.ndindex(*b.shape[:2])]
+    return functools.reduce(jnp.add, terms)
+
+
+def _depthwise_kernel_gradient(x: Array, dy: Array, size: tuple[int, ...]) -> Array:
+    """Adds up rows first, in one vectorised pass; XLA's reduction over all positions takes twice as long."""
+    rows = -(-dy.shape[1] // _ROWS) * _ROWS
+    x, dy = (_pad(array, ((0, rows - dy.shape[1]), (0, 0))) for array in (x, dy))
+
+    def strip(array: Array, start: int) -> Array:
+        return lax.slice_in_dim(array, start, start + rows - _ROWS + 1, _ROWS, axis=1)
+
+    def partial_sum(i: int, j: int) -> Array:
+        shifted = x[:, :, j : j + dy.shape[2]]
+        return functools.reduce(jnp.add, [strip(shifted, i + r) * strip(dy, r) for r in range(_ROWS)])
+
+    sums = lax.optimization_barrier([partial_sum(i, j) for i, j in np.ndindex(*size)])
+    return jnp.stack([part.sum((0, 1, 2)) for part in sums]).reshape(*size, 1, -1)
+
+
+def _canonical_kernel_gradient(
+    a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]
+) -> Array:
+    """A convolution of images [C,H,W,B] with a kernel [H',W',B,O] that has gaps for strides; or, where O is small and
+    matrix products would be narrow, the other way round."""
+    parts = zip(window.strides, window.padding, a.shape[1:3], b.shape[1:3], size, strict=True)
+    padding = [(low, r - 1 + (n - 1) * s + 1 - old - low) for s, (low, _), old, n, r in parts]
+    swap = window.strides == _UNIT and b.shape[-1] * 8 <= a.shape[-1]
+    if swap:
+        a, b, padding = b, a, [(high, low) for low, high in padding]
+    y = lax.conv_general_dilated(
+        a.transpose(3, 1, 2, 0),
+        b.transpose(1, 2, 0, 3),
+        _UNIT,
+        padding,
+        rhs_dilation=window.strides,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return y[:, ::-1, ::-1].transpose(1, 2, 3, 0) if swap else y.transpose(1, 2, 0, 3)
