@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
+from experiments import allocator
 from experiments.config import Launch
 from genjax.train.program import RecompileError
 from genjax.typing import UserError
@@ -28,6 +29,7 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
     """
     _quiet_libraries()
     _enable_compilation_cache()
+    allocator.keep_freed_memory()
     from genjax.train.fit import NonFiniteError
 
     try:

@@ -1,4 +1,4 @@
-"""Measure speed and memory: ``python -m experiments.bench [train|sample|data|all] [PRESET]``.
+"""Measure speed and memory: ``python -m experiments.bench [train|sample|data|all] [PRESET]``, or [layers|step].
 
 Prints a table and, as its last line, one JSON object. That of `train`, `sample` and `data` has
 "images_per_second" at the top, so that the command can itself be a baseline: an older commit in another
@@ -7,6 +7,9 @@ checkout, say::
     python -m experiments.bench train ddpm-digits --against stock \\
         --baseline 'cd ../old && python -m experiments.bench train ddpm-digits --repeats 1 --no-fresh'
 
+`layers` and `step` need no preset: single layers, and training steps of several networks, against flax.linen's
+layers and PyTorch.
+
 Contenders take turns, and a ratio is that of two measurements of one round; above 1, genjax is faster.
 """
 
@@ -14,13 +17,13 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import tyro
 
 from experiments import checks, cli, workdir
-from experiments.bench import command, fresh, report, timing
+from experiments.bench import command, fresh, layers, peers, report, step, timing
 from experiments.bench.measure import Options, check, measure
 from experiments.config import Config, flatten
 from experiments.presets import PRESETS
@@ -61,11 +64,18 @@ _VERBS: dict[type, tuple[str, ...]] = {
     Data: ("data",),
     All: ("train", "sample", "data"),
 }
+_ALONE: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
+    layers.Options: ("layers", layers.bench),
+    step.Options: ("step", step.bench),
+}
+"""Options of the verbs that take no preset -> their name, and what measures."""
 _Command = (
     Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Sample, tyro.conf.subcommand("sample")]
     | Annotated[Data, tyro.conf.subcommand("data")]
     | Annotated[All, tyro.conf.subcommand("all")]
+    | Annotated[layers.Options, tyro.conf.subcommand("layers")]
+    | Annotated[step.Options, tyro.conf.subcommand("step")]
 )
 
 
@@ -80,7 +90,10 @@ def main() -> None:
         args=with_defaults(sys.argv[1:]),
         config=(tyro.conf.CascadeSubcommandArgs,),
     )
-    bench(_VERBS[type(chosen)], chosen.config, chosen.options)
+    if isinstance(chosen, _Bench):
+        bench(_VERBS[type(chosen)], chosen.config, chosen.options)
+    else:
+        bench_alone(chosen)
 
 
 def with_defaults(args: Sequence[str]) -> list[str]:
@@ -88,6 +101,8 @@ def with_defaults(args: Sequence[str]) -> list[str]:
     if {"-h", "--help"} & set(args):
         return list(args)
     verb, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (_DEFAULT_VERB, args)
+    if verb in {name for name, _ in _ALONE.values()}:
+        return [verb, *rest]
     named = set(PRESETS) & set(rest) or (rest and not rest[0].startswith("-"))
     return [verb, *([] if named else [_DEFAULT_PRESET]), *rest]
 
@@ -102,11 +117,25 @@ def bench(verbs: tuple[str, ...], config: Config, options: Options) -> None:
     starts = {v: fresh.measure(v, config) if options.fresh and v in fresh.SUBJECTS else {} for v in verbs}
     results = {verb: {**measure(verb, config, options, commands), **starts[verb]} for verb in verbs}
     headline = {timing.RATE: results[verbs[0]][timing.RATE]["median"]} if len(verbs) == 1 else {}
-    manifest = {**workdir.manifest(config.fit.seed), "load_average": load}
     print(report.table(results))
+    _print_json({**headline, **results, "config": flatten(config)}, config.fit.seed, load)
+
+
+def bench_alone(options: Any) -> None:
+    """Measures what needs no preset, and prints a table and the JSON object."""
+    load = os.getloadavg()[0]
+    name, measure_all = _ALONE[type(options)]
+    results = {name: measure_all(options), **peers.described(options)}
+    if peers.TORCH in results:
+        print(f"torch: {results[peers.TORCH]}")
+    _print_json({**results, "options": dataclasses.asdict(options)}, 0, load)
+
+
+def _print_json(results: dict[str, Any], seed: int, load: float) -> None:
+    manifest = {**workdir.manifest(seed), "load_average": load}
     versions = f"commit {manifest['git_commit']}, jax {manifest['packages']['jax']}"
     print(f"{versions}, {', '.join(manifest['devices'])}, load {load:.1f}")
-    print(json.dumps({**headline, **results, "config": flatten(config), "manifest": manifest}))
+    print(json.dumps({**results, "manifest": manifest}))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
 """The built-in baselines: what genjax is compared with, by name."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import build
 from experiments.bench import subjects
+from experiments.bench.stock import with_stock_layers
 from experiments.bench.subjects import Subject
 from experiments.config import Config
 from genjax.diffusion import PREDICTIONS, SCHEDULES, Denoiser, denoiser, grids, guidance, initial_noise
 from genjax.diffusion import sample as take_steps
-from genjax.nn import GroupNorm
-from genjax.nn.normalization import num_groups
 from genjax.train import sharding
 from genjax.train.program import Program
 from genjax.typing import Array, Method
@@ -26,37 +23,7 @@ from genjax.typing import Array, Method
 
 def stock(method: Method) -> Method:
     """The method with layers of flax.linen in place of genjax.nn's: the same parameters and numbers."""
-
-    def with_stock_layers(function: Any) -> Callable:
-        @functools.wraps(function)
-        def run(*args: Any) -> Any:
-            with nn.intercept_methods(_stock_layer):
-                return function(*args)
-
-        return run
-
     return Method(*map(with_stock_layers, method))
-
-
-def _stock_layer(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
-    layer = _STOCK.get(type(context.module))
-    if layer is None or context.method_name != "__call__" or context.module.is_initializing():
-        return call(*args, **kwargs)
-    return layer(context.module, *args, **kwargs)
-
-
-def _group_norm(module: GroupNorm, x: Array, scale: Array | None = None, shift: Array | None = None) -> Array:
-    layer = nn.GroupNorm(num_groups(x.shape[-1]), epsilon=module.epsilon, dtype=module.dtype, parent=None)
-    y: Any = layer.apply({"params": module.variables["params"]}, x)
-    if scale is not None:
-        y = y * (1 + scale)[:, None, None]
-    if shift is not None:
-        y = y + shift[:, None, None]
-    return y.astype(module.dtype or x.dtype)
-
-
-_STOCK: dict[type, Callable] = {GroupNorm: _group_norm}
-"""Layer of genjax.nn -> the same with flax.linen: ``(module, *args) -> result``."""
 
 
 def python_loop(config: Config) -> Subject:

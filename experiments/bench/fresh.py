@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import resource
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from etils import epath
 from experiments import cli, workdir
 from experiments.bench import subjects
 from experiments.bench.command import run_command
+from experiments.bench.memory import peak_rss_bytes
 from experiments.config import Config
 
 SUBJECTS: dict[str, Callable[[Config], subjects.Subject]] = {
@@ -37,13 +37,26 @@ def measure(subject: str, config: Config) -> dict[str, dict[str, float]]:
         imports, data, initialisation, all compilation), "peak_rss_bytes" and, on accelerators,
         "peak_device_bytes".
     """
-    root = pathlib.Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as folder:
         workdir.write_json(epath.Path(folder) / workdir.CONFIG, dataclasses.asdict(config))
-        path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-        env = {**os.environ, "PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": os.path.join(folder, "cache")}
-        command = [sys.executable, "-m", "experiments.bench.fresh", subject, folder]
-        return {name: run_command([*command, repr(time.time())], env) for name in ("cold", "warm")}
+        cache = os.path.join(folder, "cache")
+        return {
+            name: start("experiments.bench.fresh", subject, folder, cache=cache) for name in ("cold", "warm")
+        }
+
+
+def start(module: str, *args: str, cache: str) -> dict[str, float]:
+    """What a module prints that is run in a process of its own, with the time of its start as last argument.
+
+    Args:
+        module: of this repository.
+        *args: its arguments.
+        cache: folder for compiled programs.
+    """
+    root = pathlib.Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = {**os.environ, "PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": cache}
+    return run_command([sys.executable, "-m", module, *args, repr(time.time())], env)
 
 
 def main() -> None:
@@ -60,15 +73,6 @@ def main() -> None:
         **device,
     }
     print(json.dumps(result))
-
-
-def peak_rss_bytes() -> int:
-    """Most memory that this process had resident, so far."""
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent process had when it started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

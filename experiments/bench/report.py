@@ -1,6 +1,6 @@
 """Results as a table: one row a number, nested names joined."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _MAX_COMMAND = 40
@@ -8,8 +8,12 @@ _HEADER = ("", "median", "min", "max")
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Text of nested results; a leaf is a number, or a dict with median, min and max."""
-    rows = [_HEADER, *_rows("", results)]
+    """Text of nested results; a leaf is a number, a string, or a dict with median, min and max."""
+    return grid([_HEADER, *_rows("", results)])
+
+
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    """Text in columns: the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         f"{row[0]:<{widths[0]}}" + "".join(f"  {x:>{w}}" for x, w in zip(row[1:], widths[1:], strict=True))
@@ -35,7 +39,9 @@ def _title(name: str) -> str:
     return name.replace("_per_", "/").replace("_bytes", "_MiB").replace("_", " ")
 
 
-def _shown(name: str, value: float) -> str:
+def _shown(name: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     if name.endswith("bytes"):
         value = value / 2**20
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

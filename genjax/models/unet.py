@@ -11,7 +11,16 @@ from typing import TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genjax.nn import Conv, Dropout, GroupNorm, SelfAttention, downsample, sinusoidal_embedding, upsample
+from genjax.nn import (
+    Conv,
+    Dropout,
+    GroupNorm,
+    SelfAttention,
+    downsample,
+    materialize,
+    sinusoidal_embedding,
+    upsample,
+)
 from genjax.typing import Array, UserError
 
 Resample: TypeAlias = Callable[[Array], Array] | None
@@ -50,7 +59,7 @@ class ResBlock(nn.Module):
 
         if x.shape[-1] != self.channels:
             x = Conv(self.channels, (1, 1), dtype=self.dtype, name="shortcut")(x)
-        return x + h
+        return materialize(x + h)
 
 
 class UNet(nn.Module):

@@ -5,6 +5,7 @@ from genjax.nn.convolution import Conv, ConvTranspose, conv_general_dilated, con
 from genjax.nn.dropout import Dropout
 from genjax.nn.embedding import sinusoidal_embedding
 from genjax.nn.initialization import initialize
+from genjax.nn.materialize import materialize
 from genjax.nn.normalization import GroupNorm
 from genjax.nn.resampling import downsample, upsample
 
@@ -18,6 +19,7 @@ __all__ = [
     "conv_transpose",
     "downsample",
     "initialize",
+    "materialize",
     "sinusoidal_embedding",
     "upsample",
 ]

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -40,7 +41,10 @@ _ROWS = 8
 def run(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
     """One of the three maps of a convolution: see `genjax.nn.convolution.maps`."""
     algorithm = _choose(a, b, form, window, size)
-    return algorithm(a, b, form=form, window=window, size=size)
+    # What computes the arguments is not to be merged into the algorithm, which may read them several times.
+    a, b = lax.optimization_barrier((a, b))
+    with jax.named_scope(f"convolution_{form}"):
+        return algorithm(a, b, form=form, window=window, size=size)
 
 
 def _choose(a: Array, b: Array, form: Form, window: Window, size: tuple[int, ...]) -> Algorithm:
@@ -171,11 +175,13 @@ def _canonical_kernel_gradient(
 ) -> Array:
     """A convolution of images [C,H,W,B] with a kernel [H',W',B,O] that has gaps for strides; or, where O is small and
     matrix products would be narrow, the other way round."""
-    parts = zip(window.strides, window.padding, a.shape[1:3], b.shape[1:3], size, strict=True)
-    padding = [(low, r - 1 + (n - 1) * s + 1 - old - low) for s, (low, _), old, n, r in parts]
+    parts = list(zip(window.strides, window.padding, a.shape[1:3], b.shape[1:3], size, strict=True))
     swap = window.strides == _UNIT and b.shape[-1] * 8 <= a.shape[-1]
     if swap:
-        a, b, padding = b, a, [(high, low) for low, high in padding]
+        a, b = b, a
+        padding = [(r - 1 - low, old - n + low) for _, (low, _), old, n, r in parts]
+    else:
+        padding = [(low, r - 1 + (n - 1) * s + 1 - old - low) for s, (low, _), old, n, r in parts]
     y = lax.conv_general_dilated(
         a.transpose(3, 1, 2, 0),
         b.transpose(1, 2, 0, 3),

@@ -162,7 +162,8 @@ def _combine(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
 
 
 def _materialize(x: Array) -> Array:
-    """Keeps XLA from merging two transforms into one that reads every pixel n times n times."""
+    """Keeps XLA from merging what computes `x` with the transform that follows: each pixel of `x`, an activation
+    function say, would be computed n times."""
     return lax.optimization_barrier(x)
 
 
