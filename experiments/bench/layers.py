@@ -13,11 +13,9 @@ import numpy as np
 from experiments.bench import layers_table, peers, specs, timing
 from experiments.bench.peers import OURS, STOCK, TORCH
 from experiments.bench.stock import with_stock_layers
-from genjax import nn as genjax_nn
-from genjax.nn import Conv, ConvTranspose, GroupNorm, SelfAttention
+from genjax.nn import Conv, ConvTranspose, GroupNorm, SelfAttention, max_pool
 from genjax.typing import Array, PyTree, UserError
 
-max_pool: Any = getattr(genjax_nn, "max_pool", nn.max_pool)
 _TOLERANCE = 1e-4
 PEAK = "matmul"
 IN_SCAN = "kernel_gradient_in_scan"

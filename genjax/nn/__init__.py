@@ -1,12 +1,13 @@
 """Linen layers that several networks share."""
 
-from genjax.nn.attention import SelfAttention
+from genjax.nn.attention import SelfAttention, dot_product_attention
 from genjax.nn.convolution import Conv, ConvTranspose, conv_general_dilated, conv_transpose
 from genjax.nn.dropout import Dropout
 from genjax.nn.embedding import sinusoidal_embedding
 from genjax.nn.initialization import initialize
 from genjax.nn.materialize import materialize
 from genjax.nn.normalization import GroupNorm
+from genjax.nn.pooling import max_pool
 from genjax.nn.resampling import downsample, upsample
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "SelfAttention",
     "conv_general_dilated",
     "conv_transpose",
+    "dot_product_attention",
     "downsample",
     "initialize",
     "materialize",
+    "max_pool",
     "sinusoidal_embedding",
     "upsample",
 ]

@@ -7,6 +7,45 @@ import jax.numpy as jnp
 from genjax.nn.normalization import GroupNorm
 from genjax.typing import Array
 
+MAX_LOGITS_BYTES = 256 << 20
+"""Most memory for the logits of one block of queries."""
+
+
+def dot_product_attention(query: Array, key: Array, value: Array) -> Array:
+    """softmax(Q K^T / sqrt(D)) V for each head (Vaswani et al. 2017, equation 1).
+
+    Where all logits would take more than `MAX_LOGITS_BYTES`, queries are taken in blocks, and the backward pass
+    computes each block anew: memory then grows with the number of positions, and not with its square.
+
+    Args:
+        query: float[B,Q,heads,D].
+        key: float[B,K,heads,D].
+        value: float[B,K,heads,D].
+
+    Returns:
+        float[B,Q,heads,D]; the softmax is float32.
+    """
+    batch, queries, heads, width = query.shape
+    keys, values = (jnp.moveaxis(x, 2, 1) for x in (key, value))
+
+    def attend(query: Array) -> Array:
+        """float[B,block,heads,D] -> the same."""
+        logits = jnp.einsum("bqhd,bhkd->bhqk", query / jnp.sqrt(width).astype(query.dtype), keys)
+        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
+        return jnp.einsum("bhqk,bhkd->bqhd", weights, values)
+
+    block = _block(queries, 4 * batch * heads * key.shape[1])
+    if block == queries:
+        return attend(query)
+    blocks = jnp.moveaxis(query.reshape(batch, queries // block, block, heads, width), 1, 0)
+    return jnp.moveaxis(jax.lax.map(jax.checkpoint(attend), blocks), 0, 1).reshape(query.shape)
+
+
+def _block(queries: int, bytes_per_query: int) -> int:
+    """The largest divisor of `queries` whose logits fit; at least 1."""
+    most = max(1, MAX_LOGITS_BYTES // bytes_per_query)
+    return next(n for n in range(min(queries, most), 0, -1) if queries % n == 0)
+
 
 class SelfAttention(nn.Module):
     """Pre-normalised multi-head self-attention with a residual connection, zero at initialisation (Dhariwal &
@@ -30,8 +69,6 @@ class SelfAttention(nn.Module):
         query, key, value = jnp.moveaxis(
             qkv.reshape(batch, height * width, 3, heads, channels // heads), 2, 0
         )
-        logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) / jnp.sqrt(channels / heads).astype(query.dtype)
-        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
-        h = jnp.einsum("bhqk,bkhd->bqhd", weights, value).reshape(batch, height * width, channels)
+        h = dot_product_attention(query, key, value).reshape(batch, height * width, channels)
         h = nn.Dense(channels, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(h)
         return x + h.reshape(x.shape).astype(x.dtype)

@@ -10,8 +10,12 @@ from genjax.nn import (
     Dropout,
     GroupNorm,
     SelfAttention,
+    attention,
+    dot_product_attention,
     downsample,
     initialize,
+    materialize,
+    max_pool,
     sinusoidal_embedding,
     upsample,
 )
@@ -137,3 +141,81 @@ def test_initialize_equals_init():
     x = jnp.zeros((1, 4, 4, 2))
     expected = Net().init({"params": jax.random.key(3)}, x)
     jax.tree.map(np.testing.assert_array_equal, initialize(Net(), jax.random.key(3), x, scale=2.0), expected)
+
+
+def test_attention_in_blocks_is_the_same(monkeypatch):
+    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 12, 3, 4))
+    tangents = tuple(jnp.sin(x) for x in (query, key, value))
+
+    def results():
+        loss = lambda *args: jnp.sum(jnp.cos(dot_product_attention(*args)))  # noqa: E731
+        gradients = jax.grad(loss, argnums=(0, 1, 2))(query, key, value)
+        return (
+            dot_product_attention(query, key, value),
+            gradients,
+            jax.jvp(loss, (query, key, value), tangents),
+        )
+
+    expected = results()
+    reference = jax.nn.dot_product_attention(query, key, value)
+    np.testing.assert_allclose(expected[0], reference, atol=1e-6)
+    monkeypatch.setattr(attention, "MAX_LOGITS_BYTES", 5 * 4 * 2 * 3 * 12)
+    assert "scan" in str(jax.make_jaxpr(dot_product_attention)(query, key, value))
+    assert attention._block(12, 4 * 2 * 3 * 12) == 4
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), results(), expected)
+
+
+def test_attention_in_blocks_takes_less_memory(monkeypatch):
+    """The logits of all 32^2 positions would take 32 MiB; they are neither made at once nor kept for the gradient."""
+    arrays = [jax.ShapeDtypeStruct((2, 1024, 4, 8), jnp.float32)] * 3
+
+    def temporary_bytes():
+        loss = lambda *args: jnp.sum(dot_product_attention(*args) ** 2)  # noqa: E731
+        gradient = jax.jit(lambda *args: jax.grad(loss, argnums=(0, 1, 2))(*args))
+        return gradient.lower(*arrays).compile().memory_analysis().temp_size_in_bytes
+
+    whole = temporary_bytes()
+    monkeypatch.setattr(attention, "MAX_LOGITS_BYTES", 2 << 20)
+    assert temporary_bytes() < whole / 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "strides", "padding"),
+    [
+        ((2, 8, 8, 3), (2, 2), (2, 2), "VALID"),
+        ((2, 7, 9, 3), (2, 3), (2, 3), "VALID"),
+        ((2, 9, 3), (3,), (3,), "VALID"),
+        ((2, 8, 8, 3), (3, 3), (2, 2), "SAME"),
+        ((2, 6, 6, 3), (2, 2), None, "VALID"),
+    ],
+)
+def test_max_pool_equals_flax_ties_included(shape, window, strides, padding):
+    x = jnp.round(2 * jax.random.normal(jax.random.key(0), shape))  # many equal numbers
+    weights = jnp.cos(jnp.arange(x.size)).reshape(x.shape)
+
+    def results(pool):
+        y, pull_back = jax.vjp(lambda x: pool(x, window, strides, padding), x)
+        return y, pull_back(weights.ravel()[: y.size].reshape(y.shape))[0]
+
+    jax.tree.map(np.testing.assert_array_equal, results(max_pool), results(nn.max_pool))
+
+
+def test_max_pool_shows_nans():
+    x = jnp.zeros((1, 2, 2, 4)).at[0, jnp.array([0, 0, 1]), jnp.array([0, 1, 1]), jnp.arange(3)].set(jnp.nan)
+    np.testing.assert_array_equal(jnp.isnan(max_pool(x, (2, 2), (2, 2))).ravel(), [True, True, True, False])
+
+
+def test_materialize_is_the_identity_with_all_derivatives():
+    x = jax.random.normal(jax.random.key(0), (3, 4))
+    f = lambda x: jnp.sum(jnp.sin(materialize(x * x)))  # noqa: E731
+    g = lambda x: jnp.sum(jnp.sin(x * x))  # noqa: E731
+    for derivative in (jax.grad, jax.jacfwd, jax.hessian, lambda f: jax.vmap(jax.grad(f))):
+        np.testing.assert_array_equal(derivative(f)(x), derivative(g)(x))
+
+
+@pytest.mark.parametrize(("platform", "count"), [("cpu", 2), ("tpu", 0), ("cuda", 0)])
+def test_materialize_is_a_barrier_on_cpu_only(platform, count):
+    exported = jax.export.export(
+        jax.jit(jax.grad(lambda x: jnp.sum(materialize(x) ** 2))), platforms=[platform]
+    )
+    assert exported(jnp.ones(3)).mlir_module().count("stablehlo.optimization_barrier") == count
