@@ -26,13 +26,12 @@ def dot_product_attention(query: Array, key: Array, value: Array) -> Array:
         float[B,Q,heads,D]; the softmax is float32.
     """
     batch, queries, heads, width = query.shape
-    keys, values = (jnp.moveaxis(x, 2, 1) for x in (key, value))
 
     def attend(query: Array) -> Array:
         """float[B,block,heads,D] -> the same."""
-        logits = jnp.einsum("bqhd,bhkd->bhqk", query / jnp.sqrt(width).astype(query.dtype), keys)
+        logits = jnp.einsum("bqhd,bkhd->bhqk", query / jnp.sqrt(width).astype(query.dtype), key)
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
-        return jnp.einsum("bhqk,bhkd->bqhd", weights, values)
+        return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
 
     block = _block(queries, 4 * batch * heads * key.shape[1])
     if block == queries:
