@@ -1,6 +1,6 @@
 """Which algorithm computes a convolution, or a gradient of one, on CPU.
 
-Measured with jax 0.12 and 0.10 on two AVX-512 cores; `python -m experiments.bench layers` shows what they give here:
+Measured with jax 0.12 on two AVX-512 cores; `python -m experiments.bench layers` shows what they give here:
 
 * kernel sizes 2 and 3, stride 1, enough channels: Winograd's algorithm. Two to three times as fast, the kernel's
   gradient up to six times.
