@@ -30,7 +30,7 @@ def genjax(spec: specs.Spec, batch: specs.Arrays, started: float) -> dict[str, f
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     import jax
 
-    from experiments.bench import tasks
+    from experiments.bench import subjects, tasks
 
     imported = memory.peak_rss_bytes()
     variables = tasks.task(spec).init(jax.random.key(0), batch)
@@ -38,13 +38,11 @@ def genjax(spec: specs.Spec, batch: specs.Arrays, started: float) -> dict[str, f
     losses()
     seconds = time.time() - started
     losses()
-    stats = jax.local_devices()[0].memory_stats() or {}
-    device = {"peak_device_bytes": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
     return {
         "compile_seconds": subject.program.compile_seconds,
         "start_seconds": seconds,
         "imports_rss_bytes": imported,
-        **device,
+        **subjects.peak_device_memory(),
     }
 
 

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable
 
-import jax
 from etils import epath
 
 from experiments import cli, workdir
@@ -64,13 +63,11 @@ def main() -> None:
     name, folder, started = sys.argv[1:]
     subject = SUBJECTS[name](workdir.load_config(epath.Path(folder)))
     subject.run(1)
-    stats = jax.local_devices()[0].memory_stats() or {}
-    device = {"peak_device_bytes": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}
     result = {
         "compile_seconds": subject.program.compile_seconds,
         "start_seconds": time.time() - float(started),
         "peak_rss_bytes": peak_rss_bytes(),
-        **device,
+        **subjects.peak_device_memory(),
     }
     print(json.dumps(result))
 

@@ -148,3 +148,9 @@ def memory(program: Program) -> dict[str, int]:
         "argument_bytes": analysis.argument_size_in_bytes,
         "output_bytes": analysis.output_size_in_bytes,
     }
+
+
+def peak_device_memory() -> dict[str, int]:
+    """Most bytes that an accelerator held so far, as "peak_device_bytes"; nothing where the device does not say."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return {"peak_device_bytes": stats["peak_bytes_in_use"]} if "peak_bytes_in_use" in stats else {}

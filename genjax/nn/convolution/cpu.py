@@ -15,7 +15,7 @@ Everything but 2-D float32 goes the plain way.
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
@@ -24,8 +24,8 @@ import numpy as np
 from jax import lax
 
 from genjax.nn.convolution import polyphase, winograd
-from genjax.nn.convolution.plain import plain
-from genjax.nn.convolution.window import Form, Window
+from genjax.nn.convolution.plain import pad, plain, transposed_kernel
+from genjax.nn.convolution.window import Form, Window, channels_last
 from genjax.typing import Array
 
 Algorithm: TypeAlias = Callable[..., Array]
@@ -90,12 +90,7 @@ def _winograd(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int
         return winograd.convolve(a, b, window.padding)
     if form == "kernel":
         return winograd.kernel_gradient(a, b, window.padding)
-    return winograd.convolve(a, _transposed(b), _transposed_padding(a, b, window, size))
-
-
-def _transposed(kernel: Array) -> Array:
-    """The kernel of the convolution that is the input gradient of one of stride 1."""
-    return jnp.swapaxes(kernel[::-1, ::-1], 2, 3)
+    return winograd.convolve(a, transposed_kernel(b), _transposed_padding(a, b, window, size))
 
 
 def _transposed_padding(
@@ -127,28 +122,21 @@ def _by_phases(a: Array, b: Array, *, form: Form, window: Window, size: tuple[in
 
 def _matmul(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
     if form == "input":
-        return _pad(jnp.einsum("bhwo,co->bhwc", a, b[0, 0]), [(-low, -high) for low, high in window.padding])
-    a = _pad(a, window.padding)
+        return pad(jnp.einsum("bhwo,co->bhwc", a, b[0, 0]), [(-low, -high) for low, high in window.padding])
+    a = pad(a, window.padding)
     if form == "output":
         return jnp.einsum("bhwc,co->bhwo", a, b[0, 0])
     return jnp.einsum("bhwc,bhwo->co", a, b)[None, None]
 
 
-def _pad(x: Array, padding: Sequence[tuple[int, int]]) -> Array:
-    """Adds zeros around H and W; negative crops."""
-    if not any(map(any, padding)):
-        return x
-    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)])
-
-
 def _depthwise(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
     if form == "kernel":
-        return _depthwise_kernel_gradient(_pad(a, window.padding), b, size)
+        return _depthwise_kernel_gradient(pad(a, window.padding), b, size)
     if form == "input":
         a, b, padding = a, b[::-1, ::-1], _transposed_padding(a, b, window, size)
     else:
         padding = window.padding
-    a = _pad(a, padding)
+    a = pad(a, padding)
     height, width = size
     terms = [a[:, i : i + height, j : j + width] * b[i, j][None, None] for i, j in np.ndindex(*b.shape[:2])]
     return functools.reduce(jnp.add, terms)
@@ -157,7 +145,7 @@ def _depthwise(a: Array, b: Array, *, form: Form, window: Window, size: tuple[in
 def _depthwise_kernel_gradient(x: Array, dy: Array, size: tuple[int, ...]) -> Array:
     """Adds up rows first, in one vectorised pass; XLA's reduction over all positions takes twice as long."""
     rows = -(-dy.shape[1] // _ROWS) * _ROWS
-    x, dy = (_pad(array, ((0, rows - dy.shape[1]), (0, 0))) for array in (x, dy))
+    x, dy = (pad(array, ((0, rows - dy.shape[1]), (0, 0))) for array in (x, dy))
 
     def strip(array: Array, start: int) -> Array:
         return lax.slice_in_dim(array, start, start + rows - _ROWS + 1, _ROWS, axis=1)
@@ -188,6 +176,6 @@ def _canonical_kernel_gradient(
         _UNIT,
         padding,
         rhs_dilation=window.strides,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=channels_last(2),
     )
     return y[:, ::-1, ::-1].transpose(1, 2, 3, 0) if swap else y.transpose(1, 2, 0, 3)

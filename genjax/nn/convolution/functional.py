@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from genjax.nn.convolution import maps
-from genjax.nn.convolution.window import Window
+from genjax.nn.convolution.plain import transposed_kernel
+from genjax.nn.convolution.window import Window, channels_last
 from genjax.typing import Array
 
 
@@ -27,8 +28,8 @@ def conv_general_dilated(
     """`jax.lax.conv_general_dilated`, faster on CPU; the same arguments and, up to rounding, the same numbers.
 
     Fast are float arrays with channels last (``("NHWC", "HWIO", "NHWC")``), strided (`window_strides`) or transposed
-    (`lhs_dilation`); everything else goes to `jax.lax.conv_general_dilated` itself. So do derivatives: those of any
-    order, forward and reverse, are as fast.
+    (`lhs_dilation`), and their derivatives of any order, forward and reverse; everything else goes to
+    `jax.lax.conv_general_dilated` itself.
     """
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     spatial = lhs.ndim - 2
@@ -85,13 +86,13 @@ def _transposed(
     precision: Any,
 ) -> Array:
     """A convolution of the input with gaps is the input gradient of a strided one."""
-    spatial = len(strides)
     extent = [(k - 1) * d for k, d in zip(kernel.shape, dilation, strict=False)]
     pairs = zip(x.shape[1:-1], strides, padding, extent, strict=True)
     size = tuple((n - 1) * s + 1 + low + high - e for n, s, (low, high), e in pairs)
     adjoint = tuple((e - low, e - high) for e, (low, high) in zip(extent, padding, strict=True))
-    kernel = jnp.swapaxes(jnp.flip(kernel, range(spatial)), -1, -2)
-    return maps.input_gradient(x, kernel, Window(strides, adjoint, dilation, 1, precision), size)
+    return maps.input_gradient(
+        x, transposed_kernel(kernel), Window(strides, adjoint, dilation, 1, precision), size
+    )
 
 
 def conv_transpose(
@@ -120,8 +121,7 @@ def conv_transpose(
         extents = [(k - 1) * d + 1 for k, d in zip(rhs.shape, dilation, strict=False)]
         padding = [_transpose_padding(k, s, padding) for k, s in zip(extents, strides, strict=True)]
     if transpose_kernel:
-        rhs = jnp.swapaxes(jnp.flip(rhs, range(spatial)), -1, -2)
-    letters = "DHW"[-spatial:]
+        rhs = transposed_kernel(rhs)
     return conv_general_dilated(
         lhs,
         rhs,
@@ -129,7 +129,7 @@ def conv_transpose(
         padding,
         tuple(strides),
         dilation,
-        (f"N{letters}C", f"{letters}IO", f"N{letters}C"),
+        channels_last(spatial),
         precision=precision,
     )
 

@@ -1,9 +1,12 @@
 """A convolution and its gradients as JAX itself derives them."""
 
+from collections.abc import Iterable
+
 import jax
+import jax.numpy as jnp
 from jax import lax
 
-from genjax.nn.convolution.window import Form, Window
+from genjax.nn.convolution.window import Form, Window, channels_last
 from genjax.typing import Array
 
 
@@ -11,15 +14,13 @@ def plain(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ..
     """The map by `lax.conv_general_dilated` or its transposes, as JAX itself derives them."""
 
     def convolution(x: Array, kernel: Array) -> Array:
-        letters = "DHW"[-len(window.strides) :] if len(window.strides) <= 3 else ""
-        numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
         return lax.conv_general_dilated(
             x,
             kernel,
             window.strides,
             window.padding,
             rhs_dilation=window.dilation,
-            dimension_numbers=numbers,
+            dimension_numbers=channels_last(len(window.strides)),
             feature_group_count=window.groups,
             precision=window.precision,
         )
@@ -42,3 +43,13 @@ def output_shape(
     if form == "input":
         return (a[0], *size, b[-2] * window.groups)
     return (*size, a[-1] // window.groups, b[-1])
+
+
+def pad(x: Array, padding: Iterable[tuple[int, int]]) -> Array:
+    """Adds (low, high) zeros around the spatial dimensions of float[B,*S,C]; negative crops."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)])
+
+
+def transposed_kernel(kernel: Array) -> Array:
+    """float[*K,C,O] -> float[*K,O,C]: flipped, for the convolution that is the input gradient of one of stride 1."""
+    return jnp.swapaxes(jnp.flip(kernel, range(kernel.ndim - 2)), -1, -2)

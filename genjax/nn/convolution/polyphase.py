@@ -8,8 +8,8 @@ neither the gradients' zeros (a transposed convolution multiplies s^2 times too 
 import math
 
 import jax.numpy as jnp
-from jax import lax
 
+from genjax.nn.convolution.plain import pad
 from genjax.nn.convolution.window import Window
 from genjax.typing import Array
 
@@ -28,10 +28,8 @@ def phases(x: Array, kernel_size: tuple[int, ...], window: Window, output_size: 
     """float[B,H,W,C] -> float[B,H'+R-1,W'+R-1,s*s*C], padded as the window says."""
     strides = window.strides
     sizes = _padded(kernel_size, window, output_size)
-    pads = [
-        (low, n - low - old, 0) for (low, _), n, old in zip(window.padding, sizes, x.shape[1:3], strict=True)
-    ]
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    parts = zip(window.padding, sizes, x.shape[1:3], strict=True)
+    x = pad(x, [(low, n - low - old) for (low, _), n, old in parts])
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // strides[0], strides[0], width // strides[1], strides[1], channels)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(
@@ -51,11 +49,8 @@ def from_phases(
     batch, rows, columns, _ = y.shape
     y = y.reshape(batch, rows, columns, *strides, -1).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(batch, rows * strides[0], columns * strides[1], -1)
-    pads = [
-        (-low, n - (padded - low), 0)
-        for (low, _), padded, n in zip(window.padding, y.shape[1:3], size, strict=True)
-    ]
-    return lax.pad(y, jnp.zeros((), y.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    parts = zip(window.padding, y.shape[1:3], size, strict=True)
+    return pad(y, [(-low, n - (padded - low)) for (low, _), padded, n in parts])
 
 
 def kernel_phases(kernel: Array, window: Window) -> Array:

@@ -27,3 +27,9 @@ class Window(NamedTuple):
         """Spatial sizes of the output, given those of input and kernel."""
         sizes = zip(x, kernel, self.strides, self.padding, self.dilation, strict=True)
         return tuple(max(0, (n + sum(pad) - (k - 1) * d - 1) // s + 1) for n, k, s, pad, d in sizes)
+
+
+def channels_last(rank: int) -> tuple[str, str, str]:
+    """Dimension numbers of arrays with `rank` spatial dimensions, at most 3, as `jax.lax` writes them."""
+    letters = "DHW"[-rank:]
+    return f"N{letters}C", f"{letters}IO", f"N{letters}C"

@@ -20,11 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from genjax.nn.convolution.plain import pad
 from genjax.typing import Array
 
-# Points of interpolation, infinity besides. Symmetric pairs whose product is 1: for m = 4, r = 3 the error of float32
-# is half of that with the usual 0, 1, -1, 2, -2 (8e-7 of the output's standard deviation, 128 channels).
-_POINTS = {3: (0.0, 1.0, -1.0), 4: (0.0, 0.6, -1.0, 2.0), 5: (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)}
+# n - 1 -> points of interpolation; infinity is one more. Symmetric pairs whose product is 1: for m = 4, r = 3 the error
+# of float32 is half of that with the usual 0, 1, -1, 2, -2 (8e-7 of the output's standard deviation, 128 channels).
+_POINTS = {4: (0.0, 0.6, -1.0, 2.0), 5: (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)}
 _TILE = 4
 KERNEL_SIZES = (2, 3)
 _BLOCK_BYTES = 8 << 20
@@ -49,9 +50,14 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return b_t * b_scale[:, None], g * g_scale[:, None], a_t * a_scale
 
 
+def _tiles(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Tiles along each dimension of an output of `size`."""
+    return tuple(-(-n // _TILE) for n in size)
+
+
 def num_tiles(size: tuple[int, ...]) -> int:
     """Tiles of an output of `size`."""
-    return math.prod(-(-n // _TILE) for n in size)
+    return math.prod(_tiles(size))
 
 
 def num_products(r: int, size: tuple[int, ...]) -> int:
@@ -109,10 +115,9 @@ def _input_tiles(x: Array, r: int, padding: tuple[tuple[int, int], ...], height:
     """float[B,H,W,C] -> float[n*n,B,h,w,C]: B^T d B of the h*w overlapping tiles d of each image."""
     m, n = _TILE, _TILE + r - 1
     b_t, _, _ = matrices(m, r)
-    tiles = -(-height // m), -(-width // m)
-    ends = [t * m + r - 1 - x.shape[1 + i] - padding[i][0] for i, t in enumerate(tiles)]
-    pads = [(0, 0, 0), (padding[0][0], ends[0], 0), (padding[1][0], ends[1], 0), (0, 0, 0)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), pads)
+    tiles = _tiles((height, width))
+    parts = zip(padding, tiles, x.shape[1:3], strict=True)
+    x = pad(x, [(low, t * m + r - 1 - old - low) for (low, _), t, old in parts])
     rows = [lax.slice_in_dim(x, i, i + (tiles[0] - 1) * m + 1, m, axis=1) for i in range(n)]
     x = _materialize(jnp.stack(_combine(b_t, rows)))
     columns = [lax.slice_in_dim(x, j, j + (tiles[1] - 1) * m + 1, m, axis=3) for j in range(n)]
@@ -133,8 +138,8 @@ def _gradient_tiles(a_t: np.ndarray, dy: Array) -> Array:
     """float[B,H',W',O] -> float[n*n,B,h,w,O]: A dy A^T of each tile."""
     m, n = a_t.shape
     batch, height, width, channels = dy.shape
-    h, w = -(-height // m), -(-width // m)
-    dy = jnp.pad(dy, ((0, 0), (0, h * m - height), (0, w * m - width), (0, 0)))
+    h, w = _tiles((height, width))
+    dy = pad(dy, [(0, h * m - height), (0, w * m - width)])
     dy = dy.reshape(batch, h, m, w * m, channels)
     dy = _materialize(jnp.stack(_combine(a_t.T, [dy[:, :, i] for i in range(m)])))
     dy = dy.reshape(n, batch, h, w, m, channels)
@@ -162,8 +167,7 @@ def _combine(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
 
 
 def _materialize(x: Array) -> Array:
-    """Keeps XLA from merging what computes `x` with the transform that follows: each pixel of `x`, an activation
-    function say, would be computed n times."""
+    """Keeps XLA from merging the transforms along both axes: the first would be computed n times."""
     return lax.optimization_barrier(x)
 
 
