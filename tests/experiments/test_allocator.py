@@ -9,16 +9,22 @@ import pytest
 from experiments import allocator
 
 FAULTS = """
-import resource, sys
+import resource, sys, threading
 from experiments import allocator
 if sys.argv[1] == "keep":
     allocator.keep_freed_memory()
-for _ in range(2):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = bytearray(1 << 27)
-    block[::4096] = bytes(1 << 15)
-    del block
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+def use_twice():  # in a thread, as XLA does: glibc gives threads other arenas
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        block = bytearray(1 << 27)
+        block[::4096] = bytes(1 << 15)
+        del block
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+thread = threading.Thread(target=use_twice)
+thread.start()
+thread.join()
 """
 
 

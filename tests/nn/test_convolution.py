@@ -95,6 +95,8 @@ def arguments(batch, size, channels, kernel, window):
 
 
 @given(cases())
+@example((3, (8, 9), (4, 2), (3, 3), Window((1, 1), ((1, 1), (1, 2)), (1, 1))))  # blocks of images
+@example((3, (17, 16), (4, 6), (4, 4), Window((2, 2), ((1, 1), (1, 2)), (1, 1))))
 @example((2, (6, 7), (16, 1), (4, 4), Window((1, 1), ((0, 0), (2, 1)), (1, 1))))
 @example((2, (4, 4), (16, 1), (4, 4), Window((1, 1), ((0, 0), (0, 0)), (1, 1))))
 @example((2, (9, 8), (16, 1), (5, 5), Window((2, 2), ((1, 2), (0, 0)), (1, 1))))
@@ -197,10 +199,15 @@ def outputs(layer, params, x):
     loss = scalar(layer)
     tangents = jax.tree.map(lambda leaf: jnp.cos(7 * leaf), (params, x))
     penalty = jax.grad(lambda params: jnp.sum(jax.grad(loss, argnums=1)(params, x) ** 2))
+
+    def kernel_penalty(x):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(jax.grad(loss)(params, x)))
+
     return {
         "output": layer.apply(params, x),
         "gradients": jax.grad(loss, argnums=(0, 1))(params, x),
         "gradient of gradient": penalty(params),
+        "gradient of the kernel's gradient": jax.grad(kernel_penalty)(x),
         "jvp": jax.jvp(layer.apply, (params, x), tangents),
         "jvp of gradient": jax.jvp(jax.grad(loss, argnums=(0, 1)), (params, x), tangents),
         "per example": jax.vmap(jax.grad(loss), in_axes=(None, 0))(params, x[:, None]),
