@@ -1,12 +1,15 @@
 """Pooling over windows."""
 
 import functools
+import math
 from collections.abc import Sequence
-from itertools import product
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from genjax.nn.materialize import materialize
 from genjax.typing import Array
 
 
@@ -29,13 +32,52 @@ def max_pool(
     strides = tuple(strides or (1,) * len(window_shape))
     if strides != tuple(window_shape) or padding != "VALID" or inputs.ndim != len(strides) + 2:
         return nn.max_pool(inputs, tuple(window_shape), strides, padding)
-    # Whole windows only, as "VALID" has it.
-    ends = [n // s * s for n, s in zip(inputs.shape[1:-1], strides, strict=True)]
+    whole = [n // s * s for n, s in zip(inputs.shape[1:-1], strides, strict=True)]
+    return _pool(inputs[:, *(slice(n) for n in whole)], strides)
 
-    def taken(position: tuple[int, ...]) -> Array:
-        """The element at that position of every window."""
-        steps = zip(position, ends, strides, strict=True)
-        return inputs[(slice(None), *(slice(first, end, s) for first, end, s in steps))]
 
-    first, *others = (taken(position) for position in product(*map(range, strides)))
-    return functools.reduce(lambda a, b: jnp.where((b > a) | jnp.isnan(b), b, a), others, first)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _pool(x: Array, window: tuple[int, ...]) -> Array:
+    """Maxima of windows that do not overlap and fill float[B,*S,C]."""
+    return _first_maximum(x, window)[0]
+
+
+@_pool.defjvp
+def _pool_jvp(window: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    # The derivative reads the places, which are a byte per window, instead of the images.
+    y, place = map(materialize, _first_maximum(*primals, window))
+    within = tuple(range(2, 2 * len(window) + 1, 2))
+    places = np.expand_dims(_places(window), tuple({*range(2 * len(window) + 2)} - {*within}))
+    chosen = jnp.expand_dims(place, within) == places
+    dx = _split(*tangents, window)
+    return y, jnp.where(chosen, dx, 0).sum(within)
+
+
+def _first_maximum(x: Array, window: tuple[int, ...]) -> tuple[Array, Array]:
+    """The maximum of every window, NaN if there is one, and its place: [B,*S',C]."""
+    x = _split(x, window)
+
+    def larger(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+        second = (b[0] > a[0]) | jnp.isnan(b[0])
+        return jnp.where(second, b[0], a[0]), jnp.where(second, b[1], a[1])
+
+    places = _places(window)
+    every = [
+        (x[:, *(i for n in position for i in (slice(None), n))], places[position])
+        for position in np.ndindex(*window)
+    ]
+    first, *others = every
+    y, place = functools.reduce(larger, others, (first[0], jnp.full_like(first[0], first[1], places.dtype)))
+    return y, place
+
+
+def _split(x: Array, window: tuple[int, ...]) -> Array:
+    """[B,*S,C] -> [B,S'1,w1,S'2,w2,...,C]."""
+    sizes = (m for n, w in zip(x.shape[1:-1], window, strict=True) for m in (n // w, w))
+    return x.reshape(x.shape[0], *sizes, x.shape[-1])
+
+
+def _places(window: tuple[int, ...]) -> np.ndarray:
+    """Numbers 0, 1, ... of the elements of a window, in the smallest type that holds them."""
+    count = math.prod(window)
+    return np.arange(count, dtype=np.min_scalar_type(count - 1)).reshape(window)

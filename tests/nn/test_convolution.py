@@ -17,7 +17,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from genjax import nn
-from genjax.nn.convolution import cpu, maps, winograd
+from genjax.nn.convolution import blocks, cpu, maps, winograd
 from genjax.nn.convolution.plain import output_shape, plain
 from genjax.nn.convolution.window import Window
 
@@ -83,7 +83,7 @@ def eager_winograd(monkeypatch):
     """Winograd's algorithm, and blocks of images, already for tiny arrays."""
     monkeypatch.setattr(cpu, "_WINOGRAD_CHANNELS", 1)
     monkeypatch.setattr(cpu, "_WINOGRAD_TILES", 1)
-    monkeypatch.setattr(winograd, "_BLOCK_BYTES", 500)
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 500)
 
 
 def arguments(batch, size, channels, kernel, window):
@@ -97,6 +97,9 @@ def arguments(batch, size, channels, kernel, window):
 @given(cases())
 @example((3, (8, 9), (4, 2), (3, 3), Window((1, 1), ((1, 1), (1, 2)), (1, 1))))  # blocks of images
 @example((3, (17, 16), (4, 6), (4, 4), Window((2, 2), ((1, 1), (1, 2)), (1, 1))))
+@example(
+    (3, (35, 8), (4, 4), (3, 2), Window((1, 1), ((1, 1), (0, 2)), (1, 1), 4))
+)  # depthwise, strips of rows
 @example((2, (6, 7), (16, 1), (4, 4), Window((1, 1), ((0, 0), (2, 1)), (1, 1))))
 @example((2, (4, 4), (16, 1), (4, 4), Window((1, 1), ((0, 0), (0, 0)), (1, 1))))
 @example((2, (9, 8), (16, 1), (5, 5), Window((2, 2), ((1, 2), (0, 0)), (1, 1))))
@@ -106,7 +109,7 @@ def test_maps_equal_loops_in_float64(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu, "_WINOGRAD_CHANNELS", 1)
         patch.setattr(cpu, "_WINOGRAD_TILES", 1)
-        patch.setattr(winograd, "_BLOCK_BYTES", 500)
+        patch.setattr(blocks, "_BLOCK_BYTES", 500)
         for form, (a, b, wanted) in arguments(*case).items():
             if 0 in window.output_size(size, kernel):
                 continue
@@ -306,7 +309,7 @@ def gradients(convolve):
 
 def test_sharded_batch(monkeypatch):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    monkeypatch.setattr(winograd, "_BLOCK_BYTES", 10_000)
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", 10_000)
     x = jax.random.normal(jax.random.key(0), (16, 32, 64, 32))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 32, 32)) / 16
     expected = jax.jit(gradients(lax.conv_general_dilated))(x, kernel)

@@ -200,6 +200,20 @@ def test_max_pool_equals_flax_ties_included(shape, window, strides, padding):
     jax.tree.map(np.testing.assert_array_equal, results(max_pool), results(nn.max_pool))
 
 
+def test_max_pool_has_every_derivative():
+    x = jax.random.normal(jax.random.key(0), (3, 6, 4, 2))
+    dx = jax.random.normal(jax.random.key(1), x.shape)
+
+    def results(pool):
+        f = lambda x: jnp.sum(jnp.sin(pool(x, (3, 2), (3, 2))))  # noqa: E731
+        hessian_product = jax.jvp(jax.grad(f), (x,), (dx,))[1]
+        return jax.jvp(f, (x,), (dx,)), hessian_product, jax.vmap(jax.grad(f))(x[:, None])
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), results(max_pool), results(nn.max_pool)
+    )
+
+
 def test_max_pool_shows_nans():
     x = jnp.zeros((1, 2, 2, 4)).at[0, jnp.array([0, 0, 1]), jnp.array([0, 1, 1]), jnp.arange(3)].set(jnp.nan)
     np.testing.assert_array_equal(jnp.isnan(max_pool(x, (2, 2), (2, 2))).ravel(), [True, True, True, False])

@@ -6,24 +6,22 @@ Measured with jax 0.12 on two AVX-512 cores; `python -m experiments.bench layers
   gradient up to six times.
 * strides: by phases, as stride 1.
 * kernel size 1: matrix products.
-* depthwise: sums of shifted products; XLA would take the general algorithm with one channel a group.
+* depthwise: sums of shifted products.
 * what is left of kernel gradients: with the layout in which XLA calls its fast routine also inside of loops, where it
   leaves the other to a naive one, 40 to 70 times slower.
 
 Everything but 2-D float32 goes the plain way.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from genjax.nn.convolution import polyphase, winograd
+from genjax.nn.convolution import depthwise, polyphase, winograd
 from genjax.nn.convolution.plain import pad, plain, transposed_kernel
 from genjax.nn.convolution.window import Form, Window, channels_last
 from genjax.typing import Array
@@ -34,8 +32,6 @@ _UNIT = (1, 1)
 # Below, the transforms cost more than the products that they save.
 _WINOGRAD_CHANNELS = 32
 _WINOGRAD_TILES = 128
-# Rows that are added up before a sum over positions.
-_ROWS = 8
 
 
 def run(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
@@ -130,32 +126,11 @@ def _matmul(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, 
 
 
 def _depthwise(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
+    if form == "output":
+        return depthwise.convolve(a, b, window.padding)
     if form == "kernel":
-        return _depthwise_kernel_gradient(pad(a, window.padding), b, size)
-    if form == "input":
-        a, b, padding = a, b[::-1, ::-1], _transposed_padding(a, b, window, size)
-    else:
-        padding = window.padding
-    a = pad(a, padding)
-    height, width = size
-    terms = [a[:, i : i + height, j : j + width] * b[i, j][None, None] for i, j in np.ndindex(*b.shape[:2])]
-    return functools.reduce(jnp.add, terms)
-
-
-def _depthwise_kernel_gradient(x: Array, dy: Array, size: tuple[int, ...]) -> Array:
-    """Adds up rows first, in one vectorised pass; XLA's reduction over all positions takes twice as long."""
-    rows = -(-dy.shape[1] // _ROWS) * _ROWS
-    x, dy = (pad(array, ((0, rows - dy.shape[1]), (0, 0))) for array in (x, dy))
-
-    def strip(array: Array, start: int) -> Array:
-        return lax.slice_in_dim(array, start, start + rows - _ROWS + 1, _ROWS, axis=1)
-
-    def partial_sum(i: int, j: int) -> Array:
-        shifted = x[:, :, j : j + dy.shape[2]]
-        return functools.reduce(jnp.add, [strip(shifted, i + r) * strip(dy, r) for r in range(_ROWS)])
-
-    sums = lax.optimization_barrier([partial_sum(i, j) for i, j in np.ndindex(*size)])
-    return jnp.stack([part.sum((0, 1, 2)) for part in sums]).reshape(*size, 1, -1)
+        return depthwise.kernel_gradient(a, b, window.padding)
+    return depthwise.convolve(a, jnp.flip(b, (0, 1)), _transposed_padding(a, b, window, size))
 
 
 def _canonical_kernel_gradient(

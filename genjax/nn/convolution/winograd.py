@@ -13,13 +13,12 @@ memory traffic otherwise is more than what is won.
 
 import functools
 import math
-from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from genjax.nn.convolution.blocks import map_blocks, sum_blocks
 from genjax.nn.convolution.plain import pad
 from genjax.typing import Array
 
@@ -28,7 +27,6 @@ from genjax.typing import Array
 _POINTS = {4: (0.0, 0.6, -1.0, 2.0), 5: (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)}
 _TILE = 4
 KERNEL_SIZES = (2, 3)
-_BLOCK_BYTES = 8 << 20
 
 
 @functools.cache
@@ -84,7 +82,7 @@ def convolve(x: Array, kernel: Array, padding: tuple[tuple[int, int], ...]) -> A
         return _output_tiles(a_t, products)[:, :height, :width]
 
     bytes_per_image = 4 * num_products(r, (height, width)) * max(x.shape[-1], kernel.shape[-1])
-    return _map_blocks(block, x, bytes_per_image)
+    return map_blocks(block, x, bytes_per_image)
 
 
 def kernel_gradient(x: Array, dy: Array, padding: tuple[tuple[int, int], ...]) -> Array:
@@ -98,7 +96,7 @@ def kernel_gradient(x: Array, dy: Array, padding: tuple[tuple[int, int], ...]) -
         return _per_product_matmul(data, _gradient_tiles(a_t, dy), contract=(0, 0))
 
     bytes_per_image = 4 * num_products(r, (height, width)) * max(x.shape[-1], dy.shape[-1])
-    products = _sum_blocks(block, x, dy, bytes_per_image)
+    products = sum_blocks(block, x, dy, bytes_per_image)
     n = g.shape[0]
     transform = jnp.asarray(g, x.dtype)
     return jnp.einsum("ai,bj,baco->ijco", transform, transform, products.reshape(n, n, *products.shape[1:]))
@@ -169,33 +167,3 @@ def _combine(matrix: np.ndarray, parts: list[Array]) -> list[Array]:
 def _materialize(x: Array) -> Array:
     """Keeps XLA from merging the transforms along both axes: the first would be computed n times."""
     return lax.optimization_barrier(x)
-
-
-def _blocks(batch: int, bytes_per_image: int) -> int:
-    """The number of blocks of images: a divisor of the batch."""
-    if batch * bytes_per_image <= 3 * _BLOCK_BYTES:
-        return 1
-    most = min(batch, math.ceil(batch * bytes_per_image / _BLOCK_BYTES))
-    return next(count for count in range(most, 0, -1) if batch % count == 0)
-
-
-def _map_blocks(function: Callable[[Array], Array], x: Array, bytes_per_image: int) -> Array:
-    count = _blocks(len(x), bytes_per_image)
-    if count == 1:
-        return function(x)
-    y = lax.map(function, x.reshape(count, -1, *x.shape[1:]))
-    return y.reshape(-1, *y.shape[2:])
-
-
-def _sum_blocks(
-    function: Callable[[Array, Array], Array], x: Array, dy: Array, bytes_per_image: int
-) -> Array:
-    count = _blocks(len(x), bytes_per_image)
-    if count == 1:
-        return function(x, dy)
-    blocks = tuple(a.reshape(count, -1, *a.shape[1:]) for a in (x, dy))
-    shape = jax.eval_shape(function, x[:1], dy[:1])
-    zeros = jnp.zeros(shape.shape, shape.dtype)
-    if axes := jax.typeof(x).manual_axis_type.varying:  # inside `jax.shard_map`
-        zeros = lax.pcast(zeros, tuple(axes), to="varying")
-    return lax.scan(lambda total, pair: (total + function(*pair), None), zeros, blocks)[0]
