@@ -25,6 +25,9 @@ Network: TypeAlias = Callable[[Array, Array], Array]
 Denoiser: TypeAlias = Callable[[Array, Array], Array]
 """``(x_t [B, ...], t scalar or [B]) -> estimate of x_0 [B, ...]``."""
 
+# Where c_noise is a logarithm, it stays finite where there is no noise, or nothing else.
+_LOG_SNR_RANGE = (-60.0, 60.0)
+
 
 class Coefficients(NamedTuple):
     """``x0_hat = c_skip x_t + c_out F(c_in x_t, c_noise)``; each has the shape of its time."""
@@ -72,7 +75,57 @@ def v(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
     return Coefficients(alpha / norm, -sigma / norm, jnp.ones_like(alpha), t)
 
 
-PREDICTIONS: dict[str, Prediction] = {"eps": eps, "x0": x0, "v": v}
+def score(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
+    """The network predicts the score, the gradient of log q(x_t): -noise / sigma. Undefined where alpha(t) = 0.
+
+    References:
+        Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 7.
+    """
+    t, alpha, sigma = jnp.asarray(t), schedule.alpha(t), schedule.sigma(t)
+    return Coefficients(1 / alpha, sigma**2 / alpha, jnp.ones_like(alpha), t)
+
+
+def flow(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
+    """The network predicts ``noise - x_0``: the velocity of rectified flow, where alpha + sigma is 1.
+
+    References:
+        Liu et al., "Flow Straight and Fast" (2023), equation 1, there with the opposite sign; Esser et al., "Scaling
+        Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), section 2.
+    """
+    t, alpha, sigma = jnp.asarray(t), schedule.alpha(t), schedule.sigma(t)
+    return Coefficients(1 / (alpha + sigma), -sigma / (alpha + sigma), jnp.ones_like(alpha), t)
+
+
+def edm(sigma_data: ArrayLike = 0.5) -> Prediction:
+    """Input and training target of the network have unit variance; c_noise is a quarter of log(sigma / alpha).
+
+    The paper has alpha = 1; for other schedules its sigma is sigma / alpha, and its x is x_t / alpha.
+
+    Args:
+        sigma_data: standard deviation of the data.
+
+    References:
+        Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1.
+    """
+
+    def coefficients(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        signal = alpha * sigma_data
+        norm = jnp.sqrt(signal**2 + sigma**2)
+        c_noise = -jnp.clip(schedule.log_snr(t), *_LOG_SNR_RANGE) / 8
+        return Coefficients(signal * sigma_data / norm**2, sigma * sigma_data / norm, 1 / norm, c_noise)
+
+    return coefficients
+
+
+PREDICTIONS: dict[str, Prediction] = {
+    "eps": eps,
+    "x0": x0,
+    "v": v,
+    "score": score,
+    "flow": flow,
+    "edm": edm(),
+}
 """The predictions, by name."""
 
 

@@ -86,7 +86,7 @@ def _steps(
         return state, x if keep else None
 
     inputs = (jnp.arange(times.size - 1), times[:-1], times[1:])
-    (_, x), states = jax.lax.scan(step, (sampler.init(x_T), x_T), inputs)
+    (_, x), states = jax.lax.scan(step, (sampler.init(x_T, times), x_T), inputs)
     return x, states
 
 

@@ -40,8 +40,11 @@ def test_log_snr_falls_and_time_inverts_it(name):
     schedule = SCHEDULES[name]()
     t = np.concatenate([[0.0, 1e-9, 1e-6, 3e-4], np.linspace(1e-3, 1, 4001)]).astype(np.float32)
     log_snr = schedule.log_snr(t)
-    assert np.all(np.diff(log_snr) < 0)
-    np.testing.assert_allclose(schedule.time(log_snr), t, rtol=1e-5, atol=0)
+    # Those that jump from no noise to their least noise at t = 0 do not tell 1e-9 from 1e-6 in float32.
+    jumps = log_snr[1] < 15
+    assert np.all(np.diff(log_snr[3 * jumps :]) < 0)
+    assert np.all(np.diff(log_snr) <= 0)
+    np.testing.assert_allclose(schedule.time(log_snr), t, rtol=1e-5, atol=1e-6 if jumps else 0)
     # The cosine's log-SNR falls by 7 in its last step of 1/1000: one ulp of t is 4e-4 there.
     np.testing.assert_allclose(
         schedule.log_snr(schedule.time(log_snr[1:])), log_snr[1:], rtol=1e-5, atol=5e-4

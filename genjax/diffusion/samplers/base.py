@@ -5,33 +5,48 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Float, Key
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array, PyTree
 
+_LARGEST_LAMBDA = 30.0
+
 
 class Sampler(NamedTuple):
     """A sampler. `genjax.diffusion.sampling.sample` is the loop that runs it.
 
     Attributes:
-        init: ``(x_T [N, ...]) -> carry``, what it remembers between steps: earlier estimates for a multistep
-            method, ``()`` for most.
+        init: ``(x_T [N, ...], times [K+1]) -> carry``, what it remembers between steps: earlier estimates for a
+            multistep method, ``()`` for most. Only the number of times may be compiled in.
         step: ``(keys [N], carry, x [N, ...], t, s, denoise, schedule) -> (carry, x_s [N, ...])``: from time t
             to s < t, both scalar arrays. It may call `denoise` any number of times. Random numbers come from
             `keys`, one per sample (see `normal`). It knows the schedule by its `Schedule` methods only, and
             must be finite at s = 0, where sigma is 0 and the log-SNR inf.
     """
 
-    init: Callable[[Array], PyTree]
+    init: Callable[[Array, Array], PyTree]
     step: Callable[[Array, PyTree, Array, Array, Array, Denoiser, Schedule], tuple[PyTree, Array]]
 
 
-def stateless(x_T: Array) -> tuple[()]:
+def stateless(x_T: Array, times: Array) -> tuple[()]:
     """The `init` of samplers that remember nothing between steps."""
-    del x_T
+    del x_T, times
     return ()
+
+
+def half_log_snr(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
+    """lambda = log(alpha / sigma), the time of exponential integrators, kept within [-30, 30].
+
+    So that differences stay finite where alpha or sigma is 0; beyond, there is nothing of the data, or of the noise,
+    that float32 could show.
+
+    References:
+        Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling" (2022), section 3.
+    """
+    return jnp.clip(0.5 * schedule.log_snr(t), -_LARGEST_LAMBDA, _LARGEST_LAMBDA)
 
 
 def normal(

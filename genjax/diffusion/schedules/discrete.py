@@ -1,74 +1,15 @@
-"""Noise schedules: alpha(t), sigma(t), the log-SNR and its inverse, as pytrees.
+"""Schedules given by a table of betas, the variances of the forward steps."""
 
-A noisy example is ``x_t = alpha(t) x_0 + sigma(t) noise``. Time runs from t = 0 (clean data) to t = 1 (noise)
-for every schedule; a discrete schedule of T betas lives at t = i / T, i = 1..T.
-
-A schedule is a pytree whose leaves are its constants, so that it is an ordinary argument of a jitted
-function: changing a constant recompiles nothing, and constants can be learned. A new schedule is a
-``flax.struct.dataclass`` with the four methods of `Schedule`.
-"""
-
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from genjax.diffusion.schedules.base import LOWEST_LOG_SNR, VariancePreserving, safe_log
 from genjax.typing import Array, UserError
-
-# A beta of 1 (zero terminal SNR) would put -inf in the table, and interpolating towards -inf gives NaN.
-# alpha = exp(-30) is zero for every purpose, and its reciprocal is still finite.
-_LOWEST_LOG_SNR = -60.0
-
-
-@runtime_checkable
-class Schedule(Protocol):
-    """What predictions, samplers and losses know of a noise schedule.
-
-    All four are elementwise in a time (or log-SNR) of any shape. ``log_snr = 2 log(alpha / sigma)`` falls
-    strictly from inf at t = 0, where sigma is 0, and may reach -inf at t = 1, where alpha may be 0.
-    """
-
-    def log_snr(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """log(alpha(t)^2 / sigma(t)^2)."""
-        ...
-
-    def time(self, log_snr: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """The inverse of `log_snr`: the t in [0, 1] at which it has this value."""
-        ...
-
-    def alpha(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """The factor of the clean data."""
-        ...
-
-    def sigma(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """The standard deviation of the noise."""
-        ...
-
-
-class VariancePreserving:
-    """alpha and sigma of the schedules with alpha^2 + sigma^2 = 1, which follow from the log-SNR alone.
-
-    References:
-        Kingma et al., "Variational Diffusion Models" (2021), equations 3 and 4.
-    """
-
-    def log_snr(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """See `Schedule.log_snr`."""
-        raise NotImplementedError
-
-    # Not sqrt(sigmoid(.)): the derivative of sqrt at 0 is inf, and inf * 0 is NaN where sigma or alpha
-    # vanishes.
-    def alpha(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """sqrt(sigmoid(log_snr)); exactly 1 at t = 0."""
-        return jnp.exp(0.5 * jax.nn.log_sigmoid(self.log_snr(t)))
-
-    def sigma(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """sqrt(sigmoid(-log_snr)); exactly 0 at t = 0."""
-        return jnp.exp(0.5 * jax.nn.log_sigmoid(-self.log_snr(t)))
 
 
 @flax.struct.dataclass
@@ -88,7 +29,7 @@ class Discrete(VariancePreserving):
     def log_snr(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
         """See `Schedule.log_snr`. Beyond t = 1 it stays at its last value."""
         position = jnp.asarray(t, self.table.dtype) * self.table.size
-        return jnp.interp(position, self._positions(), self.table) - _log(jnp.minimum(position, 1))
+        return jnp.interp(position, self._positions(), self.table) - safe_log(jnp.minimum(position, 1))
 
     def time(self, log_snr: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
         """See `Schedule.time`. Values below log_snr(1) map to t = 1."""
@@ -98,13 +39,6 @@ class Discrete(VariancePreserving):
 
     def _positions(self) -> Array:
         return jnp.arange(1, self.table.size + 1, dtype=self.table.dtype)
-
-
-def _log(x: Array) -> Array:
-    """log(x) for x >= 0. Its derivative at 0 is 0 rather than inf, which the chain rule would turn into
-    NaN."""
-    positive = x > 0
-    return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
 
 
 def from_betas(betas: np.ndarray) -> Discrete:
@@ -132,7 +66,7 @@ def from_betas(betas: np.ndarray) -> Discrete:
     with np.errstate(divide="ignore"):  # log1p(-1) = -inf is meant
         log_alpha_bar = np.cumsum(np.log1p(-betas))
     log_snr = log_alpha_bar - np.log(-np.expm1(log_alpha_bar))
-    return Discrete(jnp.asarray(np.maximum(log_snr, _LOWEST_LOG_SNR)))
+    return Discrete(jnp.asarray(np.maximum(log_snr, LOWEST_LOG_SNR)))
 
 
 def linear(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Discrete:
@@ -157,5 +91,46 @@ def cosine(num_steps: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> 
     return from_betas(np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], max_beta))
 
 
-SCHEDULES = {"linear": linear, "cosine": cosine}
-"""Constructors of the schedules, by name."""
+def scaled_linear(num_steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012) -> Discrete:
+    """Betas whose square roots grow linearly; the defaults are Stable Diffusion's.
+
+    References:
+        Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models" (2022), reference code.
+    """
+    return from_betas(np.linspace(beta_start**0.5, beta_end**0.5, num_steps) ** 2)
+
+
+def sigmoid(num_steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Discrete:
+    """alpha_bar that falls as a sigmoid does between `start` and `end`, with betas of at most 0.999.
+
+    References:
+        Jabri et al., "Scalable Adaptive Computation for Iterative Generation" (2022), section 3.2.
+    """
+    values = 1 / (1 + np.exp(-np.linspace(start, end, num_steps + 1) / tau))
+    alpha_bar = (values[-1] - values) / (values[-1] - values[0])
+    return from_betas(np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999))
+
+
+def sigmoid_betas(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Discrete:
+    """Betas that grow as a sigmoid does between -6 and 6.
+
+    References:
+        Xu et al., "GeoDiff: a Geometric Diffusion Model for Molecular Conformation Generation" (2022), reference code.
+    """
+    values = 1 / (1 + np.exp(-np.linspace(-6, 6, num_steps)))
+    return from_betas(values * (beta_end - beta_start) + beta_start)
+
+
+def zero_terminal_snr(schedule: Discrete) -> Discrete:
+    """Shifts and scales sqrt(alpha_bar) so that nothing of the data is left at t = 1; the first step is as before.
+
+    The prediction must be defined there: `v` or `x0`, not `eps`.
+
+    References:
+        Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), algorithm 1.
+    """
+    root = 1 / np.sqrt(1 + np.exp(-np.asarray(schedule.table, np.float64)))
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    with np.errstate(divide="ignore"):  # log(0) = -inf is meant
+        log_snr = 2 * np.log(root) - np.log1p(-(root**2))
+    return Discrete(jnp.asarray(np.maximum(log_snr, LOWEST_LOG_SNR), schedule.table.dtype))
