@@ -1,10 +1,23 @@
-"""The times at which a sampler steps: K + 1 for K steps, decreasing from t = 1 (noise) to t = 0 (clean)."""
+"""The times at which a sampler steps: K + 1 for K steps, decreasing, the last one 0 (clean).
 
+Three kinds: equal steps in t; the same, rounded to the T times that a discrete model was trained at; and steps chosen
+by the noise-to-signal ratio sigma / alpha, whatever the schedule.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from genjax.diffusion.schedules import Discrete, Schedule
 from genjax.typing import Array, UserError
+
+# The smallest time of grids in sigma / alpha where the schedule is continuous.
+_EARLIEST = 1e-3
+_LARGEST_SIGMA = 1e6
 
 
 def linspace(num_steps: int) -> Float[Array, "K_plus_1"]:
@@ -18,6 +31,201 @@ def linspace(num_steps: int) -> Float[Array, "K_plus_1"]:
     References:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
-    if num_steps < 1:
-        raise UserError(f"num_steps = {num_steps} must be at least 1")
+    _check_steps(num_steps)
     return jnp.asarray(np.linspace(1, 0, num_steps + 1))
+
+
+def quadratic(num_steps: int, start: float = 1.0) -> Float[Array, "K_plus_1"]:
+    """Equal steps in sqrt(t) from `start`: short ones near the data.
+
+    Raises:
+        UserError: if `num_steps` is less than 1 or `start` is not in (0, 1].
+
+    References:
+        Song et al., "Denoising Diffusion Implicit Models" (2021), appendix D.2, where start is 0.8.
+    """
+    _check_steps(num_steps)
+    if not 0 < start <= 1:
+        raise UserError(f"start = {start} must be in (0, 1]")
+    return jnp.asarray(np.linspace(start**0.5, 0, num_steps + 1) ** 2)
+
+
+def trailing(num_steps: int, num_train_steps: int = 1000) -> Float[Array, "K_plus_1"]:
+    """Times i / T counted down from T by T / K, rounded: `linspace` if K divides T.
+
+    Raises:
+        UserError: if `num_steps` is not in [1, T].
+
+    References:
+        Lin et al. (2023), table 2.
+    """
+    _check_steps(num_steps, num_train_steps)
+    return _discrete(np.round(np.arange(num_steps, 0, -1) * (num_train_steps / num_steps)), num_train_steps)
+
+
+def leading(num_steps: int, num_train_steps: int = 1000, offset: int = 0) -> Float[Array, "K_plus_1"]:
+    """Times i / T from i = 1 + offset up by the whole number below T / K: the noisiest times are left out.
+
+    Args:
+        num_steps: K.
+        num_train_steps: T.
+        offset: 1 for Stable Diffusion.
+
+    Raises:
+        UserError: if `num_steps` is not in [1, T], or `offset` leads beyond T.
+
+    References:
+        Lin et al. (2023), table 2.
+    """
+    _check_steps(num_steps, num_train_steps)
+    steps = 1 + offset + num_train_steps // num_steps * np.arange(num_steps)[::-1]
+    if offset < 0 or steps[0] > num_train_steps:
+        raise UserError(f"offset = {offset} leads to time {steps[0]} of {num_train_steps}")
+    return _discrete(steps, num_train_steps)
+
+
+def endpoints(num_steps: int, num_train_steps: int = 1000, whole: bool = True) -> Float[Array, "K_plus_1"]:
+    """Times i / T from i = T to i = 1, both included, in equal steps ("linspace" in other libraries).
+
+    Args:
+        num_steps: K.
+        num_train_steps: T.
+        whole: round i to whole numbers.
+
+    Raises:
+        UserError: if `num_steps` is not in [1, T].
+
+    References:
+        Lin et al. (2023), table 2.
+    """
+    _check_steps(num_steps, num_train_steps)
+    steps = np.linspace(num_train_steps, 1, num_steps)
+    return _discrete(np.round(steps) if whole else steps, num_train_steps)
+
+
+def karras(
+    num_steps: int,
+    schedule: Schedule,
+    sigma_min: ArrayLike | None = None,
+    sigma_max: ArrayLike | None = None,
+    rho: ArrayLike = 7.0,
+) -> Float[Array, "K_plus_1"]:
+    """Equal steps in (sigma / alpha)^(1 / rho) from sigma_max to sigma_min, then 0.
+
+    Args:
+        num_steps: K.
+        schedule: turns sigma / alpha into times.
+        sigma_min: the last but one sigma / alpha; that of the first step of a discrete schedule, or at t = 0.001, if
+            left out.
+        sigma_max: the first sigma / alpha; that at t = 1 if left out, which must be finite then.
+        rho: larger for shorter steps near the data.
+
+    Raises:
+        UserError: if `num_steps` is less than 1, or sigma_max is left out where nothing of the data is left at t = 1.
+
+    References:
+        Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 5.
+    """
+    low, high = _bounds(num_steps, schedule, sigma_min, sigma_max)
+    ramp = jnp.linspace(0, 1, num_steps)
+    roots = high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))
+    return of_sigmas(roots**rho, schedule)
+
+
+def exponential(
+    num_steps: int,
+    schedule: Schedule,
+    sigma_min: ArrayLike | None = None,
+    sigma_max: ArrayLike | None = None,
+    rho: ArrayLike = 1.0,
+) -> Float[Array, "K_plus_1"]:
+    """Equal steps in the log-SNR, then 0; with a rho other than 1 "polyexponential".
+
+    Args:
+        num_steps: K.
+        schedule: as in `karras`.
+        sigma_min: as in `karras`.
+        sigma_max: as in `karras`.
+        rho: above 1 for shorter steps near the data: log(sigma / alpha) goes as the power rho of equal steps.
+
+    Raises:
+        UserError: as `karras`.
+
+    References:
+        Lu et al., "DPM-Solver" (2022), section 3.4; Crowson, k-diffusion, for rho.
+    """
+    low, high = (jnp.log(bound) for bound in _bounds(num_steps, schedule, sigma_min, sigma_max))
+    ramp = jnp.linspace(1, 0, num_steps) ** rho
+    return of_sigmas(jnp.exp(low + ramp * (high - low)), schedule)
+
+
+def align_your_steps(num_steps: int, schedule: Schedule, model: str = "stable-diffusion-1.5") -> Array:
+    """Sigmas optimised for a pretrained model, interpolated in log(sigma) to other numbers of steps, then 0.
+
+    Args:
+        num_steps: K.
+        schedule: turns sigma / alpha into times.
+        model: a key of `ALIGNED`.
+
+    Raises:
+        UserError: if there is no table for `model`, or `num_steps` is less than 1.
+
+    References:
+        Sabour et al., "Align Your Steps: Optimizing Sampling Schedules in Diffusion Models" (2024), and the tables the
+        authors published.
+    """
+    _check_steps(num_steps)
+    if model not in ALIGNED:
+        raise UserError(f"model = {model!r} must be one of {', '.join(ALIGNED)}")
+    table = np.log(ALIGNED[model])
+    positions = np.linspace(0, 1, num_steps + 1)[:-1]
+    return of_sigmas(np.exp(np.interp(positions, np.linspace(0, 1, len(table)), table)), schedule)
+
+
+ALIGNED: dict[str, Sequence[float]] = {
+    "stable-diffusion-1.5": (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),
+    "stable-diffusion-xl": (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
+    "stable-video-diffusion": (700.00, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002),
+}
+"""sigma / alpha of ten steps; the eleventh is where the paper's last step ends, shortly before 0."""
+
+
+def of_sigmas(sigmas: Float[ArrayLike, "K"], schedule: Schedule) -> Float[Array, "K_plus_1"]:
+    """The times at which sigma / alpha has the given values, decreasing and above 0; then 0."""
+    times = schedule.time(-2 * jnp.log(jnp.asarray(sigmas)))
+    return jnp.concatenate([times, jnp.zeros(1, times.dtype)])
+
+
+GRIDS: dict[str, Callable[[int, Schedule], Array]] = {
+    "linspace": lambda num_steps, schedule: linspace(num_steps),
+    "quadratic": lambda num_steps, schedule: quadratic(num_steps),
+    "karras": karras,
+    "exponential": exponential,
+}
+"""``(num_steps, schedule) -> times``, by name: those that fit any model."""
+
+
+def _check_steps(num_steps: int, num_train_steps: int | None = None) -> None:
+    if num_train_steps is None and num_steps < 1:
+        raise UserError(f"num_steps = {num_steps} must be at least 1")
+    if num_train_steps is not None and not 1 <= num_steps <= num_train_steps:
+        raise UserError(f"num_steps = {num_steps} must be between 1 and num_train_steps = {num_train_steps}")
+
+
+def _discrete(steps: np.ndarray, num_train_steps: int) -> Array:
+    return jnp.asarray(np.append(steps, 0) / num_train_steps)
+
+
+def _bounds(
+    num_steps: int, schedule: Schedule, sigma_min: ArrayLike | None, sigma_max: ArrayLike | None
+) -> tuple[Array, Array]:
+    """sigma / alpha at both ends."""
+    _check_steps(num_steps)
+    if sigma_min is None:
+        first = 1 / schedule.table.size if isinstance(schedule, Discrete) else _EARLIEST
+        sigma_min = jnp.exp(-0.5 * schedule.log_snr(first))
+    if sigma_max is None:
+        sigma_max = jnp.exp(-0.5 * schedule.log_snr(1.0))
+        if not isinstance(sigma_max, jax.core.Tracer) and not sigma_max < _LARGEST_SIGMA:
+            raise UserError("sigma_max is needed: nothing of the data is left at t = 1 of this schedule")
+    return jnp.asarray(sigma_min), jnp.asarray(sigma_max)

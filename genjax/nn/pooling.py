@@ -45,29 +45,25 @@ def _pool(x: Array, window: tuple[int, ...]) -> Array:
 @_pool.defjvp
 def _pool_jvp(window: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     # The derivative reads the places, which are a byte per window, instead of the images.
-    y, place = map(materialize, _first_maximum(*primals, window))
+    (x,), (dx,) = primals, tangents
+    y, place = map(materialize, _first_maximum(x, window))
     within = tuple(range(2, 2 * len(window) + 1, 2))
     places = np.expand_dims(_places(window), tuple({*range(2 * len(window) + 2)} - {*within}))
     chosen = jnp.expand_dims(place, within) == places
-    dx = _split(*tangents, window)
-    return y, jnp.where(chosen, dx, 0).sum(within)
+    return y, jnp.where(chosen, _split(dx, window), 0).sum(within)
 
 
 def _first_maximum(x: Array, window: tuple[int, ...]) -> tuple[Array, Array]:
     """The maximum of every window, NaN if there is one, and its place: [B,*S',C]."""
     x = _split(x, window)
 
-    def larger(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-        second = (b[0] > a[0]) | jnp.isnan(b[0])
-        return jnp.where(second, b[0], a[0]), jnp.where(second, b[1], a[1])
-
+    elements = {p: x[:, *(i for n in p for i in (slice(None), n))] for p in np.ndindex(*window)}
     places = _places(window)
-    every = [
-        (x[:, *(i for n in position for i in (slice(None), n))], places[position])
-        for position in np.ndindex(*window)
-    ]
-    first, *others = every
-    y, place = functools.reduce(larger, others, (first[0], jnp.full_like(first[0], first[1], places.dtype)))
+    y = jnp.full_like(elements[(0,) * len(window)], -jnp.inf)
+    place = jnp.zeros_like(y, places.dtype)
+    for position, here in elements.items():
+        replaces = (here > y) | jnp.isnan(here)
+        y, place = jnp.where(replaces, here, y), jnp.where(replaces, places[position], place)
     return y, place
 
 

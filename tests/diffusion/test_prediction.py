@@ -28,7 +28,16 @@ def test_a_network_at_its_target_denoises_perfectly(name, schedule_name):
 
 def expected_targets(schedule, x_0, noise, t):
     alpha, sigma = (np.reshape(f(t), (4, 1, 1, 1)) for f in (schedule.alpha, schedule.sigma))
-    return {"eps": noise, "x0": x_0, "v": alpha * noise - sigma * x_0}
+    norm = np.sqrt(0.25 * alpha**2 + sigma**2)
+    skip = 0.25 * alpha / norm**2
+    return {
+        "eps": noise,
+        "x0": x_0,
+        "v": alpha * noise - sigma * x_0,
+        "score": -noise / sigma,
+        "flow": noise - x_0,
+        "edm": (x_0 - skip * (alpha * x_0 + sigma * noise)) / (0.5 * sigma / norm),
+    }
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)
@@ -36,7 +45,29 @@ def test_targets_are_noise_data_and_velocity(name):
     schedule, t = SCHEDULES["linear"](), jnp.asarray(TIMES)
     x_0, noise = batch()
     actual = target(PREDICTIONS[name](schedule, t), schedule, x_0, noise, t)
-    np.testing.assert_allclose(actual, expected_targets(schedule, x_0, noise, t)[name], atol=2e-5)
+    expected = expected_targets(schedule, x_0, noise, t)[name]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=5e-5)
+
+
+def test_edm_preconditioning_has_the_published_values():
+    """At sigma = sigma_data = 0.5."""
+    with jax.enable_x64(True):
+        schedule = SCHEDULES["edm"]()
+        t = schedule.time(-2 * np.log(0.5))
+        expected = 0.5, 0.3535534, 1.4142136, np.log(0.5) / 4
+        np.testing.assert_allclose(PREDICTIONS["edm"](schedule, t), expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("schedule_name", ["linear", "flow", "sub_vp"])
+def test_edm_preconditioning_gives_the_network_unit_variance(schedule_name):
+    schedule = SCHEDULES[schedule_name]()
+    x_0, noise = np.random.default_rng(0).normal(size=(2, 4, 40_000)).astype(np.float32)
+    x_0, noise, t = jnp.asarray(0.5 * x_0), jnp.asarray(noise), jnp.asarray(TIMES)
+    coefficients = PREDICTIONS["edm"](schedule, t)
+    wanted = target(coefficients, schedule, x_0, noise, t)
+    given = coefficients.c_in[:, None] * add_noise(schedule, x_0, noise, t)
+    np.testing.assert_allclose(np.std(given, 1), np.ones(4), rtol=0.02)
+    np.testing.assert_allclose(np.std(wanted, 1), np.ones(4), rtol=0.02)
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)
@@ -51,9 +82,13 @@ def test_the_network_sees_scaled_input_and_one_time_per_example(name):
     denoise = denoiser(network, SCHEDULES["linear"](), PREDICTIONS[name])
     one, each = denoise(x, 0.5), denoise(x, jnp.full(4, 0.5))
     np.testing.assert_array_equal(one, each)
+    expected = PREDICTIONS[name](SCHEDULES["linear"](), jnp.full(4, 0.5))
     for seen_x, c_noise in seen:
-        np.testing.assert_array_equal(seen_x, x)  # c_in = 1 for these three
-        np.testing.assert_array_equal(c_noise, np.full(4, 0.5, np.float32))
+        np.testing.assert_array_equal(seen_x, expected.c_in[:, None, None, None] * x)
+        np.testing.assert_array_equal(c_noise, expected.c_noise)
+        if name != "edm":
+            np.testing.assert_array_equal(seen_x, x)
+            np.testing.assert_array_equal(c_noise, np.full(4, 0.5, np.float32))
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)

@@ -313,4 +313,6 @@ def polynomial(power: float = 2.0, s: float = 1e-4) -> Polynomial:
 
 def _check_range(name: str, low: float, high: float) -> None:
     if not 0 < low < high:
-        raise UserError(f"{name}_min = {low} and {name}_max = {high} must satisfy 0 < {name}_min < {name}_max")
+        raise UserError(
+            f"{name}_min = {low} and {name}_max = {high} must satisfy 0 < {name}_min < {name}_max"
+        )

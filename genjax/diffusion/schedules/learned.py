@@ -45,7 +45,7 @@ class Monotone(VariancePreserving):
         """See `Schedule.time`; by bisection."""
         log_snr = jnp.asarray(log_snr)
 
-        def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bounds
             middle = 0.5 * (low + high)
             later = self.log_snr(middle) > log_snr
@@ -53,7 +53,9 @@ class Monotone(VariancePreserving):
 
         bounds = jnp.zeros_like(log_snr), jnp.ones_like(log_snr)
         low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, bounds)
-        t = jnp.where(log_snr >= self.log_snr_max, 0, jnp.where(log_snr <= self.log_snr_min, 1, 0.5 * (low + high)))
+        t = jnp.where(
+            log_snr >= self.log_snr_max, 0, jnp.where(log_snr <= self.log_snr_min, 1, 0.5 * (low + high))
+        )
         # One step of Newton's method, for the derivatives: bisection has none.
         t = jax.lax.stop_gradient(t)
         inside = (t > 0) & (t < 1)
@@ -62,7 +64,9 @@ class Monotone(VariancePreserving):
 
     def _network(self, t: Array) -> Array:
         a, b = jax.nn.softplus(self.a), jax.nn.softplus(self.b)
-        return t + jnp.sum(a * jax.nn.sigmoid(b * t[..., None] + self.c), -1)
+        axes = tuple(range(t.ndim))
+        a, b, c = (jnp.expand_dims(x, axes) for x in (a, b, self.c))
+        return t + jnp.sum(a * jax.nn.sigmoid(b * t[..., None] + c), -1)
 
 
 def learned(
