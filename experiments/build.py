@@ -1,19 +1,24 @@
 """From a config to the things it describes: sources, feeds, networks, optimizers, methods."""
 
 import functools
+import inspect
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.config import Config, DataConfig, OptimizerConfig, SamplingConfig
+from experiments.config import Config, DataConfig, DiffusionConfig, OptimizerConfig, SamplingConfig
 from genjax import data
-from genjax.diffusion import PREDICTIONS, SAMPLERS, SCHEDULES, Sampler, grids, weighting
+from genjax.diffusion import PREDICTIONS, SAMPLERS, SCHEDULES, Sampler, Schedule
+from genjax.diffusion.grids import GRIDS
+from genjax.diffusion.schedules import DISCRETE
+from genjax.diffusion.times import TIMES, Adaptive, DrawTimes
+from genjax.diffusion.weighting import WEIGHTINGS
 from genjax.methods import diffusion
 from genjax.models import UNet
 from genjax.train import feed
-from genjax.typing import Batch, Key, Method
+from genjax.typing import Array, Batch, Key, Method
 
 _READ_AHEAD, _READERS = 4, 2
 
@@ -84,8 +89,30 @@ def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformati
 
 
 def sampler(config: SamplingConfig) -> Sampler:
-    """The sampler; `eta` belongs to DDIM."""
-    return SAMPLERS[config.sampler](**({"eta": config.eta} if config.sampler == "ddim" else {}))
+    """The sampler, with the `eta` that is asked for where it has one."""
+    options = {} if config.eta is None or not has_eta(config.sampler) else {"eta": config.eta}
+    return SAMPLERS[config.sampler](**options)
+
+
+def has_eta(sampler: str) -> bool:
+    """Whether a sampler can be told how much noise to add."""
+    return "eta" in inspect.signature(SAMPLERS[sampler]).parameters
+
+
+def schedule(config: DiffusionConfig) -> Schedule:
+    """The noise schedule."""
+    return SCHEDULES[config.schedule](*([config.timesteps] if config.schedule in DISCRETE else []))
+
+
+def sampling_times(config: Config) -> Array:
+    """float32[K+1]: the times at which images are made."""
+    return GRIDS[config.sampling.grid](config.sampling.num_steps, schedule(config.method))
+
+
+def training_times(config: DiffusionConfig) -> DrawTimes | Adaptive:
+    """How the times to train at are drawn."""
+    name = config.times or ("discrete" if config.schedule in DISCRETE else "uniform")
+    return TIMES[name](*([config.timesteps] if name in ("discrete", "loss_aware") else []))
 
 
 def num_classes(config: Config, info: data.DataInfo) -> int | None:
@@ -115,13 +142,14 @@ def method(config: Config, info: data.DataInfo) -> Method:
     return diffusion(
         network(config, info),
         optimizer(config.optimizer, config.fit.steps),
-        SCHEDULES[options.schedule](options.timesteps),
+        schedule(options),
         sampler(config.sampling),
-        grids.linspace(config.sampling.num_steps),
+        sampling_times(config),
         image_shape=info.image_shape,
         num_classes=num_classes(config, info),
         predict=PREDICTIONS[options.prediction],
-        draw_times=functools.partial(weighting.uniform_times, num_steps=options.timesteps),
+        draw_times=training_times(options),
+        weight=WEIGHTINGS[options.weighting],
         ema_decay=options.ema_decay,
         condition_dropout=options.condition_dropout,
         accumulate=config.optimizer.accumulate,

@@ -6,6 +6,7 @@ from jax.sharding import Mesh
 from experiments import build
 from experiments.config import Config, flatten
 from genjax import data
+from genjax.diffusion import SAMPLERS
 from genjax.train import sharding
 from genjax.typing import Method, TrainState, UserError
 
@@ -47,6 +48,9 @@ RANGES = {
 }
 """Valid values of every number of a config, and of each in a tuple. None is valid where it is the type's."""
 
+_WITH_ETA = [name for name in SAMPLERS if build.has_eta(name)]
+_WITHOUT_SIGNAL = ("flow", "shifted_cosine")
+
 
 def check(config: Config) -> None:
     """Raises UserError for a number out of its range, and for fields that do not go together."""
@@ -85,8 +89,13 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
             f"fsdp={fit.fsdp}: backend='pmap' cannot split parameters; valid is 1, or backend='jit'",
         ),
         (
-            sampling.sampler != "ddim" and sampling.eta != 0,
-            f"sampling.eta={sampling.eta} is for 'ddim', and sampling.sampler={sampling.sampler!r}",
+            bool(sampling.eta) and sampling.sampler not in _WITH_ETA,
+            f"sampling.eta={sampling.eta} is for {', '.join(_WITH_ETA)}, and sampling.sampler={sampling.sampler!r}",
+        ),
+        (
+            sampling.grid in ("karras", "exponential") and config.method.schedule in _WITHOUT_SIGNAL,
+            f"sampling.grid={sampling.grid!r}: method.schedule={config.method.schedule!r} ends in pure noise, where "
+            "sigma / alpha is infinite; valid are 'linspace', 'quadratic'",
         ),
         (config.evaluation.num == 1, "evaluation.num=1: valid are 0 (no score) and 2 or more"),
     ]

@@ -5,11 +5,23 @@ part of the experiment and may differ when a run is resumed.
 """
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from genjax.diffusion import PREDICTIONS, SAMPLERS, SCHEDULES
+from genjax.diffusion.grids import GRIDS
+from genjax.diffusion.times import TIMES
+from genjax.diffusion.weighting import WEIGHTINGS
 from genjax.train.options import FitOptions
+
+if TYPE_CHECKING:
+    ScheduleName = PredictionName = WeightingName = TimesName = SamplerName = GridName = str
+else:  # what is registered is what can be chosen
+    # A learned schedule would have to be trained.
+    ScheduleName = Literal[tuple(name for name in SCHEDULES if name != "learned")]
+    PredictionName, WeightingName = Literal[tuple(PREDICTIONS)], Literal[tuple(WEIGHTINGS)]
+    TimesName, SamplerName, GridName = Literal[tuple(TIMES)], Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -75,16 +87,20 @@ class DiffusionConfig:
 
     Attributes:
         schedule: Noise schedule.
-        timesteps: T, number of diffusion steps the model is trained on.
+        timesteps: T, number of diffusion steps, of a schedule that has steps.
         prediction: What the network predicts.
+        weighting: How much each time counts in the loss.
+        times: How training times are drawn; None: "discrete" for a schedule that has steps, else "uniform".
         class_conditional: Condition on labels where the data set has them.
         condition_dropout: Probability of hiding the label in training, for classifier-free guidance.
         ema_decay: Decay of the moving average of the parameters, with which images are made.
     """
 
-    schedule: Literal["linear", "cosine"] = "cosine"
+    schedule: ScheduleName = "cosine"
     timesteps: int = 1000
-    prediction: Literal["eps", "x0", "v"] = "eps"
+    prediction: PredictionName = "eps"
+    weighting: WeightingName = "simple"
+    times: TimesName | None = None
     class_conditional: bool = True
     condition_dropout: float = 0.1
     ema_decay: float = 0.999
@@ -117,15 +133,17 @@ class SamplingConfig:
 
     Attributes:
         sampler: Which sampler.
+        grid: How the steps are spread over time.
         num_steps: Steps of the sampler.
-        eta: DDIM only: 0 is deterministic, 1 adds as much noise as DDPM.
+        eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: its own default.
         guidance: Classifier-free guidance scale: 1 is the conditional model, larger follows the label more.
         batch_size: Images made at a time.
     """
 
-    sampler: Literal["ddpm", "ddim"] = "ddim"
+    sampler: SamplerName = "ddim"
+    grid: GridName = "linspace"
     num_steps: int = 50
-    eta: float = 0.0
+    eta: float | None = None
     guidance: float = 1.0
     batch_size: int = 100
 
@@ -166,13 +184,15 @@ class SamplingOverrides:
 
     Attributes:
         sampler: Which sampler; None: as in the run's config.
+        grid: How the steps are spread over time; None: as in the run's config.
         num_steps: Steps of the sampler; None: as in the run's config.
-        eta: DDIM only: 0 is deterministic, 1 adds as much noise as DDPM; None: as in the run's config.
+        eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: as in the run's config.
         guidance: Classifier-free guidance scale, 1 is none; None: as in the run's config.
         batch_size: Images made at a time; None: as in the run's config.
     """
 
-    sampler: Literal["ddpm", "ddim"] | None = None
+    sampler: SamplerName | None = None
+    grid: GridName | None = None
     num_steps: int | None = None
     eta: float | None = None
     guidance: float | None = None
@@ -181,8 +201,8 @@ class SamplingOverrides:
     def apply(self, config: SamplingConfig) -> SamplingConfig:
         """`config` with the fields that are given here."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        if self.sampler not in (None, "ddim"):
-            given = {"eta": 0.0, **given}  # the run's eta is meant for its own sampler
+        if self.sampler not in (None, config.sampler):
+            given = {"eta": None, **given}  # the run's eta is meant for its own sampler
         return dataclasses.replace(config, **given)
 
 

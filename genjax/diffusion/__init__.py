@@ -9,15 +9,35 @@ Any sampler, with any prediction, any schedule and any guidance::
 
 * `schedules`: alpha(t), sigma(t), log-SNR and its inverse.
 * `process`: q(x_t | x_0) and q(x_s | x_t, x_0).
-* `prediction`: what the network predicts: four coefficients each.
-* `weighting`: training times and loss weights.
+* `prediction`: what the network predicts: four coefficients each; `learned_variance`: and how certain it is.
+* `times`, `weighting`, `distance`, `uncertainty`: what is trained when, and how much it counts.
 * `grids`: the times at which a sampler steps.
 * `guidance`: functions from denoiser to denoiser.
 * `samplers`: one sampler a file.
-* `sampling`: the only sampling loop.
+* `sampling`: the only sampling loop; `probability_flow`: with adaptive steps instead.
+* `likelihood`: the variational bound, and the exact likelihood of the probability-flow ODE.
+* `interop`: all of it from a configuration file of diffusers.
+* `analytic`: denoisers that are exact.
 """
 
-from genjax.diffusion import grids, guidance, prediction, process, samplers, sampling, schedules, weighting
+from genjax.diffusion import (
+    analytic,
+    distance,
+    grids,
+    guidance,
+    interop,
+    learned_variance,
+    likelihood,
+    prediction,
+    process,
+    samplers,
+    sampling,
+    schedules,
+    times,
+    uncertainty,
+    weighting,
+)
+from genjax.diffusion.interop import from_diffusers_config
 from genjax.diffusion.prediction import PREDICTIONS, Denoiser, denoiser, target
 from genjax.diffusion.process import add_noise, posterior
 from genjax.diffusion.samplers import SAMPLERS, Sampler
@@ -32,10 +52,16 @@ __all__ = [
     "Sampler",
     "Schedule",
     "add_noise",
+    "analytic",
     "denoiser",
+    "distance",
+    "from_diffusers_config",
     "grids",
     "guidance",
     "initial_noise",
+    "interop",
+    "learned_variance",
+    "likelihood",
     "posterior",
     "prediction",
     "process",
@@ -44,6 +70,8 @@ __all__ = [
     "sampling",
     "schedules",
     "target",
+    "times",
     "trajectory",
+    "uncertainty",
     "weighting",
 ]

@@ -27,7 +27,7 @@ class Gaussian(NamedTuple):
     variance: Array
 
 
-def expand(coefficient: ArrayLike, x: Float[Array, "B *shape"]) -> Array:
+def expand(coefficient: ArrayLike, x: Float[Array, "*shape"]) -> Array:
     """Appends axes to a coefficient (scalar, [B], or as many axes as x) so that it broadcasts against x."""
     coefficient = jnp.asarray(coefficient)
     return coefficient.reshape(coefficient.shape + (1,) * (x.ndim - coefficient.ndim))

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from genjax.diffusion import grids, samplers, schedules
+from genjax.diffusion import distance, grids, prediction, samplers, schedules, times, uncertainty, weighting
 from genjax.methods import diffusion
 from genjax.models import UNet
 from genjax.train import sharding
@@ -28,7 +28,34 @@ def ddpm():
     )
 
 
-METHODS = {"diffusion": ddpm}
+def every_option():
+    """Diffusion with a learned variance, a learned uncertainty, and times that learn from the losses."""
+    return diffusion(
+        UNet(
+            channels=8,
+            multipliers=(1, 2),
+            blocks=1,
+            num_classes=CLASSES,
+            dropout=0.1,
+            out_channels=2 * SHAPE[-1],
+        ),
+        optax.adam(1e-3),
+        schedules.cosine(4),
+        samplers.ddpm,
+        grids.linspace(4),
+        image_shape=SHAPE,
+        num_classes=CLASSES,
+        predict=prediction.v,
+        draw_times=times.loss_aware(4, history=2),
+        weight=weighting.min_snr(),
+        distance=distance.pseudo_huber(),
+        uncertainty=uncertainty.fourier(16),
+        learn_variance=True,
+        variance_steps=4,
+    )
+
+
+METHODS = {"diffusion": ddpm, "diffusion, every option": every_option}
 N = 8
 
 

@@ -4,72 +4,52 @@ The schedules include a path to pure noise (alpha = 0 at t = 1) and an exploding
 table: a sampler may use the methods of `Schedule` only.
 """
 
+import functools
 import itertools
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from genjax.diffusion import SAMPLERS, add_noise, denoiser, grids, guidance, initial_noise, prediction, sample
-from genjax.diffusion import schedules as discrete
+from genjax.diffusion import (
+    SAMPLERS,
+    add_noise,
+    denoiser,
+    grids,
+    guidance,
+    initial_noise,
+    prediction,
+    sample,
+    schedules,
+)
 
 MEAN, STD = 0.4, 0.3
 SHAPE = (4, 4, 1)
+NUM = 2048
+SCHEDULES = {"cosine": schedules.cosine, "flow": schedules.flow, "ve": lambda: schedules.ve(0.002, 40.0)}
+
+each_sampler = pytest.mark.parametrize("name", SAMPLERS)
+each_schedule = pytest.mark.parametrize("schedule_name", SCHEDULES)
 
 
-@flax.struct.dataclass
-class Flow:
-    """x_t = (1 - t) x_0 + t noise."""
+@functools.cache
+def sampling(name, schedule_name):
+    """A compiled sampler of data from N(mean, std^2), with its exact denoiser; and how often it was traced."""
+    traces = []
 
-    def log_snr(self, t):
-        return 2 * (jnp.log1p(-jnp.asarray(t)) - jnp.log(t))
+    @jax.jit
+    def run(keys, x_T, times, schedule, mean, std):
+        traces.append(times.size)
 
-    def time(self, log_snr):
-        return jax.nn.sigmoid(-log_snr / 2)
+        def denoise(x, t):
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+            return mean + std**2 * alpha / (alpha**2 * std**2 + sigma**2) * (x - alpha * mean)
 
-    def alpha(self, t):
-        return 1 - jnp.asarray(t)
+        return sample(keys, x_T, times, denoise, SAMPLERS[name](), schedule)
 
-    def sigma(self, t):
-        return jnp.asarray(t)
-
-
-@flax.struct.dataclass
-class Exploding:
-    """x_t = x_0 + sigma_max t^2 noise."""
-
-    sigma_max: jax.Array
-
-    def log_snr(self, t):
-        return -2 * (jnp.log(self.sigma_max) + 2 * jnp.log(t))
-
-    def time(self, log_snr):
-        return jnp.exp(-(log_snr / 2 + jnp.log(self.sigma_max)) / 2)
-
-    def alpha(self, t):
-        return jnp.ones_like(jnp.asarray(t))
-
-    def sigma(self, t):
-        return self.sigma_max * jnp.asarray(t) ** 2
-
-
-SCHEDULES = discrete.SCHEDULES | {"flow": Flow, "exploding": lambda: Exploding(jnp.float32(40.0))}
-
-each_sampler = pytest.mark.parametrize("sampler", [SAMPLERS[name]() for name in SAMPLERS], ids=list(SAMPLERS))
-each_schedule = pytest.mark.parametrize("schedule", list(SCHEDULES))
-
-
-def gaussian_denoiser(schedule):
-    """The exact E[x_0 | x_t] of data from N(MEAN, STD^2)."""
-
-    def denoise(x, t):
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        return MEAN + STD**2 * alpha / (alpha**2 * STD**2 + sigma**2) * (x - alpha * MEAN)
-
-    return denoise
+    return run, traces
 
 
 def network(x, c_noise):
@@ -79,53 +59,55 @@ def network(x, c_noise):
     return jnp.tanh(flat @ weights / 2 + c_noise[:, None]).reshape(x.shape)
 
 
-def generate(keys, sampler, schedule, num_steps=5, times=None, scale=1.0):
-    times = grids.linspace(num_steps) if times is None else times
-    noise, data = prediction.v, prediction.x0
-    denoise = guidance.classifier_free(
-        denoiser(network, schedule, noise), denoiser(network, schedule, data), scale
-    )
-    return sample(keys, initial_noise(keys, SHAPE, schedule), times, denoise, sampler, schedule)
+@functools.cache
+def generating(name):
+    """A compiled sampler with a network and guidance; and how often it was traced."""
+    traces = []
+
+    @jax.jit
+    def run(keys, schedule, times, scale):
+        traces.append(times.size)
+        denoise = guidance.classifier_free(
+            denoiser(network, schedule, prediction.v), denoiser(network, schedule, prediction.x0), scale
+        )
+        return sample(keys, initial_noise(keys, SHAPE, schedule), times, denoise, SAMPLERS[name](), schedule)
+
+    return run, traces
 
 
 @each_schedule
 @each_sampler
-def test_samples_have_the_mean_and_standard_deviation_of_the_data(sampler, schedule):
+def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule_name):
     """From the exact denoiser of a Gaussian. A sampler that forgets its noise misses the deviation by far."""
-    schedule = SCHEDULES[schedule]()
-    keys = jax.random.split(jax.random.key(0), 2048)
-    times = grids.linspace(300)
+    schedule = SCHEDULES[schedule_name]()
+    keys = jax.random.split(jax.random.key(0), NUM)
     x_T = add_noise(
         schedule,
-        MEAN + STD * jax.random.normal(jax.random.key(1), (2048, *SHAPE)),
-        jax.random.normal(jax.random.key(2), (2048, *SHAPE)),
+        MEAN + STD * jax.random.normal(jax.random.key(1), (NUM, *SHAPE)),
+        jax.random.normal(jax.random.key(2), (NUM, *SHAPE)),
         1.0,
     )
-    samples = np.asarray(
-        jax.jit(lambda: sample(keys, x_T, times, gaussian_denoiser(schedule), sampler, schedule))()
-    )
+    run, traces = sampling(name, schedule_name)
+    mean = jnp.full((NUM, *SHAPE), MEAN, jnp.float32)
+    samples = np.asarray(run(keys, x_T, grids.linspace(300), schedule, mean, STD))
     standard_error = STD / np.sqrt(samples.size)
     assert abs(samples.mean() - MEAN) < 4.5 * standard_error + 0.01 * STD
     assert abs(samples.std() - STD) < 4.5 * standard_error + 0.03 * STD
 
-
-@each_schedule
-@each_sampler
-def test_a_perfect_denoiser_is_followed_to_the_end(sampler, schedule):
-    schedule = SCHEDULES[schedule]()
-    keys = jax.random.split(jax.random.key(0), 2)
-    x_0 = jax.random.uniform(jax.random.key(1), (2, *SHAPE), minval=-1.0)
-    x_T = initial_noise(keys, SHAPE, schedule)
-    actual = sample(keys, x_T, grids.linspace(5), lambda x, t: x_0, sampler, schedule)
-    np.testing.assert_allclose(actual, x_0, atol=1e-5)
+    # Data that is a single point, with other times: a perfect denoiser is followed to the end.
+    x_0 = jax.random.uniform(jax.random.key(3), (NUM, *SHAPE), minval=-1.0)
+    samples = run(keys, initial_noise(keys, SHAPE, schedule), grids.quadratic(300), schedule, x_0, 0.0)
+    np.testing.assert_allclose(samples, x_0, atol=1e-5)
+    assert traces == [301]
 
 
 @each_sampler
-def test_a_sample_depends_on_its_key_alone(sampler):
+def test_a_sample_depends_on_its_key_alone(name):
     """Number 37 of 64 is the same in a batch of 8, alone, and spread over 8 devices."""
-    schedule = discrete.cosine()
     keys = jax.random.split(jax.random.key(3), 64)
-    run = jax.jit(lambda keys: generate(keys, sampler, schedule))
+    run = functools.partial(
+        generating(name)[0], schedule=schedules.cosine(), times=grids.linspace(5), scale=1.0
+    )
     together = run(keys)
     assert np.std(together[37] - together[38]) > 0.1
     mesh = Mesh(np.array(jax.devices()), ("data",))
@@ -137,40 +119,35 @@ def test_a_sample_depends_on_its_key_alone(sampler):
 
 
 @each_sampler
-def test_only_the_number_of_steps_is_compiled_in(sampler):
-    traces = []
-
-    @jax.jit
-    def run(keys, schedule, times, scale):
-        traces.append(times.size)
-        return generate(keys, sampler, schedule, times=times, scale=scale)
-
+def test_only_the_number_of_steps_is_compiled_in(name):
+    run, traces = generating(name)
+    before = len(traces)
     results = []
     for seed, schedule, power, scale in [
-        (0, discrete.linear(), 1, 1.0),
-        (1, discrete.linear(), 1, 1.0),
-        (1, discrete.cosine(), 1, 1.0),
-        (1, discrete.cosine(), 2, 1.0),
-        (1, discrete.cosine(), 2, 3.0),
+        (0, schedules.linear(), 1, 1.0),
+        (1, schedules.linear(), 1, 1.0),
+        (1, schedules.cosine(), 1, 1.0),
+        (1, schedules.cosine(), 2, 1.0),
+        (1, schedules.cosine(), 2, 3.0),
     ]:
-        keys = jax.random.split(jax.random.key(seed), 2)
-        results.append(np.asarray(run(keys, schedule, grids.linspace(4) ** power, scale)))
-    assert traces == [5]
-    for before, after in itertools.pairwise(results):
-        assert np.abs(after - before).max() > 1e-3
+        keys = jax.random.split(jax.random.key(seed), 8)
+        results.append(np.asarray(run(keys, schedule, grids.linspace(5) ** power, scale)))
+    assert len(traces) <= before + 1
+    for earlier, later in itertools.pairwise(results):
+        assert np.abs(later - earlier).max() > 1e-3
 
 
 @each_schedule
 @each_sampler
-def test_gradients_are_finite(sampler, schedule):
+def test_gradients_are_finite(name, schedule_name):
     """Towards all that may be learned: x_T, the times, the schedule; s = 0 and alpha = 0 included."""
     keys = jax.random.split(jax.random.key(0), 2)
-    schedule = SCHEDULES[schedule]()
+    schedule = SCHEDULES[schedule_name]()
 
     def loss(x_T, times, schedule):
         times = jnp.concatenate([jnp.ones(1), times, jnp.zeros(1)])
         denoise = denoiser(network, schedule, prediction.x0)
-        return jnp.sum(sample(keys, x_T, times, denoise, sampler, schedule) ** 2)
+        return jnp.sum(sample(keys, x_T, times, denoise, SAMPLERS[name](), schedule) ** 2)
 
     arguments = initial_noise(keys, SHAPE, schedule), jnp.array([0.7, 0.4]), schedule
     gradients = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*arguments)
@@ -180,19 +157,23 @@ def test_gradients_are_finite(sampler, schedule):
 
 
 @each_sampler
-def test_a_bfloat16_network_leaves_the_arithmetic_in_float32(sampler):
+def test_a_bfloat16_network_leaves_the_arithmetic_in_float32(name):
     """Bit for bit what a float32 network gives that outputs the same rounded values."""
-    schedule = discrete.linear()
+    schedule = schedules.linear()
     keys = jax.random.split(jax.random.key(0), 2)
     x_T = initial_noise(keys, SHAPE, schedule)
 
-    def rounded(dtype):
-        def low(x, c_noise):
-            return network(x, c_noise).astype(jnp.bfloat16).astype(dtype)
+    @jax.jit
+    def rounded():
+        def run(dtype):
+            def low(x, c_noise):
+                return network(x, c_noise).astype(jnp.bfloat16).astype(dtype)
 
-        return sample(
-            keys, x_T, grids.linspace(5), denoiser(low, schedule, prediction.eps), sampler, schedule
-        )
+            denoise = denoiser(low, schedule, prediction.eps)
+            return sample(keys, x_T, grids.linspace(5), denoise, SAMPLERS[name](), schedule)
 
-    assert rounded(jnp.bfloat16).dtype == jnp.float32
-    np.testing.assert_array_equal(rounded(jnp.bfloat16), rounded(jnp.float32))
+        return run(jnp.bfloat16), run(jnp.float32)
+
+    low, full = rounded()
+    assert low.dtype == jnp.float32
+    np.testing.assert_array_equal(low, full)

@@ -77,7 +77,7 @@ def flow_of(schedule, x_T):
     return MEAN + STD * (x_T - alpha * MEAN) / jnp.sqrt(alpha**2 * STD**2 + sigma**2)
 
 
-@pytest.mark.parametrize("name", schedules.SCHEDULES)
+@pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_ddim_converges_with_order_one(name):
     with jax.enable_x64(True):
         schedule = schedules.SCHEDULES[name]()

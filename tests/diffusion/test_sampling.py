@@ -48,7 +48,7 @@ def probe():
     def step(keys, count, x, t, s, denoise, schedule):
         return count + 1, x + jnp.stack([t, s, count, denoise(x, t)[0, 0]])[None]
 
-    return Sampler(lambda x_T: jnp.float32(10.0), step)
+    return Sampler(lambda x_T, times: jnp.float32(10.0), step)
 
 
 def test_steps_follow_the_times_with_their_carry():
@@ -67,7 +67,7 @@ def recorder():
     def step(keys, carry, x, t, s, denoise, schedule):
         return carry, normal(keys, x.shape[1:])
 
-    return Sampler(lambda x_T: (), step)
+    return Sampler(lambda x_T, times: (), step)
 
 
 def test_every_draw_is_independent():

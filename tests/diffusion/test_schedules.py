@@ -202,3 +202,19 @@ def test_a_schedule_is_an_argument_and_its_constants_do_not_retrace():
         [a, b], [schedules.linear().sigma(0.3), schedules.cosine().sigma(0.6)], rtol=1e-6
     )
     assert jax.tree.map(jnp.shape, schedules.linear(7)).table == (7,)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_constants_given_as_numbers_and_as_arrays_are_one_compilation(name):
+    schedule = SCHEDULES[name]()
+    strong = jax.tree.map(lambda leaf: leaf * jnp.ones_like(leaf), schedule)
+    assert jax.tree.map(jax.typeof, schedule) == jax.tree.map(jax.typeof, strong)
+
+
+@pytest.mark.parametrize("make", [schedules.ve, schedules.edm, schedules.learned])
+def test_the_least_noise_is_not_taken_for_none(make):
+    schedule = make()
+    least = schedule.log_snr(np.float32(1e-9))
+    for log_snr in (least, least + 1e-4, least + 1):
+        np.testing.assert_allclose(schedule.log_snr(schedule.time(log_snr)), least, rtol=1e-5)
+    assert schedule.time(jnp.inf) == 0

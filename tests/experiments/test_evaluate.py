@@ -42,7 +42,7 @@ def test_table_and_json(evaluated, test_split):
     assert [line.split()[0] for line in table] == list(results)
     assert f"{results['rho']:.6g}" in next(line for line in table if line.startswith("rho "))
     assert results["sampling"] == {
-        "sampler": "ddim", "num_steps": 2, "eta": 0.0, "guidance": 1.5, "seed": 3, "num": 400,
+        "sampler": "ddim", "num_steps": 2, "eta": None, "grid": "linspace", "guidance": 1.5, "seed": 3, "num": 400,
     }  # fmt: skip
     # Equal numbers on all sides: as many as the smallest set has.
     assert results["num_samples"] == len(test_split) < 400

@@ -122,7 +122,7 @@ def test_overrides():
     )
     # The run's eta belongs to its own sampler.
     assert SamplingOverrides(sampler="ddpm").apply(config) == dataclasses.replace(
-        config, sampler="ddpm", eta=0.0
+        config, sampler="ddpm", eta=None
     )
 
 
@@ -144,7 +144,7 @@ def test_labels_are_a_function_of_the_number():
         ("--num-steps=0", "sampling.num_steps=0: valid are [1, inf)"),
         ("--batch-size=0", "sampling.batch_size=0: valid are [1, inf)"),
         ("--eta=2", "sampling.eta=2.0: valid are [0, 1]"),
-        ("--sampler=ddpm --eta=0.5", "sampling.eta=0.5 is for 'ddim'"),
+        ("--sampler=ddpm --eta=0.5", "sampling.eta=0.5 is for ddim, "),
         ("--guidance=nan", "sampling.guidance=nan: valid are [0, inf)"),
         ("--out=x.jpg", "out='x.jpg': the suffix must be .png or .npz"),
         ("--out=missing/x.png", "out='missing/x.png': there is no folder 'missing'"),

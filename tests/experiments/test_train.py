@@ -77,7 +77,7 @@ def test_the_last_line_is_the_score(run):
     assert results["rho"] == pytest.approx(results["fd_generated"] / results["fd_train"])
     assert 0 <= results["label_agreement"] <= 1
     assert results["sampling"] == {
-        "sampler": "ddim", "num_steps": 2, "eta": 0.0, "guidance": 1.0, "seed": 0, "num": 20,
+        "sampler": "ddim", "num_steps": 2, "eta": None, "grid": "linspace", "guidance": 1.0, "seed": 0, "num": 20,
     }  # fmt: skip
     # The loss that was logged at the last step is the one that is reported.
     assert results["test_loss"] == lines(run / "metrics.jsonl")[-1]["test/loss"]

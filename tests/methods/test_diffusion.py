@@ -7,9 +7,12 @@ import numpy as np
 import optax
 import pytest
 
-from genjax.diffusion import PREDICTIONS, grids, samplers, schedules, weighting
+from genjax.diffusion import PREDICTIONS, SCHEDULES, distance, grids, learned_variance, samplers, schedules
+from genjax.diffusion import times as time_samplers
+from genjax.diffusion.uncertainty import fourier
+from genjax.diffusion.weighting import WEIGHTINGS
 from genjax.methods import diffusion
-from genjax.typing import TrainState
+from genjax.typing import DATA_AXIS, TrainState, UserError
 
 SHAPE = (2, 2, 1)
 NULL = 3
@@ -45,35 +48,120 @@ def batch(n=6, seed=0):
     return {"image": image, "label": jnp.arange(n) % NULL, "_index": jnp.arange(n)}
 
 
+def noises(key, n=6):
+    """The noise of each example, from its own key."""
+    example_key = jax.random.split(key)[1]
+    keys = [jax.random.split(jax.random.fold_in(example_key, i), 3)[1] for i in range(n)]
+    return jnp.stack([jax.random.normal(k, SHAPE) for k in keys])
+
+
+def recording(sampler):
+    """A sampler of training times that also appends them to a list."""
+    drawn = []
+
+    def draw(schedule, keys, strata):
+        drawn.append(sampler(schedule, keys, strata))
+        return drawn[-1]
+
+    return draw, drawn
+
+
+def truth(name, schedule, x_0, noise, t):
+    """What the papers have the network predict, what it is shown, and the noise level it is told."""
+    alpha, sigma = (f(t)[:, None, None, None] for f in (schedule.alpha, schedule.sigma))
+    x_t = alpha * x_0 + sigma * noise
+    if name == "edm":
+        sigma, x, data = sigma / alpha, x_t / alpha, 0.5
+        skip, out = data**2 / (sigma**2 + data**2), sigma * data / jnp.sqrt(sigma**2 + data**2)
+        shown = x / jnp.sqrt(sigma**2 + data**2)
+        return (x_0 - skip * x) / out, shown, 0.25 * jnp.log(sigma.ravel())
+    targets = {
+        "eps": noise,
+        "x0": x_0,
+        "v": alpha * noise - sigma * x_0,
+        "score": -noise / sigma,
+        "flow": noise - x_0,
+    }
+    return targets[name], x_t, t
+
+
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_loss_is_the_error_of_the_prediction(name):
-    """Recomputed from what DDPM's text says, with the times and noises recovered from the per-example keys."""
+    """Recomputed from what the papers say, with the times and noises recovered from the per-example keys."""
     schedule = schedules.cosine(100)
-    times = []
-
-    def draw(keys):
-        times.append(weighting.uniform_times(keys, 100))
-        return times[-1]
-
+    draw, drawn = recording(time_samplers.discrete(100))
     m = method(schedule, predict=PREDICTIONS[name], draw_times=draw)
     state, b = m.init(jax.random.key(0), batch()), batch()
     value = m.evaluate(jax.random.key(5), state, b)["loss"]
-    (t,) = times
+    (t,) = drawn
     assert len(np.unique(t)) > 3
 
-    _, example_key = jax.random.split(jax.random.key(5))
-    noise = jnp.stack(
-        [
-            jax.random.normal(jax.random.split(jax.random.fold_in(example_key, i), 3)[1], SHAPE)
-            for i in range(6)
-        ]
-    )
-    alpha, sigma = (f(t)[:, None, None, None] for f in (schedule.alpha, schedule.sigma))
-    x_t = alpha * b["image"] + sigma * noise
+    target, shown, level = truth(name, schedule, b["image"], noises(jax.random.key(5)), t)
     p = state.params
-    output = p["scale"] * x_t + (p["shift"][b["label"]] + p["time"] * t)[:, None, None, None]
-    truth = {"eps": noise, "x0": b["image"], "v": alpha * noise - sigma * b["image"]}[name]
-    np.testing.assert_allclose(value, jnp.square(output - truth).mean((1, 2, 3)), rtol=1e-4)
+    output = p["scale"] * shown + (p["shift"][b["label"]] + p["time"] * level)[:, None, None, None]
+    np.testing.assert_allclose(value, jnp.square(output - target).mean((1, 2, 3)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("schedule_name", ["vp", "flow"])
+def test_a_weight_of_x_0_gives_the_same_loss_whatever_the_network_predicts(schedule_name):
+    """Networks that are the same denoiser: each outputs its own target of the same wrong x0_hat."""
+    schedule, b, t = SCHEDULES[schedule_name](), batch(), jnp.linspace(0.05, 0.95, 6)
+    alpha, sigma = (f(t)[:, None, None, None] for f in (schedule.alpha, schedule.sigma))
+    x_t = alpha * b["image"] + sigma * noises(jax.random.key(5))
+    wrong = b["image"] + 0.3
+    expected = np.minimum((alpha / sigma).ravel() ** 2, 5) * 0.09
+
+    class Constant(nn.Module):
+        """The output that means `wrong`."""
+
+        name_of: str
+
+        @nn.compact
+        def __call__(self, x, c_noise, label=None, *, dropout_index=None):
+            self.param("unused", nn.initializers.zeros, ())
+            return truth(self.name_of, schedule, wrong, (x_t - alpha * wrong) / sigma, t)[0]
+
+    for name, predict in PREDICTIONS.items():
+        m = diffusion(
+            Constant(name),
+            optax.sgd(0.1),
+            schedule,
+            samplers.ddim(),
+            grids.linspace(2),
+            image_shape=SHAPE,
+            predict=predict,
+            draw_times=lambda *_: t,
+            weight=WEIGHTINGS["min_snr"],
+        )
+        state = TrainState(step=0, params={}, opt=(), ema={"unused": jnp.zeros(())})
+        loss = m.evaluate(jax.random.key(5), state, b)["loss"]
+        np.testing.assert_allclose(loss, expected, rtol=2e-4, err_msg=name)
+
+
+def test_a_distance_takes_the_place_of_the_squared_error():
+    m, huber = method(), method(distance=distance.pseudo_huber(0.1))
+    state = m.init(jax.random.key(0), batch())
+    mean = m.evaluate(jax.random.key(5), state, batch())["loss"]
+    actual = huber.evaluate(jax.random.key(5), state, batch())["loss"]
+    np.testing.assert_allclose(actual, jnp.sqrt(4 * mean + 0.01) - 0.1, rtol=1e-5)
+
+
+def test_uncertainty_divides_the_loss_and_is_trained_with_the_network():
+    plain, m = method(), method(uncertainty=fourier(8))
+    state = m.init(jax.random.key(0), batch())
+    bare = state.replace(params=state.params["network"], ema=state.ema["network"])
+    first = plain.evaluate(jax.random.key(5), bare, batch())["loss"]
+    np.testing.assert_allclose(
+        m.evaluate(jax.random.key(5), state, batch())["loss"], first, rtol=1e-6
+    )  # u = 0
+    u = {"weight": jnp.zeros(8), "bias": jnp.asarray(0.7)}
+    shifted = state.replace(ema={**state.ema, "uncertainty": u})
+    expected = first * np.exp(-0.7) + 0.7
+    np.testing.assert_allclose(m.evaluate(jax.random.key(5), shifted, batch())["loss"], expected, rtol=1e-6)
+    after, _ = m.step(jax.random.key(1), state, batch())
+    assert (after.params["uncertainty"]["weight"] != 0).all()
+    keys = jax.random.split(jax.random.key(0), 2)
+    np.testing.assert_array_equal(m.sample(keys, state, {}), plain.sample(keys, bare, {}))
 
 
 def test_step_descends_and_averages():
@@ -187,3 +275,159 @@ def test_training_learns_the_mean_of_each_class():
     assert float(metrics["loss"][-20:].mean()) < 2e-3
     images = m.sample(jax.random.split(jax.random.key(1), 3), state, {"label": jnp.arange(3)})
     np.testing.assert_allclose(images.mean((1, 2, 3)), constants, atol=0.06)
+
+
+class Doubled(nn.Module):
+    """Predicts x0 = shift[label]; the variance is a parameter."""
+
+    @nn.compact
+    def __call__(self, x, c_noise, label=None, *, dropout_index=None):
+        shift = self.param("shift", nn.initializers.constant(0.2), (NULL + 1,))
+        v = self.param("v", nn.initializers.constant(0.5), ())
+        label = jnp.full(x.shape[:1], NULL) if label is None else label
+        predicted = jnp.zeros_like(x) + shift[label][:, None, None, None]
+        return jnp.concatenate([predicted, jnp.full_like(x, v)], -1)
+
+
+def doubled(sampler=samplers.ddpm, network=Doubled, num_steps=8, **options):
+    schedule = schedules.cosine(100)
+    defaults = {"image_shape": SHAPE, "num_classes": NULL, "clip": False, "condition_dropout": 0.0}
+    defaults |= {"predict": PREDICTIONS["x0"], "learn_variance": True, "variance_steps": 100}
+    arguments = network(), optax.sgd(0.1), schedule, sampler, grids.linspace(num_steps)
+    return diffusion(*arguments, **defaults | options)
+
+
+def test_the_hybrid_loss_adds_the_bound_of_the_learned_variance():
+    draw, drawn = recording(time_samplers.discrete(100))
+    m = doubled(draw_times=draw)
+    state, b, schedule = m.init(jax.random.key(0), batch()), batch(), schedules.cosine(100)
+    value = m.evaluate(jax.random.key(5), state, b)["loss"]
+    estimate = jnp.full_like(b["image"], 0.2)
+    bound = learned_variance.bound(
+        schedule, b["image"], estimate, drawn[0], jnp.full_like(estimate, 0.75), 100
+    )
+    expected = jnp.square(b["image"] - 0.2).mean((1, 2, 3)) + 0.001 * bound
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    assert (0.001 * bound > 1e-3 * value).any()
+    # The variance learns from the bound alone, the prediction from the rest alone.
+    after, _ = m.step(jax.random.key(1), state, b)
+    assert after.params["v"] != state.params["v"]
+    plain = doubled(draw_times=draw, distance=lambda output, target: 0 * distance.squared(output, target))
+    after, _ = plain.step(jax.random.key(1), state, b)
+    np.testing.assert_array_equal(after.params["shift"], state.params["shift"])
+
+
+@pytest.mark.parametrize("v", [-1.0, 0.5])
+def test_sampling_with_a_learned_variance(v):
+    """That of DDPM with the same variance given; with guidance too."""
+    keys, state = jax.random.split(jax.random.key(0), 4), doubled().init(jax.random.key(0), batch())
+    state = state.replace(ema={**state.ema, "v": jnp.asarray(v), "shift": jnp.array([0.1, 0.3, -0.2, 0.0])})
+    for condition in ({}, {"label": jnp.array([0, 1, 2, 0]), "guidance": jnp.full(4, 2.0)}):
+        # Where sampling stops early the noise of the steps is seen.
+        learned, given = (
+            doubled(sampler, num_steps=8).sample(keys, state, condition)
+            for sampler in (
+                lambda variance: stopped(samplers.ddpm(variance)),
+                stopped(samplers.ddpm(0.5 * (v + 1))),
+            )
+        )
+        np.testing.assert_allclose(learned, given, rtol=1e-5, atol=1e-6)
+    other = doubled(stopped(samplers.ddpm(0.9))).sample(keys, state, {})
+    assert jnp.abs(other - doubled(lambda f: stopped(samplers.ddpm(f))).sample(keys, state, {})).max() > 0.05
+
+
+def stopped(sampler):
+    """The sampler without its last step, which adds no noise."""
+
+    def step(keys, carry, x, t, s, denoise, schedule):
+        new, moved = sampler.step(keys, carry, x, t, s, denoise, schedule)
+        return new, jnp.where(s > 0, moved, x)
+
+    return samplers.Sampler(sampler.init, step)
+
+
+def test_networks_and_samplers_that_do_not_fit_are_errors():
+    with pytest.raises(UserError, match="only with learn_variance = True"):
+        doubled(learn_variance=False)
+    m = doubled(network=Affine)
+    with pytest.raises(UserError, match="must have 2 output channels"):
+        m.step(jax.random.key(0), m.init(jax.random.key(0), batch()), batch())
+    m = doubled(samplers.ddpm(), learn_variance=False)
+    with pytest.raises(UserError, match="2 output channels, the images have 1"):
+        m.step(jax.random.key(0), m.init(jax.random.key(0), batch()), batch())
+
+
+def test_stratified_times_cover_the_global_batch_however_it_is_computed():
+    """One time in each of 8 strata; in micro-batches and in any order, the same for each example."""
+    draw, drawn = recording(time_samplers.uniform(stratified=True))
+    b = batch(8)
+    m = method(draw_times=draw)
+    state = m.init(jax.random.key(0), b)
+    m.step(jax.random.key(1), state, b)
+    whole = np.asarray(drawn.pop())
+    np.testing.assert_array_equal(np.sort(np.floor(whole * 8)), np.arange(8))
+    method(draw_times=draw, accumulate=2).step(jax.random.key(1), state, b)
+    np.testing.assert_array_equal(drawn[0], whole[::2])  # micro-batch i takes every second example
+    np.testing.assert_array_equal(drawn[1], whole[1::2])
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_loss_aware_times_learn_from_the_losses_of_the_whole_batch(accumulate):
+    """The history after each step is the unweighted losses of the batch at their times; then draws follow it."""
+    sampler = time_samplers.loss_aware(4, 2, uniform_share=0.0)
+    recorded = []
+
+    def draw(state, schedule, keys, strata):
+        t, importance = sampler.draw(state, schedule, keys, strata)
+        recorded.append((np.asarray(t), np.asarray(importance)))
+        return t, importance
+
+    m = method(optimizer=optax.sgd(0.0), accumulate=accumulate, draw_times=sampler._replace(draw=draw))
+    b, key = batch(8), jax.random.key(1)
+    state = m.init(jax.random.key(0), b)
+    for i in range(6):
+        recorded.clear()
+        before, key = state, jax.random.fold_in(key, i)
+        state, metrics = m.step(key, state, b)
+        assert set(metrics) == {"loss", "grad_norm"}
+        t, importance = recorded[-1]  # of the whole batch, drawn once more for the history
+        # Losses of the same examples at these times, without importance.
+        fixed = method(draw_times=lambda *_: jnp.asarray(t), optimizer=optax.sgd(0.0))
+        losses = fixed.evaluate(key, before, b)["loss"]
+        np.testing.assert_allclose(metrics["loss"], (importance * losses).mean(), rtol=1e-5)
+        expected = sampler.update(before.mutable, jnp.asarray(t), losses)
+        np.testing.assert_array_equal(state.mutable["count"], expected["count"])
+        np.testing.assert_allclose(state.mutable["losses"], expected["losses"], rtol=1e-5)
+    p = time_samplers.probabilities(state.mutable, 0.0)
+    assert np.ptp(p) > 0.01  # by now every time has its losses
+    assert importance.std() > 0
+
+
+def test_evaluation_is_at_uniform_times_whatever_was_learned():
+    m = method(draw_times=time_samplers.loss_aware(100))
+    state = m.init(jax.random.key(0), batch())
+    learned = state.replace(
+        mutable={"losses": jnp.arange(1000.0).reshape(100, 10), "count": jnp.full(100, 10)}
+    )
+    one, two = (m.evaluate(jax.random.key(2), s, batch())["loss"] for s in (state, learned))
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "draw_times",
+    [time_samplers.uniform(stratified=True), time_samplers.loss_aware(4, 2)],
+    ids=["strata", "losses"],
+)
+def test_times_of_a_batch_that_is_spread_by_pmap(draw_times):
+    """Each device sees two of eight examples, and learns from the losses of all."""
+    m, b = method(draw_times=draw_times), batch(8)
+    state = m.init(jax.random.key(0), b)
+    copies = jax.tree.map(lambda x: jnp.stack([x] * 4), state)
+    spread = {name: x.reshape(4, 2, *x.shape[1:]) for name, x in b.items()}
+    each = jax.pmap(m.step, axis_name=DATA_AXIS, in_axes=(None, 0, 0), devices=jax.devices()[:4])
+    for i in range(4):
+        state, metrics = m.step(jax.random.key(i), state, b)
+        copies, of_copies = each(jax.random.key(i), copies, spread)
+        np.testing.assert_allclose(of_copies["loss"], np.full(4, metrics["loss"]), rtol=1e-5)
+    for copied, whole in zip(jax.tree.leaves(copies.mutable), jax.tree.leaves(state.mutable), strict=True):
+        np.testing.assert_allclose(copied, jnp.stack([whole] * 4), rtol=1e-5)

@@ -1,15 +1,54 @@
-"""Samplers, one a file. To add one: its file, and a line in each of the two places below.
+"""Samplers, one a file. To add one: its file, and one line below.
 
-Every sampler in `SAMPLERS` is held to tests/contracts/test_samplers.py.
+Every sampler in `SAMPLERS` is held to tests/contracts/test_samplers.py; what each costs and reaches is measured in
+docs/samplers.md.
 """
 
 from collections.abc import Callable
 
-from genjax.diffusion.samplers.base import Sampler, normal
-from genjax.diffusion.samplers.ddim import ddim
-from genjax.diffusion.samplers.ddpm import ddpm
+from genjax.diffusion.samplers.base import Sampler as Sampler
+from genjax.diffusion.samplers.base import normal as normal
+from genjax.diffusion.samplers.consistency import consistency as consistency
+from genjax.diffusion.samplers.consistency import consistency_edm as consistency_edm
+from genjax.diffusion.samplers.consistency import lcm_boundary as lcm_boundary
+from genjax.diffusion.samplers.ddim import ddim as ddim
+from genjax.diffusion.samplers.ddpm import ddpm as ddpm
+from genjax.diffusion.samplers.deis import deis as deis
+from genjax.diffusion.samplers.dpm2 import dpm2 as dpm2
+from genjax.diffusion.samplers.dpm2 import dpm2_ancestral as dpm2_ancestral
+from genjax.diffusion.samplers.dpm_solver import dpm_solver_multistep as dpm_solver_multistep
+from genjax.diffusion.samplers.dpm_solver import dpm_solver_singlestep as dpm_solver_singlestep
+from genjax.diffusion.samplers.dpm_solver_pp import dpm_solver_pp_2m as dpm_solver_pp_2m
+from genjax.diffusion.samplers.dpm_solver_pp import dpm_solver_pp_2m_sde as dpm_solver_pp_2m_sde
+from genjax.diffusion.samplers.dpm_solver_pp import dpm_solver_pp_2s as dpm_solver_pp_2s
+from genjax.diffusion.samplers.dpm_solver_pp import dpm_solver_pp_3m as dpm_solver_pp_3m
+from genjax.diffusion.samplers.dpm_solver_pp import dpm_solver_pp_3m_sde as dpm_solver_pp_3m_sde
+from genjax.diffusion.samplers.dpm_solver_pp import dpm_solver_pp_3s as dpm_solver_pp_3s
+from genjax.diffusion.samplers.dpm_solver_pp_sde import (
+    dpm_solver_pp_2s_ancestral as dpm_solver_pp_2s_ancestral,
+)
+from genjax.diffusion.samplers.dpm_solver_pp_sde import dpm_solver_pp_sde as dpm_solver_pp_sde
+from genjax.diffusion.samplers.euler import euler as euler
+from genjax.diffusion.samplers.euler import euler_ancestral as euler_ancestral
+from genjax.diffusion.samplers.heun import heun as heun
+from genjax.diffusion.samplers.inversion import ddim_inversion as ddim_inversion
+from genjax.diffusion.samplers.ipndm import ipndm as ipndm
+from genjax.diffusion.samplers.lms import lms as lms
+from genjax.diffusion.samplers.pndm import pndm as pndm
+from genjax.diffusion.samplers.predictor_corrector import predictor_corrector as predictor_corrector
+from genjax.diffusion.samplers.repaint import repaint as repaint
+from genjax.diffusion.samplers.repaint import repaint_times as repaint_times
+from genjax.diffusion.samplers.unipc import unipc as unipc
 
-SAMPLERS: dict[str, Callable[..., Sampler]] = {"ddim": ddim, "ddpm": ddpm}
-"""Constructors of the samplers, by name; each can be called without arguments."""
+FEW_STEP: dict[str, Callable[..., Sampler]] = {"consistency": consistency}
+"""Those for networks trained for few steps; with an ordinary denoiser their samples vary too little."""
 
-__all__ = ["SAMPLERS", "Sampler", "ddim", "ddpm", "normal"]
+# `repaint` wraps a sampler, `ddim_inversion` goes the other way in time.
+_OTHERS = (consistency, repaint, ddim_inversion)
+
+SAMPLERS: dict[str, Callable[..., Sampler]] = {
+    name: constructor
+    for name, constructor in list(globals().items())
+    if getattr(constructor, "__annotations__", {}).get("return") is Sampler and constructor not in _OTHERS
+}
+"""Constructors of the samplers, by name, all that are imported above; each can be called without arguments."""

@@ -13,6 +13,8 @@ LOWEST_LOG_SNR = -60.0
 """Stands for -inf, towards which nothing can be interpolated: alpha = exp(-30) is zero for every purpose, and its
 reciprocal is still finite."""
 
+_JUST_ABOVE_ZERO = 1e-30
+
 
 @runtime_checkable
 class Schedule(Protocol):
@@ -66,3 +68,11 @@ def safe_log(x: Array) -> Array:
     NaN."""
     positive = x > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
+
+
+def after_jump(t: Array, log_snr: Array) -> Array:
+    """The inverse of a log-SNR that jumps to inf at t = 0: a time above 0 for every finite log-SNR, in (0, 1].
+
+    Rounding to 0 would take the least noise for none.
+    """
+    return jnp.where(log_snr < jnp.inf, jnp.clip(t, _JUST_ABOVE_ZERO, 1), 0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from genjax.diffusion.schedules.base import LOWEST_LOG_SNR, VariancePreserving, safe_log
+from genjax.diffusion.schedules.base import LOWEST_LOG_SNR, VariancePreserving, after_jump, safe_log
 from genjax.typing import Array, UserError
 
 # Fields are `Any`, not `Array`: a pytree may carry shapes or shardings in place of its leaves.
@@ -105,11 +105,10 @@ class GeometricVE(VarianceExploding):
         return jnp.log(self.sigma_min) + t * jnp.log(self.sigma_max / self.sigma_min)
 
     def time(self, log_snr: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """See `Schedule.time`. Less noise than sigma_min maps to t = 0."""
-        log_sigma = -0.5 * jnp.asarray(log_snr)
-        return jnp.clip(
-            (log_sigma - jnp.log(self.sigma_min)) / jnp.log(self.sigma_max / self.sigma_min), 0, 1
-        )
+        """See `Schedule.time`. Noise below sigma_min maps to just above t = 0, none to 0."""
+        log_snr = jnp.asarray(log_snr)
+        log_ratio = jnp.log(self.sigma_max / self.sigma_min)
+        return after_jump((-0.5 * log_snr - jnp.log(self.sigma_min)) / log_ratio, log_snr)
 
 
 @flax.struct.dataclass
@@ -132,9 +131,9 @@ class KarrasVE(VarianceExploding):
         return self.rho * jnp.log(low + t * (high - low))
 
     def time(self, log_snr: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """See `Schedule.time`. Less noise than sigma_min maps to t = 0."""
-        low, high = self._roots()
-        return jnp.clip((jnp.exp(-0.5 * jnp.asarray(log_snr) / self.rho) - low) / (high - low), 0, 1)
+        """See `Schedule.time`. Noise below sigma_min maps to just above t = 0, none to 0."""
+        log_snr, (low, high) = jnp.asarray(log_snr), self._roots()
+        return after_jump((jnp.exp(-0.5 * log_snr / self.rho) - low) / (high - low), log_snr)
 
     def _roots(self) -> tuple[Array, Array]:
         return self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
@@ -223,7 +222,7 @@ def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> LinearBetaVP:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 11.
     """
     _check_range("beta", beta_min, beta_max)
-    return LinearBetaVP(jnp.asarray(beta_min), jnp.asarray(beta_max))
+    return LinearBetaVP(jnp.asarray(beta_min, float), jnp.asarray(beta_max, float))
 
 
 def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> SubVP:
@@ -233,7 +232,7 @@ def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> SubVP:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 12.
     """
     _check_range("beta", beta_min, beta_max)
-    return SubVP(jnp.asarray(beta_min), jnp.asarray(beta_max))
+    return SubVP(jnp.asarray(beta_min, float), jnp.asarray(beta_max, float))
 
 
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GeometricVE:
@@ -244,7 +243,7 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GeometricVE:
         appendix C.
     """
     _check_range("sigma", sigma_min, sigma_max)
-    return GeometricVE(jnp.asarray(sigma_min), jnp.asarray(sigma_max))
+    return GeometricVE(jnp.asarray(sigma_min, float), jnp.asarray(sigma_max, float))
 
 
 def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> KarrasVE:
@@ -254,7 +253,7 @@ def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> 
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 5.
     """
     _check_range("sigma", sigma_min, sigma_max)
-    return KarrasVE(jnp.asarray(sigma_min), jnp.asarray(sigma_max), jnp.asarray(rho))
+    return KarrasVE(jnp.asarray(sigma_min, float), jnp.asarray(sigma_max, float), jnp.asarray(rho, float))
 
 
 def flow(shift: float = 1.0) -> Flow:
@@ -308,7 +307,7 @@ def polynomial(power: float = 2.0, s: float = 1e-4) -> Polynomial:
     """
     if not (power > 0 and 0 < s < 1):
         raise UserError(f"power = {power} must be positive and s = {s} in (0, 1)")
-    return Polynomial(jnp.asarray(power), jnp.asarray(s))
+    return Polynomial(jnp.asarray(power, float), jnp.asarray(s, float))
 
 
 def _check_range(name: str, low: float, high: float) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from genjax.diffusion.schedules.base import VariancePreserving
+from genjax.diffusion.schedules.base import VariancePreserving, after_jump
 from genjax.typing import Array, Key, UserError
 
 _BISECTIONS = 40
@@ -60,7 +60,7 @@ class Monotone(VariancePreserving):
         t = jax.lax.stop_gradient(t)
         inside = (t > 0) & (t < 1)
         value, slope = jax.jvp(self.log_snr, (jnp.where(inside, t, 0.5),), (jnp.ones_like(t),))
-        return jnp.where(inside, t + (log_snr - value) / slope, t)
+        return after_jump(jnp.where(inside, t + (log_snr - value) / slope, t), log_snr)
 
     def _network(self, t: Array) -> Array:
         a, b = jax.nn.softplus(self.a), jax.nn.softplus(self.b)
@@ -89,4 +89,4 @@ def learned(
     if not log_snr_min < log_snr_max:
         raise UserError(f"log_snr_min = {log_snr_min} must be less than log_snr_max = {log_snr_max}")
     a, b, c = jax.random.normal(jax.random.key(0) if key is None else key, (3, width))
-    return Monotone(jnp.asarray(log_snr_max), jnp.asarray(log_snr_min), a - jnp.log(width), b + 1, 3 * c)
+    return Monotone(jnp.asarray(log_snr_max, float), jnp.asarray(log_snr_min, float), a - jnp.log(width), b + 1, 3 * c)

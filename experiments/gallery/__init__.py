@@ -1,0 +1,1 @@
+"""The page about samplers: ``python -m experiments.gallery``."""

@@ -1,0 +1,21 @@
+"""Autoguidance."""
+
+from genjax.diffusion.guidance.base import Scale
+from genjax.diffusion.guidance.classifier_free import classifier_free
+from genjax.diffusion.prediction import Denoiser
+
+
+def autoguidance(denoise: Denoiser, worse: Denoiser, scale: Scale) -> Denoiser:
+    """Away from a worse version of the same network: ``worse + scale (denoise - worse)``.
+
+    The formula of `classifier_free`; the difference is in what is left out. Both networks have the same
+    condition (or none), so that variety is not lost.
+
+    Args:
+        worse: a smaller network, or one trained for less time, with mistakes of the same kind.
+        scale: as in `classifier_free`: 1 is `denoise`, above 1 moves away from `worse`.
+
+    References:
+        Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself" (2024), section 4.
+    """
+    return classifier_free(denoise, worse, scale)

@@ -1,0 +1,63 @@
+"""DPM-Solver: exponential integrators of the probability-flow ODE that are polynomial in the estimated noise."""
+
+from genjax.diffusion.samplers.base import Sampler
+from genjax.diffusion.samplers.exponential import NOISE, check_choice
+from genjax.diffusion.samplers.multistep import dpm_weights, multistep
+from genjax.diffusion.samplers.singlestep import singlestep
+
+SOLVER_TYPES = ("midpoint", "heun")
+
+
+def dpm_solver_singlestep(
+    order: int = 3, solver_type: str = "midpoint", lower_order_final: bool = True
+) -> Sampler:
+    """DPM-Solver-1, -2 and -3. Order 1, 2, 3, with one evaluation for each step of the grid.
+
+    The grid points are the inner stages: `order` steps are one step of the paper's, whose inner stages lie where
+    the grid has put them. Order 3 (with either `solver_type`) needs the stages at 1/3 and 2/3 of the block in
+    log-SNR, that is a grid uniform in log-SNR; on others it is of order 2. Steps that end more than 6 in lambda from
+    where their block began, as all do that begin where alpha is 0, have order 1: the error would be multiplied by
+    exp(6) and more.
+
+    Args:
+        order: 1 (the same as DDIM), 2 or 3.
+        solver_type: "midpoint" or "heun": how estimates are combined in the block; see `singlestep`.
+        lower_order_final: whether the last step has order 1; a step to s = 0 always has.
+
+    Raises:
+        UserError: if `order` or `solver_type` is not one of these.
+
+    References:
+        Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling" (2022), equation 3.7,
+        algorithms 1 and 2, and section 3.4.
+    """
+    check_choice("order", order, (1, 2, 3))
+    check_choice("solver_type", solver_type, SOLVER_TYPES)
+    return singlestep(order, NOISE, solver_type, lower_order_final)
+
+
+def dpm_solver_multistep(
+    order: int = 2, solver_type: str = "midpoint", lower_order_final: bool = True
+) -> Sampler:
+    """DPM-Solver with the noise extrapolated from the last steps. Order 2, and with `order` = 3 still 2.
+
+    With `order` = 3 the coefficient of the second difference is that of the authors' code and of all that follow it:
+    half of what a quadratic polynomial asks for in its leading term. The error is smaller than with `order` = 2,
+    but falls with the same power of the step; `deis(3)` is the same method with the full quadratic, of order 3.
+
+    Args:
+        order: 2 or 3.
+        solver_type: "midpoint" or "heun": a step of order 2 by the rule of the midpoint or the exact integral of the
+            line through two estimates.
+        lower_order_final: whether, if there are fewer than 15 steps, the last two have order 2 and 1; a step to
+            s = 0 always has order 1.
+
+    Raises:
+        UserError: if `order` or `solver_type` is not one of these.
+
+    References:
+        Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling" (2022), reference code.
+    """
+    check_choice("order", order, (2, 3))
+    check_choice("solver_type", solver_type, SOLVER_TYPES)
+    return multistep(order, NOISE, dpm_weights(solver_type), lower_order_final)

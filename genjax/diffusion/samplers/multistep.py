@@ -1,0 +1,101 @@
+"""Exponential Adams-Bashforth methods: a polynomial through the estimates of the last steps."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from genjax.diffusion.prediction import Denoiser
+from genjax.diffusion.samplers.base import Sampler, half_log_snr
+from genjax.diffusion.samplers.exponential import (
+    Variable,
+    Weights,
+    apart,
+    estimate,
+    first_order,
+    first_order_sde,
+    higher_order,
+    integrals,
+    moment,
+    previous_lambda,
+)
+from genjax.diffusion.schedules import Schedule
+from genjax.typing import Array
+
+_FEW_STEPS = 15  # with fewer, `lower_order_final` has an effect
+
+
+class History(NamedTuple):
+    """What a multistep method remembers.
+
+    Attributes:
+        step: int[], the number of steps done.
+        times: [K+1].
+        values: the estimates at the times before, the latest first; zeros where there is none yet.
+    """
+
+    step: Array
+    times: Array
+    values: tuple[Array, ...]
+
+
+def dpm_weights(solver_type: str) -> Weights:
+    """Those of DPM-Solver's multistep methods.
+
+    The second difference counts half of what the quadratic polynomial asks for in its u^2, as in the authors' code
+    and in those that follow it. So order 3 is not reached (see `dpm_solver_multistep`).
+    """
+
+    def weights(k: Array, nodes: Sequence[Array], order: Array) -> list[Array]:
+        exact = integrals(k, nodes)
+        if solver_type == "midpoint":
+            exact[0] = jnp.where(order == 2, 0.5 * moment(0, k), exact[0])
+        return [w - 0.5 * moment(2, k) if n == 1 else w for n, w in enumerate(exact)]
+
+    return weights
+
+
+def order_of_step(i: Array, num_steps: int, order: int, lower_order_final: bool) -> Array:
+    """Of step i, int[]: as many as there are estimates and, if so asked, 2 and 1 in the last two steps."""
+    order_i = jnp.minimum(order, i + 1)
+    return jnp.minimum(order_i, num_steps - i) if lower_order_final else order_i
+
+
+def multistep(
+    order: int,
+    variable: Variable,
+    weights: Weights,
+    lower_order_final: bool,
+    eta: ArrayLike | None = None,
+) -> Sampler:
+    """One evaluation a step; the first steps are of order 1, 2, ..., the step to s = 0 of order 1.
+
+    Args:
+        lower_order_final: whether, if there are fewer than 15 steps, the last two are of order 2 and 1.
+        eta: noise of the reverse SDE; None for the ODE.
+    """
+
+    def init(x_T: Array, times: Array) -> History:
+        return History(jnp.zeros((), jnp.int32), jnp.asarray(times), (jnp.zeros_like(x_T),) * (order - 1))
+
+    def step(
+        keys: Array, carry: History, x: Array, t: Array, s: Array, denoise: Denoiser, schedule: Schedule
+    ) -> tuple[History, Array]:
+        i, times, previous = carry
+        now = estimate(x, t, denoise, schedule)
+        values = (variable.of(now), *previous)
+        lambda_t, num_steps = half_log_snr(schedule, t), times.size - 1
+        h = apart(half_log_snr(schedule, s) - lambda_t)
+        nodes = [(previous_lambda(schedule, times, i - j) - lambda_t) / h for j in range(order)]
+        order_i = order_of_step(i, num_steps, order, lower_order_final and num_steps < _FEW_STEPS)
+        order_i = jnp.where(schedule.sigma(s) > 0, order_i, 1)
+        if eta is None:
+            x_s, k = first_order(now, s, schedule), variable.sign * h
+        else:
+            x_s = first_order_sde(now, h, s, schedule, eta, keys)
+            k = variable.sign * (1 + jnp.asarray(eta)) * h
+        x_s = x_s + variable.scale(schedule, s) * higher_order(weights, k, nodes, values, order_i)
+        return History(i + 1, times, values[: order - 1]), x_s.astype(x.dtype)
+
+    return Sampler(init, step)
