@@ -42,6 +42,7 @@ EXTRAS = {
     # Runs the tests, ruff and mypy. ruff's formatting changes with its minor version, hence the upper bound.
     "test": [
         "pytest>=9.0",
+        "pytest-xdist>=3.8",
         "hypothesis>=6.140",
         "beartype>=0.22.2",
         "scipy>=1.15",

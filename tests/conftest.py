@@ -19,7 +19,8 @@ jaxtyping.install_import_hook(
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Compiled programs survive between runs of the suite; both minimum thresholds, or small programs are not kept.
-_CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache"
+# One folder a worker of pytest-xdist: a program that one is writing must not be read by another.
+_CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache" / os.environ.get("PYTEST_XDIST_WORKER", "")
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

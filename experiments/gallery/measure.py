@@ -42,7 +42,7 @@ class Measured(NamedTuple):
 
 def denoiser(schedule: Schedule) -> Any:
     """The exact denoiser of the mixture."""
-    return gaussian_mixture(*map(jnp.asarray, (MEANS, STDS, WEIGHTS)), schedule)
+    return gaussian_mixture(jnp.asarray(MEANS), jnp.asarray(STDS), jnp.asarray(WEIGHTS), schedule)
 
 
 def draw(rng: np.random.Generator, num: int) -> np.ndarray:
@@ -71,11 +71,11 @@ def evaluations_per_step(sampler: Sampler, schedule: Schedule, num_steps: int = 
 def is_stochastic(sampler: Sampler, schedule: Schedule) -> bool:
     """Whether the same x_T ends elsewhere with other keys."""
     x_T = initial_noise(jax.random.split(jax.random.key(0), 4), (2,), schedule)
-    ends = [
+    first, second = (
         sample(keys, x_T, grids.linspace(10), denoiser(schedule), sampler, schedule)
         for keys in (jax.random.split(jax.random.key(seed), 4) for seed in (1, 2))
-    ]
-    return not np.array_equal(*map(np.asarray, ends))
+    )
+    return not np.array_equal(first, second)
 
 
 def order(sampler: Sampler, schedule: Schedule, steps: Sequence[int] = ORDER_STEPS) -> float:

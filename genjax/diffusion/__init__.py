@@ -15,13 +15,14 @@ Any sampler, with any prediction, any schedule and any guidance::
 * `guidance`: functions from denoiser to denoiser.
 * `samplers`: one sampler a file.
 * `sampling`: the only sampling loop; `probability_flow`: with adaptive steps instead.
-* `likelihood`: the variational bound, and the exact likelihood of the probability-flow ODE.
+* `likelihood`, `decoders`: the variational bound, and the exact likelihood of the probability-flow ODE.
 * `interop`: all of it from a configuration file of diffusers.
 * `analytic`: denoisers that are exact.
 """
 
 from genjax.diffusion import (
     analytic,
+    decoders,
     distance,
     grids,
     guidance,
@@ -29,6 +30,7 @@ from genjax.diffusion import (
     learned_variance,
     likelihood,
     prediction,
+    probability_flow,
     process,
     samplers,
     sampling,
@@ -53,6 +55,7 @@ __all__ = [
     "Schedule",
     "add_noise",
     "analytic",
+    "decoders",
     "denoiser",
     "distance",
     "from_diffusers_config",
@@ -64,6 +67,7 @@ __all__ = [
     "likelihood",
     "posterior",
     "prediction",
+    "probability_flow",
     "process",
     "sample",
     "samplers",

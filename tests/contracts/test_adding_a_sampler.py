@@ -36,17 +36,9 @@ def test_one_file_and_one_line_are_enough(tmp_path, made, failed):
     before, imports, after = init.read_text().partition("from genjax.diffusion.samplers.base")
     init.write_text(before + LINE + imports + after)
 
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/contracts/test_samplers.py",
-    ]
+    command = "-m pytest -q -n 0 -p no:cacheprovider tests/contracts/test_samplers.py -k"
     result = subprocess.run(
-        [*command, "-k", "made_up and (cosine or bfloat16) and not gradients"],
+        [sys.executable, *command.split(), "made_up and (cosine or bfloat16) and not gradients"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -26,8 +26,8 @@ from genjax.diffusion import (
 )
 
 MEAN, STD = 0.4, 0.3
-SHAPE = (4, 4, 1)
-NUM = 2048
+SHAPE = (16, 16, 1)
+NUM = 256
 SCHEDULES = {"cosine": schedules.cosine, "flow": schedules.flow, "ve": lambda: schedules.ve(0.002, 40.0)}
 
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
@@ -137,12 +137,11 @@ def test_only_the_number_of_steps_is_compiled_in(name):
         assert np.abs(later - earlier).max() > 1e-3
 
 
-@each_schedule
 @each_sampler
-def test_gradients_are_finite(name, schedule_name):
+def test_gradients_are_finite(name):
     """Towards all that may be learned: x_T, the times, the schedule; s = 0 and alpha = 0 included."""
     keys = jax.random.split(jax.random.key(0), 2)
-    schedule = SCHEDULES[schedule_name]()
+    schedule = schedules.flow()
 
     def loss(x_T, times, schedule):
         times = jnp.concatenate([jnp.ones(1), times, jnp.zeros(1)])

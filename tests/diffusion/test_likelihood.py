@@ -175,6 +175,18 @@ def test_the_discretized_gaussian_is_a_distribution_on_the_levels(mean, std):
     np.testing.assert_allclose(np.exp(log_p), p, rtol=2e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("mean", [-1.0, 1.0])
+def test_the_discretized_gaussian_keeps_its_digits_on_both_sides(mean):
+    """Twenty and more standard deviations away, against the logarithms of the tails in float64."""
+    inner = LEVELS[1:-1]
+    x, std = jnp.asarray(inner, jnp.float32)[:, None], 0.05
+    log_p = discretized_gaussian()(x, jnp.full_like(x, mean), jnp.float32(std))[:, 0]
+    far, near = np.abs(inner - mean) + 1 / 255, np.abs(inner - mean) - 1 / 255
+    tail = stats.norm.logsf(near / std)
+    expected = tail + np.log(-np.expm1(stats.norm.logsf(far / std) - tail))
+    np.testing.assert_allclose(log_p, expected, rtol=1e-4, atol=1e-3)
+
+
 def test_the_discretized_gaussian_has_finite_gradients_far_from_the_mean():
     x = jnp.asarray(LEVELS, jnp.float32)[:, None]
 
@@ -263,6 +275,34 @@ def test_the_density_of_the_flow_is_that_of_gaussian_data(name):
         np.testing.assert_allclose(result.log_density, exact, rtol=0, atol=1e-3)
     back = probability_flow.sample(result.x_T, denoise, schedule, 1e-5)
     np.testing.assert_allclose(back, x_0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["flow", "edm"])
+def test_the_density_where_the_flow_begins_late(name):
+    """That of x_t / alpha at t_min, with the noise that is still in it."""
+    schedule, t_min = SCHEDULES[name](), 0.2
+    x = jnp.linspace(-0.7, 1.5, 15).reshape(5, 3)
+    result = likelihood.flow_likelihood(
+        jax.random.split(jax.random.key(0), 5), x, gaussian_denoiser(schedule), schedule, t_min=t_min
+    )
+    x_T, slope, sigma = flow_of(schedule, np.asarray(x, np.float64), t_min)
+    model = (stats.norm.logpdf(x_T, 0, sigma) + np.log(slope)).sum(1)
+    np.testing.assert_allclose(result.log_density, model, rtol=0, atol=1e-3)
+    if name == "flow":
+        noise = t_min / (1 - t_min)
+        exact = stats.norm.logpdf(x, MEAN, np.hypot(STD, noise)).sum(1)
+        np.testing.assert_allclose(result.log_density, exact, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["flow", "edm", "vp"])
+def test_a_loose_tolerance_does_not_step_over_the_data(name):
+    """At both ends of the flow nothing moves: without a longest step one goes from end to end at once."""
+    schedule = SCHEDULES[name]()
+    x_T = jnp.linspace(-2, 2, 7)[:, None] * schedule.sigma(1.0)
+    loose = probability_flow.Tolerance(1e-2, 1e-2)
+    x_0 = probability_flow.sample(x_T, gaussian_denoiser(schedule), schedule, 1e-5, loose)
+    back, _, _ = flow_of(schedule, np.asarray(x_0, np.float64), 1e-5)
+    np.testing.assert_allclose(back, x_T, rtol=0, atol=2e-3 * float(schedule.sigma(1.0)))
 
 
 WEIGHTS, MEANS, STDS = np.array([0.3, 0.5, 0.2]), np.array([-0.8, 0.1, 0.7]), np.array([0.1, 0.2, 0.05])

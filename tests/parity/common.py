@@ -5,15 +5,17 @@ instead, so that the comparison is sharp and nothing of theirs is edited.
 """
 
 import contextlib
+import functools
 import importlib.util
+import inspect
 import pathlib
 import sys
 import types
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from genjax.diffusion import PREDICTIONS, denoiser, schedules, trajectory
 from genjax.diffusion.samplers import normal
@@ -54,25 +56,26 @@ def noises(keys, num_steps, draws=None):
     return [[draw(fold_in(step, j)) for j in range(draws)] for step in of_steps]
 
 
-def ours(sampler, times, prediction="eps", schedule=None):
-    """Our states at all the times, on the schedule of `BETAS` unless another one is given; call it under x64."""
+def ours(sampler, times, prediction="eps", schedule=None, x_T=None):
+    """Our states at all the times, from `start`, on the schedule of `BETAS` unless others are given; under x64."""
     schedule = schedules.linear(T, *BETAS) if schedule is None else schedule
-    keys, x_T = start()
+    keys, x_0 = start()
 
     @jax.jit
     def states(keys, x_T, times):
         denoise = denoiser(lambda x, t: network(x, t[:, None]), schedule, PREDICTIONS[prediction])
         return trajectory(keys, x_T, times, denoise, sampler, schedule)
 
-    return np.asarray(states(keys, x_T, jnp.asarray(times)))
+    return np.asarray(states(keys, x_0 if x_T is None else x_T, jnp.asarray(times)))
 
 
 class _Double:
-    """A module in which float32 is float64."""
+    """A module in which float32 is float64, and others of its names have a new meaning."""
 
-    def __init__(self, module):
+    def __init__(self, module, **names):
         self._module = module
         self.float32 = module.float64
+        self.__dict__ |= names
 
     def __getattr__(self, name):
         return getattr(self._module, name)
@@ -127,3 +130,64 @@ def named(function, arguments):
     """``name(a=1, b=2)``, of a function or its name."""
     name = function if isinstance(function, str) else function.__name__
     return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+@functools.cache
+def k_diffusion_sampling():
+    """k-diffusion's sampling.py alone: of what it imports, what samplers do not need is left out. None if absent."""
+    package = importlib.util.find_spec("k_diffusion")
+    if package is None or not package.submodule_search_locations:
+        return None
+    path = pathlib.Path(package.submodule_search_locations[0], "sampling.py")
+    stubs = {
+        name: types.ModuleType(name)
+        for name in ("torchdiffeq", "torchsde", "_k_diffusion", "_k_diffusion.utils")
+    }
+    stubs["torchdiffeq"].odeint = None
+    stubs["_k_diffusion"].utils = stubs["_k_diffusion.utils"]
+    stubs["_k_diffusion.utils"].append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]
+    spec = importlib.util.spec_from_file_location("_k_diffusion.sampling", path)
+    module = importlib.util.module_from_spec(spec)
+    stubs = {name: stub for name, stub in stubs.items() if name not in sys.modules}
+    sys.modules |= stubs
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        for name in stubs:
+            del sys.modules[name]
+    return module
+
+
+def k_diffusion_states(name, sigmas, x_T, denoise, noise=(), **arguments):
+    """The states of one of k-diffusion's samplers at all the sigmas, in float64.
+
+    Args:
+        name: of the function.
+        sigmas: [K+1]; x_T is at the first one.
+        denoise: ``(x, sigma) -> x_0``, of numpy arrays.
+        noise: what it draws, in its order.
+        arguments: of the function.
+    """
+    import torch
+
+    module, states, draws = k_diffusion_sampling(), [], iter(noise)
+
+    def draw(*_):
+        return torch.from_numpy(next(draws))
+
+    def model(x, sigma):
+        return torch.from_numpy(denoise(x.numpy(), float(sigma[0])))
+
+    if "noise_sampler" in inspect.signature(getattr(module, name)).parameters:
+        arguments["noise_sampler"] = draw
+    double = _Double(torch, randn_like=draw)
+    with mock.patch.object(module, "torch", double):
+        last = getattr(module, name)(
+            model,
+            torch.from_numpy(x_T),
+            torch.from_numpy(np.asarray(sigmas, np.float64)),
+            callback=lambda state: states.append(state["x"].numpy().copy()),
+            disable=True,
+            **arguments,
+        )
+    return np.stack([*states, last.numpy()])

@@ -1,17 +1,21 @@
-"""Samplers of k-diffusion, EDM, PNDM, consistency models, score SDEs and flows against the schedulers of `diffusers`.
+"""Samplers of k-diffusion, EDM, PNDM, consistency models, score SDEs and flows against `diffusers`.
 
-Whole trajectories in float64, with the same noise and a fixed network. What of theirs had to be configured around:
+Whole trajectories in float64, with the same noise and a fixed network. What of theirs had to be configured
+around:
 
 * The schedulers after k-diffusion keep x / alpha where we keep x; theirs times alpha is compared.
 * Their two-stage schedulers count a step as two; the states after whole steps are compared.
 * EDMEulerScheduler and FlowMatchHeunDiscreteScheduler add churn after the network has seen x, not before as the
-  paper's algorithm 2 does, so they are compared without; tests/diffusion/test_sigma_samplers.py has the paper's.
+  paper's algorithm 2 does, so they are compared without; tests/diffusion/test_sigma_samplers.py has the
+  paper's.
 * PNDMScheduler converts a v prediction after it has mixed those of several times; so only `eps` is compared.
 * IPNDMScheduler takes x_0 to be 0 at its first time, where alpha is 0; it is given other noise levels here.
 * ScoreSdeVeScheduler takes norms averaged over the batch for the corrector; it is run on one sample at a time.
-* RePaintScheduler has the same noise in the known and in the unknown region, so it is compared where there is none in
-  the latter (eta = 0); its `undo_step` goes up as `step` went down only if it takes every time step of the schedule.
-* DDIMInverseScheduler converts v and x0 predictions with the coefficients of the time before; `eps` is compared.
+* RePaintScheduler has the same noise in the known and in the unknown region, so it is compared where there is
+  none in the latter (eta = 0); its `undo_step` goes up as `step` went down only if it takes every time step of
+  the schedule.
+* DDIMInverseScheduler converts v and x0 predictions with the coefficients of the time before; `eps` is
+  compared.
 """
 
 import sys
@@ -95,7 +99,7 @@ def give_noise(monkeypatch, cls, noise):
 
 
 def states_of(scheduler, cls, x, network_time, scale=lambda x, t: x, **arguments):
-    """All states of a scheduler of diffusers whose time steps are set; after whole steps, for those of two stages."""
+    """All states of a scheduler whose time steps are set; after whole steps, for those of two stages."""
     import torch
 
     states = [torch.from_numpy(x)]
@@ -212,7 +216,8 @@ def test_pndm(diffusers, skip, num_steps):
         scheduler.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
         scheduler.set_timesteps(num_steps)
     states = states_of(scheduler, cls, start()[1], lambda t: (t + 1) / T)
-    # With Runge-Kutta, 4 of their steps are one of ours, three times; without, their second step repeats the first.
+    # With Runge-Kutta, 4 of their steps are one of ours, three times; without, their second step repeats the
+    # first.
     whole = [0, *range(2, num_steps + 2)] if skip else [0, 4, 8, *range(12, num_steps + 10)]
     assert len(states) == whole[-1] + 1 == len(scheduler.timesteps) + 1
     compare(ours(pndm(skip), grids.linspace(num_steps)), states[whole])
@@ -313,7 +318,7 @@ def test_consistency(diffusers, monkeypatch, num_steps):
 
 @each_num_steps
 def test_repaint(diffusers, monkeypatch, num_steps):
-    """A schedule of as many time steps as there are steps; a part of the grid, 5 steps long, is gone through twice."""
+    """A schedule of as many time steps as there are steps; stretches of 5 are gone through twice."""
     import torch
 
     cls, schedule = diffusers.RePaintScheduler, schedules.linear(num_steps, *BETAS)

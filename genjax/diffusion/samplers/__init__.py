@@ -36,6 +36,7 @@ from genjax.diffusion.samplers.ipndm import ipndm as ipndm
 from genjax.diffusion.samplers.lms import lms as lms
 from genjax.diffusion.samplers.pndm import pndm as pndm
 from genjax.diffusion.samplers.predictor_corrector import predictor_corrector as predictor_corrector
+from genjax.diffusion.samplers.predictor_corrector import reverse_diffusion as reverse_diffusion
 from genjax.diffusion.samplers.repaint import repaint as repaint
 from genjax.diffusion.samplers.repaint import repaint_times as repaint_times
 from genjax.diffusion.samplers.unipc import unipc as unipc

@@ -12,20 +12,20 @@ from genjax.typing import Array
 
 
 def consistency(sigma_min: ArrayLike = 0.0) -> Sampler:
-    """Multistep consistency sampling: the estimate of x_0, with new noise up to s. Stochastic, one evaluation a step.
+    """Multistep consistency sampling: the estimate of x_0, with new noise up to s. Stochastic.
 
-    For denoisers that jump to the end of the ODE's trajectory (consistency and latent consistency models) rather than
-    to the mean of x_0 given x_t. With such a one, every step is exact; with the mean, the samples vary too
-    little, however many steps there are.
+    One evaluation a step. For denoisers that jump to the end of the ODE's trajectory (consistency and latent
+    consistency models) rather than to the mean of x_0 given x_t. With such a one, every step is exact; with the
+    mean, the samples vary too little, however many steps there are.
 
     Args:
-        sigma_min: the noise, as sigma / alpha, that the estimates of the model still have: new noise makes up the
-            difference to sigma(s). 0 for latent consistency models; epsilon of the paper, the `sigma_min` of
-            `consistency_edm`, for consistency models.
+        sigma_min: the noise, as sigma / alpha, that the estimates of the model still have: new noise makes up
+            the difference to sigma(s). 0 for latent consistency models; epsilon of the paper, the `sigma_min`
+            of `consistency_edm`, for consistency models.
 
     References:
-        Song et al., "Consistency Models" (2023), algorithm 1; Luo et al., "Latent Consistency Models: Synthesizing
-        High-Resolution Images with Few-Step Inference" (2023), algorithm 3.
+        Song et al., "Consistency Models" (2023), algorithm 1; Luo et al., "Latent Consistency Models:
+        Synthesizing High-Resolution Images with Few-Step Inference" (2023), algorithm 3.
     """
 
     def step(
@@ -45,8 +45,8 @@ def lcm_boundary(
 ) -> Denoiser:
     """The boundary condition of latent consistency models: at the first time, the denoiser returns its input.
 
-    It is c_skip x_t + c_out x0_hat with c_skip = sigma_data^2 / (tau^2 + sigma_data^2), c_out = tau / sqrt(tau^2 +
-    sigma_data^2) and tau = scaling (t num_steps - 1), the number of the step from 0 on.
+    It is c_skip x_t + c_out x0_hat with c_skip = sigma_data^2 / (tau^2 + sigma_data^2), c_out = tau /
+    sqrt(tau^2 + sigma_data^2) and tau = scaling (t num_steps - 1), the number of the step from 0 on.
 
     Args:
         num_steps: T of the discrete schedule that the model was trained with.
@@ -54,8 +54,8 @@ def lcm_boundary(
         sigma_data: standard deviation of the data.
 
     References:
-        Luo et al., "Latent Consistency Models: Synthesizing High-Resolution Images with Few-Step Inference" (2023),
-        equation 9, and its reference code.
+        Luo et al., "Latent Consistency Models: Synthesizing High-Resolution Images with Few-Step Inference"
+        (2023), section 4, and its reference code.
     """
 
     def bounded(x_t: Float[Array, "B *shape"], t: Array) -> Float[Array, "B *shape"]:
@@ -68,10 +68,10 @@ def lcm_boundary(
 
 
 def consistency_edm(sigma_min: ArrayLike = 0.002, sigma_data: ArrayLike = 0.5) -> Prediction:
-    """The prediction of consistency models: `prediction.edm`, but x0_hat is x_t / alpha where the noise is sigma_min.
+    """The prediction of consistency models: as `prediction.edm`, but with x0_hat = x_t / alpha at sigma_min.
 
-    The paper has alpha = 1; for other schedules its sigma is sigma / alpha, and its x is x_t / alpha. c_noise is 250
-    log(sigma / alpha).
+    The paper has alpha = 1; for other schedules its sigma is sigma / alpha, and its x is x_t / alpha. c_noise
+    is 250 log(sigma / alpha).
 
     Args:
         sigma_min: epsilon of the paper, the least noise; with less, x0_hat is x_t / alpha too.

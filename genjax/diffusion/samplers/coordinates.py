@@ -5,13 +5,14 @@ With x_0 and noise the estimates at (x, t), so that x = alpha x_0 + sigma noise,
 * d(x / alpha) / d(sigma / alpha) = noise, or, which is the same,
 * d(x / (alpha + sigma)) / d(sigma / (alpha + sigma)) = noise - x_0.
 
-A coordinate is the function ``c(alpha, sigma)`` that x is divided by; the other one is u = sigma / c. Euler's method
-is the same in both: it keeps x_0 and noise, and only exchanges alpha(t), sigma(t) for alpha(s), sigma(s), as DDIM does.
-What a better method adds to it depends on c.
+A coordinate is the function ``c(alpha, sigma)`` that x is divided by; the other one is u = sigma / c. Euler's
+method is the same in both: it keeps x_0 and noise, and only exchanges alpha(t), sigma(t) for alpha(s),
+sigma(s), as DDIM does. What a better method adds to it depends on c.
 
 References:
-    Song et al., "Denoising Diffusion Implicit Models" (2021), equation 14; Karras et al., "Elucidating the Design
-    Space of Diffusion-Based Generative Models" (2022), equation 4; Liu et al., "Flow Straight and Fast" (2023).
+    Song et al., "Denoising Diffusion Implicit Models" (2021), equation 14; Karras et al., "Elucidating the
+    Design Space of Diffusion-Based Generative Models" (2022), equation 4; Liu et al., "Flow Straight and Fast"
+    (2023).
 """
 
 from collections.abc import Callable
@@ -27,9 +28,11 @@ Coordinates: TypeAlias = Callable[[Array, Array], Array]
 """``(alpha, sigma) -> c``: the ODE is solved for x / c as a function of sigma / c."""
 
 LARGEST_POSITION = 3e3
-"""Where u = sigma / c is larger (in sigma / alpha: a log-SNR below -16) a solver takes a step of first order. u grows
-without bound as alpha goes to 0, as far as 2e4 for the cosine schedule, and it multiplies every difference of
-estimates, while x tells nothing of x_0 any more."""
+"""Where u = sigma / c is larger, in sigma / alpha a log-SNR below -16, a solver takes a step of first order.
+
+u grows without bound as alpha goes to 0, to 2e4 for the cosine schedule, and multiplies every difference of
+estimates, though x tells nothing of x_0 any more. Steps of a higher order from there can end far off.
+"""
 
 
 def sigma_over_alpha(alpha: Array, sigma: Array) -> Array:
@@ -39,7 +42,7 @@ def sigma_over_alpha(alpha: Array, sigma: Array) -> Array:
 
 
 def flow(alpha: Array, sigma: Array) -> Array:
-    """x / (alpha + sigma) as a function of sigma / (alpha + sigma), in [0, 1]: rectified flow; finite everywhere."""
+    """x / (alpha + sigma) as a function of sigma / (alpha + sigma), in [0, 1], as in rectified flow."""
     return alpha + sigma
 
 

@@ -16,8 +16,8 @@ from genjax.typing import Array, UserError
 def dpm2() -> Sampler:
     """The midpoint method in u = sigma / alpha, the midpoint being sqrt(u(t) u(s)). Deterministic.
 
-    It is DPM-Solver-2 with its stage in the middle. Order 2, two evaluations a step; one evaluation, and order 1, in
-    the step to s = 0 and in a step from alpha(t) = 0.
+    It is DPM-Solver-2 with its stage in the middle. Order 2, two evaluations a step; one evaluation, and order
+    1, in the step to s = 0 and in a step from alpha(t) = 0.
 
     References:
         k-diffusion (Crowson, 2022), `sample_dpm_2`; Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion
@@ -29,8 +29,8 @@ def dpm2() -> Sampler:
 def dpm2_ancestral(eta: ArrayLike = 1.0) -> Sampler:
     """`dpm2` to a noise level below that of s, and new noise up to it. Stochastic, two evaluations a step.
 
-    The levels are those of `euler_ancestral`. Each step solves its part of the ODE with order 2; the noise is that of
-    DDIM with this eta, with which the samples converge with order 1 for any eta above 0.
+    The levels are those of `euler_ancestral`. Order 2, of the distribution of the samples: an exact solution of
+    the ODE from x_t has the distribution of the lower level, and with the noise that of s, whatever eta is.
 
     Args:
         eta: from 0, `dpm2`, to 1, as much noise as the posterior of DDPM. A scalar; it may be traced.
@@ -66,7 +66,8 @@ def dpm2_ancestral(eta: ArrayLike = 1.0) -> Sampler:
         mixed = kept * noise
         if not is_deterministic:
             mixed = mixed + new * normal(keys, x.shape[1:], x.dtype)
-        # The noise at the midpoint is that of x plus (x_0 - again) / u(middle); it counts u(end) - u(start) times.
+        # The noise at the midpoint is that of x plus (x_0 - again) / u(middle); it counts u(end) - u(start)
+        # times.
         missing = schedule.alpha(s) * 2 * jnp.sinh(0.5 * (end - start)) * (again - x_0)
         return carry, (schedule.alpha(s) * x_0 + schedule.sigma(s) * mixed + missing).astype(x.dtype)
 

@@ -102,9 +102,12 @@ def dpm_solver_pp_sde(eta: ArrayLike = 1.0, r: ArrayLike = 0.5) -> Sampler:
 
 def _ancestral(schedule: Schedule, t: Array, s: Array, eta: ArrayLike) -> tuple[Array, Array]:
     """The factors of new and of kept noise, whose squares add up to 1."""
-    new = jnp.asarray(eta) * jnp.sqrt(noise_added(schedule, t, s))
-    # The floor is there because sqrt has no derivative at 0, which is where it is for s = 0 and eta = 1.
-    return new, jnp.sqrt(jnp.maximum(1 - new**2, jnp.finfo(new.dtype).tiny))
+    added = noise_added(schedule, t, s)
+    # The floors are there because sqrt has no derivative at 0, which is where they are for s = t (in float32, just
+    # below t = 1, where alpha is 0), and for s = 0 and eta = 1.
+    tiny = jnp.finfo(added.dtype).tiny
+    new = jnp.asarray(eta) * jnp.sqrt(jnp.maximum(added, tiny))
+    return new, jnp.sqrt(jnp.maximum(1 - new**2, tiny))
 
 
 def _time(schedule: Schedule, lambda_: Array, t: Array, s: Array) -> Array:

@@ -34,16 +34,15 @@ class Churn(NamedTuple):
     def add(self, keys: Array, gamma: Array, x: Array, t: Array, schedule: Schedule) -> tuple[Array, Array]:
         """x and its time after the noise; lines 4 to 6 of the paper's algorithm 2.
 
-        It is a draw of the forward process, from t to the time where sigma / alpha is 1 + gamma times as large, or to
-        the end of the schedule where that comes first.
+        It is a draw of the forward process, from t to the time where sigma / alpha is 1 + gamma times as large,
+        or to the end of the schedule where that comes first.
         """
         if self.is_off():
             return x, t
         position = jnp.exp(-half_log_snr(schedule, t))
         gamma = jnp.where((self.churn_min <= position) & (position <= self.churn_max), gamma, 0)
-        later = jnp.where(gamma > 0, schedule.time(schedule.log_snr(t) - 2 * jnp.log1p(gamma)), t).astype(
-            t.dtype
-        )
+        later = schedule.time(schedule.log_snr(t) - 2 * jnp.log1p(gamma))
+        later = jnp.where(gamma > 0, later, t).astype(t.dtype)
         added = -jnp.expm1(2 * (half_log_snr(schedule, later) - half_log_snr(schedule, t)))
         moved = added > 0  # else alpha(t) may be 0, and sqrt has no derivative
         ratio = jnp.where(moved, schedule.alpha(later), 1) / jnp.where(moved, schedule.alpha(t), 1)
@@ -58,11 +57,13 @@ def euler(
     churn_max: ArrayLike = np.inf,
     churn_noise: ArrayLike = 1.0,
 ) -> Sampler:
-    """Euler's method for the probability-flow ODE. Order 1, one evaluation a step; stochastic if `churn` is above 0.
+    """Euler's method for the probability-flow ODE. Stochastic if `churn` is above 0.
 
-    Without churn it is `ddim` with eta = 0, whose formula it uses: from sigma(t) / alpha(t) to sigma(s) / alpha(s),
-    Euler's x / alpha = x_0 + (sigma / alpha) noise with the estimates kept is alpha(s) x_0 + sigma(s) noise. For
-    rectified flow it is Euler's method in t: x + (s - t) (noise - x_0) is (1 - s) x_0 + s noise.
+    Order 1, one evaluation a step.
+
+    Without churn it is `ddim` with eta = 0, whose formula it uses: from sigma(t) / alpha(t) to sigma(s) /
+    alpha(s), Euler's x / alpha = x_0 + (sigma / alpha) noise with the estimates kept is alpha(s) x_0 + sigma(s)
+    noise. For rectified flow it is Euler's method in t: x + (s - t) (noise - x_0) is (1 - s) x_0 + s noise.
 
     Args:
         churn: S_churn of the paper, at least 0, for the whole trajectory: before each of the K steps, new noise
@@ -74,8 +75,8 @@ def euler(
             denoisers remove.
 
     References:
-        Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), algorithm 2 without
-        its lines 9 to 11.
+        Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), algorithm 2
+        without its lines 9 to 11.
     """
     stir = Churn(churn, churn_min, churn_max, churn_noise)
     if stir.is_off():
@@ -91,10 +92,10 @@ def euler(
 
 
 def euler_ancestral(eta: ArrayLike = 1.0) -> Sampler:
-    """k-diffusion's Euler ancestral: `ddim` by another name. Order 1, one evaluation a step, stochastic.
+    """k-diffusion's Euler ancestral: `ddim` by another name. Stochastic, order 1, one evaluation a step.
 
-    With u = sigma / alpha, it takes Euler's step not to u(s) but to u_down, and adds noise of deviation u_up, where
-    u_up = eta u(s) sqrt(1 - u(s)^2 / u(t)^2) and u_down = sqrt(u(s)^2 - u_up^2):
+    With u = sigma / alpha, it takes Euler's step not to u(s) but to u_down, and adds noise of deviation u_up,
+    where u_up = eta u(s) sqrt(1 - u(s)^2 / u(t)^2) and u_down = sqrt(u(s)^2 - u_up^2):
 
         x / alpha = x_0 + u_down noise + u_up new.
 

@@ -119,10 +119,11 @@ def integrals(k: Array, nodes: Sequence[Array]) -> list[Array]:
         nodes: u_0 = 0, u_1, ...; one result less.
     """
     moments = [moment(n, k) for n in range(1, len(nodes))]
-    coefficients: list[ArrayLike] = [1.0]  # of u, u^2, ...
-    results = []
+    coefficients: list[Array | float] = [1.0]  # of u, u^2, ...
+    results: list[Array] = []
     for node in nodes[1:]:
-        results.append(sum((c * m for c, m in zip(coefficients, moments, strict=False)), jnp.zeros_like(k)))
+        terms = [c * m for c, m in zip(coefficients, moments, strict=False)]
+        results.append(sum(terms[1:], terms[0]))
         lower, higher = [*coefficients, 0.0], [0.0, *coefficients]
         coefficients = [b - expand(node, k) * a for a, b in zip(lower, higher, strict=True)]
     return results

@@ -26,12 +26,12 @@ def heun(
     sigma / alpha also in a step from alpha(t) = 0.
 
     Args:
-        churn: as the next three, see `euler`.
+        churn: see `euler`.
         churn_min: see `euler`.
         churn_max: see `euler`.
         churn_noise: see `euler`.
-        coordinates: those in which the ODE is solved: `sigma_over_alpha`, as in the paper and in k-diffusion, or
-            `flow`, Heun's method of rectified flow, which is second order from alpha(t) = 0 too.
+        coordinates: those in which the ODE is solved: `sigma_over_alpha`, as in the paper and in k-diffusion,
+            or `flow`, Heun's method of rectified flow, which is second order from alpha(t) = 0 too.
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), algorithm 2.
@@ -48,12 +48,11 @@ def heun(
         sigma_t, sigma_s = schedule.sigma(t), schedule.sigma(s)
         c_t, c_s = coordinates(schedule.alpha(t), sigma_t), coordinates(schedule.alpha(s), sigma_s)
         is_second_order = (sigma_s > 0) & (sigma_t < LARGEST_POSITION * c_t)
-        end = jnp.where(
-            is_second_order, s, t
-        )  # where nothing is estimated at s, nothing of it is undefined either
+        end = jnp.where(is_second_order, s, t)  # not 0: there the prediction may be undefined
         again = jax.lax.cond(is_second_order, lambda: denoise(x_s, end), lambda: x_0)
-        # x_s has the noise of x. So in either coordinates the slopes, at s and at t, differ by (x_0 - again) / u(s),
-        # without the rounding errors of two noise estimates; half of it times the distance u(s) - u(t) is missing.
+        # x_s has the noise of x. So in either coordinates the slopes, at s and at t, differ by (x_0 - again) /
+        # u(s), without the rounding errors of two noise estimates; half of it times the distance u(s) - u(t) is
+        # missing.
         u_ratio = sigma_t * c_s / jnp.where(is_second_order, c_t * sigma_s, 1)
         missing = jnp.where(is_second_order, 0.5 * c_s * (u_ratio - 1), 0)
         return gamma, (x_s + missing * (again - x_0)).astype(x.dtype)

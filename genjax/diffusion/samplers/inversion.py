@@ -11,29 +11,32 @@ from genjax.typing import Array, UserError
 
 
 def ddim_inversion(iterations: int = 0) -> Sampler:
-    """Goes up in time, from t to s > t, to the x_s that a step of `ddim` with eta = 0 takes to x_t. Deterministic.
+    """Goes up in time, from t to s > t, to the x_s that a step of `ddim` with eta = 0 takes to x_t.
 
-    The times of the grid rise, from 0 or above to at most 1; the same times reversed are those for `ddim`. It takes
-    1 + `iterations` evaluations a step, all at time s > 0.
+    Deterministic. The times of the grid rise, from 0 or above to at most 1; the same times reversed are those
+    for `ddim`. It takes 1 + `iterations` evaluations a step, all at time s > 0.
 
-    x_s = alpha(s) / alpha(t) (x_t - sigma(t) noise) + sigma(s) noise holds for the noise estimate at (x_s, s), which is
-    what we look for. Without iterations the estimate at (x_t, s) stands for it: order 1, and `ddim` comes
-    back to the start with an error that is of order 1 too. With them the equation is solved, and it comes back exactly.
+    x_s = alpha(s) / alpha(t) (x_t - sigma(t) noise) + sigma(s) noise holds for the noise estimate at (x_s, s),
+    which is what we look for. Without iterations the estimate at (x_t, s) stands for it: order 1, and `ddim`
+    comes back to the start with an error that is of order 1 too. With them the equation is solved, and it comes
+    back exactly.
 
-    An iteration inserts the estimate x_0 at (x_s, s) into the equation, but lets it change with x_s as it would for data
-    of unit variance, alpha(s) / (alpha(s)^2 + sigma(s)^2). So it converges linearly both where little changes but
-    the noise, s near 0, and where x_0 hardly changes, s near 1; with denoisers of a large derivative it may not.
+    An iteration inserts the estimate x_0 at (x_s, s) into the equation, but lets it change with x_s as it would
+    for data of unit variance, alpha(s) / (alpha(s)^2 + sigma(s)^2). So it converges linearly both where little
+    changes but the noise, s near 0, and where x_0 hardly changes, s near 1; with denoisers of a large
+    derivative it may not.
 
     Args:
-        iterations: at least 0; 10 to 50 to come back to 1e-5, depending on the denoiser and the number of steps.
+        iterations: at least 0. How many it takes depends on the denoiser, and they are fewer for shorter steps.
 
     Raises:
         UserError: if `iterations` is negative.
 
     References:
-        Song et al., "Denoising Diffusion Implicit Models" (2021), section 4.3 and equation 13; Mokady et al., "Null-text
-        Inversion for Editing Real Images using Guided Diffusion Models" (2023), section 3.1; Pan et al., "Effective Real
-        Image Editing with Accelerated Iterative Diffusion Inversion" (2023), for the fixed point.
+        Song et al., "Denoising Diffusion Implicit Models" (2021), section 4.3 and equation 13; Mokady et al.,
+        "Null-text Inversion for Editing Real Images using Guided Diffusion Models" (2023), section 3.1; Pan et
+        al., "Effective Real Image Editing with Accelerated Iterative Diffusion Inversion" (2023), for the fixed
+        point.
     """
     if iterations < 0:
         raise UserError(f"iterations = {iterations} must be at least 0")
@@ -42,17 +45,13 @@ def ddim_inversion(iterations: int = 0) -> Sampler:
         keys: Array, carry: tuple[()], x: Array, t: Array, s: Array, denoise: Denoiser, schedule: Schedule
     ) -> tuple[tuple[()], Array]:
         del keys
-        alpha_t, sigma_t, alpha_s, sigma_s = (
-            schedule.alpha(t),
-            schedule.sigma(t),
-            schedule.alpha(s),
-            schedule.sigma(s),
-        )
+        alpha_t, sigma_t = schedule.alpha(t), schedule.sigma(t)
+        alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
         noise = noise_estimate(schedule, x, denoise(x, s), s)
         x_s = (alpha_s / alpha_t * (x - sigma_t * noise) + sigma_s * noise).astype(x.dtype)
 
-        # With u = sigma / alpha, the equation is u(t) x_s = sigma(s) / alpha(t) x_t - part sigma(s) x_0(x_s); what is
-        # added on both sides is part slope x_s.
+        # With u = sigma / alpha, the equation is u(t) x_s = sigma(s) / alpha(t) x_t - part sigma(s) x_0(x_s);
+        # what is added on both sides is part slope x_s.
         part = -jnp.expm1(half_log_snr(schedule, s) - half_log_snr(schedule, t))
         slope = alpha_s * sigma_s / (alpha_s**2 + sigma_s**2)
 

@@ -11,7 +11,7 @@ from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array
 
 EQUAL_STEPS = np.array([[24, 0, 0, 0], [36, -12, 0, 0], [46, -32, 10, 0], [55, -59, 37, -9]], np.float64) / 24
-"""The weights of the latest and earlier values in Adams-Bashforth methods of order 1, 2, 3, 4 with equal steps."""
+"""Adams-Bashforth weights for equal steps, order 1, 2, 3, 4: of the latest value, the one before it, ..."""
 
 
 def equal_step_change(noise: Array, history: History) -> Array:
@@ -22,11 +22,12 @@ def equal_step_change(noise: Array, history: History) -> Array:
 
 
 def ipndm(order: int = 4) -> Sampler:
-    """A DDIM step along an extrapolated noise: Adams-Bashforth weights, as if the steps were equal, of order 1, 2, 3
-    and from then on 4. Deterministic, one evaluation a step.
+    """DDIM steps along an extrapolated noise. Deterministic, one evaluation a step.
 
-    The convergence is of order 2 whatever `order` from 2 on: the weights belong to equal steps in the variable of
-    integration, sigma / alpha, which those in t are not (`lms` has the right ones), and the first step is of order 1.
+    The extrapolation has the weights of Adams and Bashforth for equal steps, of order 1, 2, 3 and from then on
+    4. The convergence is of order 2 whatever `order` from 2 on: the weights belong to equal steps in the
+    variable of integration, sigma / alpha, which those in t are not (`lms` has the right ones), and the first
+    step is of order 1.
 
     Args:
         order: the highest order, 1 (`ddim`) to 4.
@@ -35,8 +36,8 @@ def ipndm(order: int = 4) -> Sampler:
         UserError: if `order` is not one of these.
 
     References:
-        Zhang and Chen, "Fast Sampling of Diffusion Models with Exponential Integrator" (2023), section 3 and appendix,
-        iPNDM; Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds" (2022), equations 9 and 12.
+        Zhang and Chen, "Fast Sampling of Diffusion Models with Exponential Integrator" (2023), where it
+        is introduced; Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds" (2022).
     """
     size = check_order(order) - 1
 

@@ -61,7 +61,7 @@ def check_order(order: int) -> int:
 def adams_bashforth(
     positions: Float[Array, "K"], valid: Bool[Array, "K"], end: Float[Array, ""]
 ) -> Float[Array, "K"]:
-    """Weights w such that the mean over [positions[0], end] of the polynomial through values f is sum_k w[k] f[k].
+    """Weights that make, of values, the mean over [positions[0], end] of the polynomial through them.
 
     They are the means of the Lagrange polynomials, by a Gauss-Legendre quadrature that is exact for them.
 
@@ -81,12 +81,13 @@ def adams_bashforth(
 
 
 def lms(order: int = 4) -> Sampler:
-    """Adams-Bashforth in sigma / alpha with unequal steps: the ODE's right-hand side, the noise, is extrapolated by
-    a polynomial through the last `order` estimates. Deterministic, one evaluation a step.
+    """Adams-Bashforth for unequal steps in sigma / alpha. Deterministic, one evaluation a step.
 
-    Started by lower orders, since at first there are fewer estimates: with `order` of 2 or more, a step is of
-    this order but the whole trajectory of order 2, unless the first steps are short. An estimate that is less than a
-    tenth of the step away from the latest is left out, as before the jump of an exploding variance to 0.
+    The noise, which is the right-hand side of the ODE, is extrapolated by a polynomial through its last `order`
+    estimates. Started by lower orders, since at first there are fewer estimates: with `order` of 2 or more, a
+    step is of this order but the whole trajectory of order 2, unless the first steps are short. An estimate
+    that is less than a tenth of the step away from the latest is left out, as before the jump of an exploding
+    variance to 0.
 
     Args:
         order: 1 (`ddim`) to 4.
@@ -95,7 +96,7 @@ def lms(order: int = 4) -> Sampler:
         UserError: if `order` is not one of these.
 
     References:
-        Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.5, equation 5.5;
+        Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.5;
         k-diffusion (Crowson, 2022), `sample_lms`.
     """
     size = check_order(order) - 1

@@ -16,21 +16,21 @@ from genjax.typing import Array
 def pndm(skip_runge_kutta: bool = False) -> Sampler:
     """DDIM steps along the noise that a classical method combines from several estimates. Deterministic.
 
-    The first three steps are "pseudo Runge-Kutta" of four evaluations each, at t, twice half-way to s, and at s;
-    from then on "pseudo linear multistep" (`ipndm` with order 4), of one evaluation. The order of convergence is 2,
-    for the reasons given at `ipndm`.
+    The first three steps are "pseudo Runge-Kutta" of four evaluations each, at t, twice half-way to s, and at
+    s; from then on "pseudo linear multistep" (`ipndm` with order 4), of one evaluation. The order of
+    convergence is 2, for the reasons given at `ipndm`.
 
-    A step that cannot be of the Runge-Kutta kind, because it ends at s = 0 or starts from alpha(t) = 0, is of the
-    multistep kind with as many estimates as there are.
+    A step that cannot be of the Runge-Kutta kind, because it ends at s = 0 or starts from alpha(t) = 0, is of
+    the multistep kind with as many estimates as there are.
 
     Args:
         skip_runge_kutta: as for Stable Diffusion (PLMS): only the first step evaluates a second time, at s, and
             takes the mean of both; then multistep of order 2, 3 and from then on 4.
 
     References:
-        Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds" (2022), algorithm 2 and equations 9, 12
-        and 13; Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models" (2022), reference code,
-        for the start without Runge-Kutta.
+        Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds" (2022), algorithm 2; Rombach et
+        al., "High-Resolution Image Synthesis with Latent Diffusion Models" (2022), reference code, for the
+        start without Runge-Kutta.
     """
     num_starting = 1 if skip_runge_kutta else HIGHEST_ORDER - 1
 
@@ -43,9 +43,7 @@ def pndm(skip_runge_kutta: bool = False) -> Sampler:
 
         may_start = (schedule.sigma(s) > 0) & (half_log_snr(schedule, t) > -np.log(LARGEST_POSITION))
         is_starting = (history.steps < num_starting) & may_start
-        end = jnp.where(
-            is_starting, s, t
-        )  # where nothing is estimated at s, nothing of it is undefined either
+        end = jnp.where(is_starting, s, t)  # not 0: there the prediction may be undefined
 
         def noise_at(r: Array, change: Array) -> Array:
             """The estimate at r, where the step along noise + change leads."""

@@ -30,14 +30,13 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "..."], mask: ArrayLike) -
         UserError: when sampling, if `known` or `mask` does not have as many axes as x.
 
     References:
-        Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models" (2022), algorithm 1 and
-        equation 8. Its line 5 gives the noise of the known region the factor 1 - alpha_bar; here it is the root of
-        that, as in equation 8a.
+        Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models" (2022), algorithm 1
+        and equation 8. Its line 5 gives the noise of the known region the factor 1 - alpha_bar; here it is the
+        root of that, as in equation 8a.
     """
 
     def init(x_T: Array, times: Array) -> PyTree:
-        fresh = sampler.init(x_T, times)
-        return fresh, fresh
+        return jnp.zeros((), jnp.int32), times, sampler.init(x_T, times)
 
     def step(
         keys: Array, carry: PyTree, x: Array, t: Array, s: Array, denoise: Denoiser, schedule: Schedule
@@ -47,23 +46,24 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "..."], mask: ArrayLike) -
                 raise UserError(
                     f"{name} has {jnp.ndim(value)} axes and must have as many as x, which has {x.ndim}"
                 )
-        inner, fresh = carry
+        i, times, inner = carry
         fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
         noise = normal(fold(keys, 1), x.shape[1:], x.dtype)
 
         def down() -> tuple[PyTree, Array]:
             after, x_s = sampler.step(fold(keys, 0), inner, x, t, s, denoise, schedule)
+            known_s = add_noise(schedule, jnp.asarray(known), noise, s)
             weight = jnp.asarray(mask).astype(x.dtype)
-            return after, (
-                weight * add_noise(schedule, jnp.asarray(known), noise, s) + (1 - weight) * x_s
-            ).astype(x.dtype)
+            return after, (weight * known_s + (1 - weight) * x_s).astype(x.dtype)
 
         def up() -> tuple[PyTree, Array]:
             std = schedule.sigma(s) * jnp.sqrt(noise_added(schedule, s, t))
+            # To the sampler the next step is the first one, and its grid begins there.
+            fresh = sampler.init(x, jnp.roll(times, -(i + 1)))
             return fresh, (schedule.alpha(s) / schedule.alpha(t) * x + std * noise).astype(x.dtype)
 
         inner, x_s = jax.lax.cond(s < t, down, up)
-        return (inner, fresh), x_s
+        return (i + 1, times, inner), x_s
 
     return Sampler(init, step)
 
@@ -73,8 +73,9 @@ def repaint_times(
 ) -> Float[Array, "L"]:
     """A grid that goes through every stretch of `jump_length` steps `jump_samples` times.
 
-    Whenever the number of steps that are left is 1 more than a multiple of `jump_length` for the first time, the grid
-    goes `jump_length` steps back up and down again, `jump_samples` - 1 times; not in the first stretch.
+    Whenever the number of steps that are left is 1 more than a multiple of `jump_length` for the first time,
+    the grid goes `jump_length` steps back up and down again, `jump_samples` - 1 times; not in the first
+    stretch.
 
     Args:
         times: decreasing, K + 1 of them.
@@ -85,7 +86,8 @@ def repaint_times(
         UserError: if `jump_length` or `jump_samples` is less than 1.
 
     References:
-        Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models" (2022), figure 9.
+        Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models" (2022),
+        section 4.2 and its reference code.
     """
     for name, value in (("jump_length", jump_length), ("jump_samples", jump_samples)):
         if value < 1:

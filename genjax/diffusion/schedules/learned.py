@@ -89,4 +89,6 @@ def learned(
     if not log_snr_min < log_snr_max:
         raise UserError(f"log_snr_min = {log_snr_min} must be less than log_snr_max = {log_snr_max}")
     a, b, c = jax.random.normal(jax.random.key(0) if key is None else key, (3, width))
-    return Monotone(jnp.asarray(log_snr_max, float), jnp.asarray(log_snr_min, float), a - jnp.log(width), b + 1, 3 * c)
+    return Monotone(
+        jnp.asarray(log_snr_max, float), jnp.asarray(log_snr_min, float), a - jnp.log(width), b + 1, 3 * c
+    )
