@@ -36,7 +36,7 @@ def dpm_solver_pp_2s(solver_type: str = "midpoint", lower_order_final: bool = Tr
 
 
 def dpm_solver_pp_3s(solver_type: str = "midpoint", lower_order_final: bool = True) -> Sampler:
-    """DPM-Solver++ singlestep with blocks of three steps. Order 3 on a grid uniform in log-SNR, on others 2.
+    """DPM-Solver++ singlestep with blocks of three steps. Order 3 on smooth grids (see `dpm_solver_singlestep`).
 
     Arguments and errors are those of `dpm_solver_pp_2s`.
 
