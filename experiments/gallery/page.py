@@ -20,7 +20,8 @@ Nothing here is copied from a paper: each number was measured in that run.
 * **Error**: at t = 0 from pure noise under `vp`, on Karras' grid down to sigma / alpha = 0.02, for about so many
   evaluations in all. The step from there to 0 alone is 0.001 off. Deterministic samplers: root mean square distance
   from the exact solution of the probability-flow ODE. Stochastic samplers, in italics: sliced Wasserstein distance of
-  {num:,} samples from as many draws of the mixture; two sets of draws are {floor:.3f} apart. (Langevin steps of `predictor_corrector` add too much noise where there are two dimensions only.)
+  {num:,} samples from as many draws of the mixture; two sets of draws are {floor:.3f} apart.
+  (The Langevin steps of `predictor_corrector` add too much noise where there are only two dimensions.)
 
 ![Error against evaluations](samplers.png)
 
