@@ -54,7 +54,7 @@ EXTRAS = {
     # Reference implementations that tests/parity compares with.
     "parity": [
         "torch>=2.13",
-        "diffusers>=0.37",
+        "diffusers>=0.42",
         "scipy>=1.15",
     ],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.

@@ -18,7 +18,8 @@ MEANS = 1.25 * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 STDS = np.array([0.1, 0.15, 0.2, 0.25, 0.3])
 WEIGHTS = np.array([0.1, 0.15, 0.2, 0.25, 0.3])
 
-ORDER_STEPS = (64, 96, 128, 192, 256)
+# Whole blocks of singlestep methods, of two and of three steps.
+ORDER_STEPS = (60, 96, 132, 192, 252)
 # More places in the grid than steps, so that none is one of the last, which many methods take with a lower order.
 _SPARE = 8
 # Where orders are measured: after the first large step from pure noise, and before the singular end.

@@ -14,8 +14,9 @@ Nothing here is copied from a paper: each number was measured in that run.
 
 * **Order**: minus the slope of log error over log steps, {low} to {high} steps, float64, with the exact denoiser of a
   mixture of five Gaussians in 2-D under each schedule, on a grid uniform in log-SNR from sigma / alpha = 10 to 0.15,
-  without the steps of lower order that many take at the end. "-" for stochastic samplers, whose errors are of another
-  kind.
+  without the steps of lower order that many take at the end. Those at the beginning of multistep methods are there, and
+  cost some of order 3 and 4 a part of it (`tests/diffusion/test_orders.py` measures without). "-" for stochastic
+  samplers, whose errors are of another kind.
 * **NFE**: evaluations of the network per step, counted over 20 steps.
 * **Error**: at t = 0 from pure noise under `vp`, on Karras' grid down to sigma / alpha = 0.02, for about so many
   evaluations in all. The step from there to 0 alone is 0.001 off. Deterministic samplers: root mean square distance

@@ -21,7 +21,7 @@ SHAPE = (2, 3, 3, 1)
 DIFFUSERS_NAMES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 WEIGHTS = np.random.default_rng(0).normal(size=(9, 9)) / 3
 
-each_prediction = pytest.mark.parametrize("prediction", list(PREDICTIONS))
+each_prediction = pytest.mark.parametrize("prediction", list(DIFFUSERS_NAMES))
 each_num_steps = pytest.mark.parametrize("num_steps", [10, 20, 50])
 
 

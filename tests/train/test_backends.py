@@ -110,7 +110,7 @@ def difference(losses, reference):
 @pytest.mark.parametrize("name", list(RUNS)[1:])
 def test_same_losses(name, train, record_property):
     worst = difference(train(name)[0], train("one device")[0])
-    record_property("largest relative difference", worst)
+    record_property("largest relative difference", float(worst))
     print(f"{name} and one device: losses of 20 steps differ by at most {worst:.1e}")
     assert worst < 1e-5
 

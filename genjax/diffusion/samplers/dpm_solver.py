@@ -15,8 +15,8 @@ def dpm_solver_singlestep(
 
     The grid points are the inner stages: `order` steps are one step of the paper's, whose inner stages lie where
     the grid has put them. Order 3 needs the last one at 2/3 of the block in log-SNR. There it is, nearly enough, on
-    every grid that varies smoothly; on others the order is 2. Steps that end more than 6 in lambda from where their
-    block began, as all do that begin where alpha is 0, have order 1: the error would be multiplied by exp(6) and more.
+    every grid that varies smoothly; on others the order is 2. Steps that end more than 4.5 in lambda from where their
+    block began, as all do that begin where alpha is 0, have order 1: they would multiply errors by exp(4.5) and more.
 
     Args:
         order: 1 (the same as DDIM), 2 or 3.

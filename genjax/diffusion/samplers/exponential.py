@@ -30,7 +30,7 @@ from genjax.diffusion.samplers.base import half_log_snr, normal
 from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array, UserError
 
-_LARGEST_STEP = 6.0
+_LARGEST_STEP = 4.5
 _SERIES = 14  # terms; with |z| < 1/2 the next one is below float64's resolution
 
 
@@ -174,7 +174,7 @@ def higher_order(
 def moderate(h: Array) -> Array:
     """Whether a step is small enough for the noise to be a polynomial in it, bool[].
 
-    Its differences are multiplied by exp(h), h in lambda. A step from where alpha is 0 has no end.
+    Its differences are multiplied by exp(h), h in lambda: 90 at the bound. A step from where alpha is 0 has no end.
     """
     return h < _LARGEST_STEP
 

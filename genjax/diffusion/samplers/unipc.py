@@ -59,9 +59,10 @@ def unipc(
 
     Args:
         order: 1, 2 or 3.
-        variant: "bh1" (B(h) = h; not for grids with large steps) or "bh2" (B(h) = e^h - 1). It matters only where
-            the polynomial is a line: in UniP-2 and UniC-1.
-        predict: "data" or "noise": what is a polynomial.
+        variant: "bh1" (B(h) = h) or "bh2" (B(h) = e^h - 1). It matters only where the polynomial is a line: in UniP-2
+            and UniC-1.
+        predict: "data" or "noise": what is a polynomial. For the noise, and with "bh1", steps of more than 4.5 in
+            lambda, as from where alpha is 0, are not corrected.
         corrector: False for UniP alone.
         lower_order_final: whether the order falls to 1 in the last steps; a step to s = 0 always has order 1.
 
