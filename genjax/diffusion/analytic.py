@@ -33,13 +33,14 @@ def gaussian_mixture(
         x_t: Float[Array, "B D"], t: Float[ArrayLike, ""] | Float[ArrayLike, "B"]
     ) -> Float[Array, "B D"]:
         t = jnp.broadcast_to(t, x_t.shape[:1])
+        m, s, w = (jnp.asarray(x, x_t.dtype) for x in (means, stds, weights))
         alpha, sigma = (expand(f(t), x_t) for f in (schedule.alpha, schedule.sigma))  # [B, 1]
-        variance = alpha**2 * stds[None] ** 2 + sigma**2  # [B, K]
-        difference = x_t[:, None] - alpha[..., None] * means[None]  # [B, K, D]
+        variance = alpha**2 * s[None] ** 2 + sigma**2  # [B, K]
+        difference = x_t[:, None] - alpha[..., None] * m[None]  # [B, K, D]
         square = jnp.sum(difference**2, -1)
-        log_density = -0.5 * (square / variance + means.shape[1] * jnp.log(variance))
-        probability = jax.nn.softmax(jnp.log(weights)[None] + log_density)
-        gain = (alpha * stds[None] ** 2 / variance)[..., None]
-        return jnp.sum(probability[..., None] * (means[None] + gain * difference), 1)
+        log_density = -0.5 * (square / variance + m.shape[1] * jnp.log(variance))
+        probability = jax.nn.softmax(jnp.log(w)[None] + log_density)
+        gain = (alpha * s[None] ** 2 / variance)[..., None]
+        return jnp.sum(probability[..., None] * (m[None] + gain * difference), 1)
 
     return denoise
