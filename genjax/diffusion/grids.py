@@ -5,6 +5,7 @@ by the noise-to-signal ratio sigma / alpha, whatever the schedule.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -127,9 +128,15 @@ def karras(
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 5.
     """
     low, high = _bounds(num_steps, schedule, sigma_min, sigma_max)
-    ramp = jnp.linspace(0, 1, num_steps)
-    roots = high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))
-    return of_sigmas(roots**rho, schedule)
+    return of_sigmas(between(jnp.linspace(0, 1, num_steps), low, high, rho), schedule)
+
+
+def between(part: Any, low: ArrayLike, high: ArrayLike, rho: ArrayLike = 7.0) -> Any:
+    """Of numbers that go in equal steps of their root 1 / rho, those at parts 0 (`high`) to 1 (`low`) of the way.
+
+    Arrays of numpy give arrays of numpy.
+    """
+    return (high ** (1 / rho) + part * (low ** (1 / rho) - high ** (1 / rho))) ** rho
 
 
 def exponential(

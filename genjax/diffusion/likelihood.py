@@ -16,7 +16,7 @@ from genjax.diffusion import probability_flow
 from genjax.diffusion.decoders import Decoder, discretized_gaussian
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import add_noise, expand, noise_added
-from genjax.diffusion.samplers.base import normal
+from genjax.diffusion.samplers.base import fold_in, normal
 from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array, UserError
 
@@ -247,8 +247,7 @@ def flow_likelihood(
 
 def _noise(keys: Array, position: ArrayLike, x_0: Array) -> Array:
     """Standard normal noise of the shape of x_0, for one place in a bound."""
-    keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, position)
-    return normal(keys, x_0.shape[1:], x_0.dtype)
+    return normal(fold_in(keys, position), x_0.shape[1:], x_0.dtype)
 
 
 def _prior_bits(schedule: Schedule, x_0: Array, t: ArrayLike) -> Array:

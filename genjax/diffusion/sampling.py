@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Key
 
 from genjax.diffusion.prediction import Denoiser
-from genjax.diffusion.samplers.base import Sampler, normal
+from genjax.diffusion.samplers.base import Sampler, fold_in, normal
 from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array, PyTree
 
@@ -29,7 +29,7 @@ def initial_noise(
         t: the first time of the grid.
     """
     sigma = schedule.sigma(t)
-    return sigma * normal(_fold_in(keys, 0), shape, sigma.dtype)
+    return sigma * normal(fold_in(keys, 0), shape, sigma.dtype)
 
 
 def sample(
@@ -82,13 +82,9 @@ def _steps(
     def step(state, inputs):
         carry, x = state
         i, t, s = inputs
-        state = carry, x = sampler.step(_fold_in(keys, i + 1), carry, x, t, s, denoise, schedule)
+        state = carry, x = sampler.step(fold_in(keys, i + 1), carry, x, t, s, denoise, schedule)
         return state, x if keep else None
 
     inputs = (jnp.arange(times.size - 1), times[:-1], times[1:])
     (_, x), states = jax.lax.scan(step, (sampler.init(x_T, times), x_T), inputs)
     return x, states
-
-
-def _fold_in(keys: Array, position: ArrayLike) -> Array:
-    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, position)

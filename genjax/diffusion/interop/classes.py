@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from genjax.diffusion import guidance, prediction, samplers, schedules
+from genjax.diffusion import grids, guidance, prediction, samplers, schedules
 from genjax.diffusion.interop import spacing
 from genjax.diffusion.interop.options import Options
 from genjax.diffusion.prediction import Denoiser, Prediction
@@ -219,7 +219,7 @@ def _edm(make: Callable[[Options], Sampler]) -> Describe:
         rho, data = options.get("rho", 7.0), options.get("sigma_data", 0.5)
         schedule = schedules.edm(low, high, rho)
         options.choose("prediction_type", {"epsilon": 0}, "epsilon")
-        ramps = {"karras": spacing.karras, "exponential": lambda p, a, b, _: spacing.exponential(p, a, b)}
+        ramps = {"karras": grids.between, "exponential": lambda p, a, b, _: spacing.exponential(p, a, b)}
         ramp = options.choose("sigma_schedule", ramps, "karras")
         options.choose("final_sigmas_type", {"zero": 0}, "zero")
         options.get("num_train_timesteps", 1000)
@@ -251,7 +251,7 @@ def _flow(make: Callable[[Options], Sampler]) -> Describe:
         )
         for name in ("base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len", "time_shift_type"):
             options.get(name, None)  # of dynamic shifting
-        kinds = {"use_karras_sigmas": spacing.karras, "use_exponential_sigmas": spacing.exponential}
+        kinds = {"use_karras_sigmas": grids.between, "use_exponential_sigmas": spacing.exponential}
         ramps = [ramp for name, ramp in kinds.items() if options.get(name, False)]
 
         def shifted(u: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from genjax.diffusion.grids import of_sigmas
+from genjax.diffusion.grids import between, of_sigmas
 from genjax.diffusion.interop.options import Options
 from genjax.diffusion.schedules import Discrete
 from genjax.typing import Array, UserError
@@ -20,8 +20,6 @@ Steps: TypeAlias = Callable[[int], np.ndarray]
 """K -> K of the steps 0..T-1, decreasing, maybe between whole ones."""
 Times: TypeAlias = Callable[[int], Array]
 """K -> the K + 1 times of the grid."""
-
-_RHO = 7.0
 
 
 def checked(times: Times, most: int | None = None) -> Times:
@@ -112,7 +110,7 @@ def sigma_times(options: Options, schedule: Discrete, *, intervals: bool, final:
 def _ramp(options: Options) -> Callable[[np.ndarray, float, float], np.ndarray] | None:
     """A grid in sigma / alpha from high to low, or None for one in steps."""
     kinds = {
-        "use_karras_sigmas": karras,
+        "use_karras_sigmas": between,
         "use_exponential_sigmas": exponential,
         "use_lu_lambdas": exponential,
     }
@@ -120,11 +118,6 @@ def _ramp(options: Options) -> Callable[[np.ndarray, float, float], np.ndarray] 
     if len(asked) > 1:
         raise UserError(f"{options.name}: only one of {', '.join(kinds)} may be true")
     return asked[0] if asked else None
-
-
-def karras(part: np.ndarray, low: float, high: float, rho: float = _RHO) -> np.ndarray:
-    """Equal steps in sigma^(1 / rho)."""
-    return (high ** (1 / rho) + part * (low ** (1 / rho) - high ** (1 / rho))) ** rho
 
 
 def exponential(part: np.ndarray, low: float, high: float) -> np.ndarray:

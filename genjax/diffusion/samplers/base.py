@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Key
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.schedules import Schedule
-from genjax.typing import Array, PyTree
+from genjax.typing import Array, PyTree, UserError
 
 _LARGEST_LAMBDA = 30.0
 
@@ -57,3 +58,16 @@ def normal(
     Drawn in float32 and then cast, so that the noise of a key is the same in every precision.
     """
     return jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(keys).astype(dtype)
+
+
+def fold_in(keys: Key[Array, "N"], position: ArrayLike) -> Key[Array, "N"]:
+    """Each key folded with the same number: for the draws of a step that are made with one key a sample."""
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, position)
+
+
+def check_range(name: str, value: ArrayLike, low: float | int, high: float | int) -> None:
+    """Raises a UserError unless all values, if they are concrete, are in [low, high]."""
+    if isinstance(value, int | float | np.ndarray | np.generic) and not np.all(
+        (value >= low) & (value <= high)
+    ):
+        raise UserError(f"{name} = {value} must be in [{low}, {high}]")

@@ -1,14 +1,14 @@
 """Denoising diffusion implicit models (DDIM)."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import expand, noise_added
-from genjax.diffusion.samplers.base import Sampler, normal, stateless
+from genjax.diffusion.samplers.base import Sampler, check_range, normal, stateless
+from genjax.diffusion.samplers.coordinates import noise_estimate
 from genjax.diffusion.schedules import Schedule
-from genjax.typing import Array, UserError
+from genjax.typing import Array
 
 
 def ddim(eta: ArrayLike = 0.0) -> Sampler:
@@ -24,14 +24,13 @@ def ddim(eta: ArrayLike = 0.0) -> Sampler:
     References:
         Song et al., "Denoising Diffusion Implicit Models" (2021), equations 12 and 16.
     """
-    if isinstance(eta, int | float | np.ndarray | np.generic) and not np.all((eta >= 0) & (eta <= 1)):
-        raise UserError(f"eta = {eta} must be in [0, 1]")
+    check_range("eta", eta, 0, 1)
 
     def step(
         keys: Array, carry: tuple[()], x: Array, t: Array, s: Array, denoise: Denoiser, schedule: Schedule
     ) -> tuple[tuple[()], Array]:
         x_0 = denoise(x, t)
-        noise = (x - schedule.alpha(t) * x_0) / schedule.sigma(t)
+        noise = noise_estimate(schedule, x, x_0, t)
         new = jnp.asarray(eta) * jnp.sqrt(noise_added(schedule, t, s))
         # At s = 0 and eta = 1 nothing is kept; the floor is there because sqrt has no derivative at 0.
         kept = jnp.sqrt(jnp.maximum(1 - new**2, jnp.finfo(x.dtype).tiny))

@@ -7,10 +7,10 @@ from jax.typing import ArrayLike
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import noise_added
-from genjax.diffusion.samplers.base import Sampler, half_log_snr, normal, stateless
+from genjax.diffusion.samplers.base import Sampler, check_range, half_log_snr, normal, stateless
 from genjax.diffusion.samplers.coordinates import LARGEST_POSITION, noise_estimate
 from genjax.diffusion.schedules import Schedule
-from genjax.typing import Array, UserError
+from genjax.typing import Array
 
 
 def dpm2() -> Sampler:
@@ -41,8 +41,7 @@ def dpm2_ancestral(eta: ArrayLike = 1.0) -> Sampler:
     References:
         k-diffusion (Crowson, 2022), `sample_dpm_2_ancestral`.
     """
-    if isinstance(eta, int | float | np.ndarray | np.generic) and not np.all((eta >= 0) & (eta <= 1)):
-        raise UserError(f"eta = {eta} must be in [0, 1]")
+    check_range("eta", eta, 0, 1)
     is_deterministic = isinstance(eta, int | float) and eta == 0
 
     def step(

@@ -8,9 +8,9 @@ The stochastic methods with a second evaluation in a step are in `dpm_solver_pp_
 import numpy as np
 from jax.typing import ArrayLike
 
-from genjax.diffusion.samplers.base import Sampler
+from genjax.diffusion.samplers.base import Sampler, check_range
 from genjax.diffusion.samplers.dpm_solver import SOLVER_TYPES
-from genjax.diffusion.samplers.exponential import DATA, check_choice, check_range
+from genjax.diffusion.samplers.exponential import DATA, check_choice
 from genjax.diffusion.samplers.multistep import dpm_weights, multistep
 from genjax.diffusion.samplers.singlestep import singlestep
 

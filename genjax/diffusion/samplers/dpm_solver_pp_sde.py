@@ -9,8 +9,8 @@ from jax.typing import ArrayLike
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import noise_added
-from genjax.diffusion.samplers.base import Sampler, half_log_snr, normal, stateless
-from genjax.diffusion.samplers.exponential import Estimate, check_range, estimate
+from genjax.diffusion.samplers.base import Sampler, check_range, fold_in, half_log_snr, normal, stateless
+from genjax.diffusion.samplers.exponential import Estimate, estimate
 from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array
 
@@ -79,7 +79,7 @@ def dpm_solver_pp_sde(eta: ArrayLike = 1.0, r: ArrayLike = 0.5) -> Sampler:
         keys: Array, carry: tuple[()], x: Array, t: Array, s: Array, denoise: Denoiser, schedule: Schedule
     ) -> tuple[tuple[()], Array]:
         now = estimate(x, t, denoise, schedule)
-        z_middle, z_rest = (normal(_fold_in(keys, i), x.shape[1:], x.dtype) for i in (0, 1))
+        z_middle, z_rest = (normal(fold_in(keys, i), x.shape[1:], x.dtype) for i in (0, 1))
         part = jnp.asarray(r).astype(x.dtype)
 
         def middle() -> Array:
@@ -122,7 +122,3 @@ def _second_order(
     x_s = schedule.alpha(s) * now.x0 + schedule.sigma(s) * (kept * now.noise + new * z)
     added = 1 - kept * jnp.exp(half_log_snr(schedule, t) - half_log_snr(schedule, s))
     return x_s + schedule.alpha(s) * added * (x0 - now.x0)
-
-
-def _fold_in(keys: Array, i: int) -> Array:
-    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)

@@ -21,12 +21,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import expand
 from genjax.diffusion.samplers.base import half_log_snr, normal
+from genjax.diffusion.samplers.coordinates import noise_estimate
 from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array, UserError
 
@@ -65,7 +65,7 @@ Weights: TypeAlias = Callable[[Array, Sequence[Array], Array], list[Array]]
 def estimate(x: Array, t: Array, denoise: Denoiser, schedule: Schedule) -> Estimate:
     """Calls the denoiser, once; t > 0."""
     x0 = denoise(x, t).astype(x.dtype)
-    return Estimate(x0, ((x - schedule.alpha(t) * x0) / schedule.sigma(t)).astype(x.dtype))
+    return Estimate(x0, noise_estimate(schedule, x, x0, t).astype(x.dtype))
 
 
 def first_order(now: Estimate, s: Array, schedule: Schedule) -> Array:
@@ -188,11 +188,3 @@ def check_choice(name: str, value: object, valid: Sequence[object]) -> None:
     """Raises a UserError unless the value is one of the valid ones."""
     if value not in valid:
         raise UserError(f"{name} = {value!r} must be one of {', '.join(map(repr, valid))}")
-
-
-def check_range(name: str, value: ArrayLike, low: float, high: float) -> None:
-    """Raises a UserError unless all values, if they are concrete, are in [low, high]."""
-    if isinstance(value, int | float | np.ndarray | np.generic) and not np.all(
-        (value >= low) & (value <= high)
-    ):
-        raise UserError(f"{name} = {value} must be in [{low}, {high}]")

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import expand, noise_added
-from genjax.diffusion.samplers.base import Sampler, normal, stateless
+from genjax.diffusion.samplers.base import Sampler, fold_in, normal, stateless
 from genjax.diffusion.samplers.coordinates import noise_estimate
 from genjax.diffusion.samplers.ddpm import ddpm
 from genjax.diffusion.schedules import Schedule
@@ -74,16 +74,15 @@ def predictor_corrector(
     def step(
         keys: Array, carry: PyTree, x: Array, t: Array, s: Array, denoise: Denoiser, schedule: Schedule
     ) -> tuple[PyTree, Array]:
-        fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
 
         def correct(x: Array, i: Array) -> tuple[Array, None]:
             score = -noise_estimate(schedule, x, denoise(x, t), t) / schedule.sigma(t)
-            new = normal(fold(keys, i + 1), x.shape[1:], x.dtype)
+            new = normal(fold_in(keys, i + 1), x.shape[1:], x.dtype)
             size = 2 * jnp.asarray(snr) ** 2 * _norm_squared(new) / _norm_squared(score)
             return (x + expand(size, x) * score + expand(jnp.sqrt(2 * size), x) * new).astype(x.dtype), None
 
         x, _ = jax.lax.scan(correct, x, jnp.arange(num_corrections))
-        return predict.step(fold(keys, 0), carry, x, t, s, denoise, schedule)
+        return predict.step(fold_in(keys, 0), carry, x, t, s, denoise, schedule)
 
     return Sampler(predict.init, step)
 

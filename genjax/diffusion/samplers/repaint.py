@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import add_noise, noise_added
-from genjax.diffusion.samplers.base import Sampler, normal
+from genjax.diffusion.samplers.base import Sampler, fold_in, normal
 from genjax.diffusion.schedules import Schedule
 from genjax.typing import Array, PyTree, UserError
 
@@ -47,11 +47,10 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "..."], mask: ArrayLike) -
                     f"{name} has {jnp.ndim(value)} axes and must have as many as x, which has {x.ndim}"
                 )
         i, times, inner = carry
-        fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
-        noise = normal(fold(keys, 1), x.shape[1:], x.dtype)
+        noise = normal(fold_in(keys, 1), x.shape[1:], x.dtype)
 
         def down() -> tuple[PyTree, Array]:
-            after, x_s = sampler.step(fold(keys, 0), inner, x, t, s, denoise, schedule)
+            after, x_s = sampler.step(fold_in(keys, 0), inner, x, t, s, denoise, schedule)
             known_s = add_noise(schedule, jnp.asarray(known), noise, s)
             weight = jnp.asarray(mask).astype(x.dtype)
             return after, (weight * known_s + (1 - weight) * x_s).astype(x.dtype)
