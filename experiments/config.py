@@ -5,23 +5,25 @@ part of the experiment and may differ when a run is resumed.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
-from genjax.diffusion import PREDICTIONS, SAMPLERS, SCHEDULES
+from experiments.families.diffusion import DiffusionConfig, UNetConfig
+from experiments.families.vae import ConvConfig, DeepConfig, MLPConfig, VAEConfig
+from genjax.diffusion import SAMPLERS
 from genjax.diffusion.grids import GRIDS
-from genjax.diffusion.times import TIMES
-from genjax.diffusion.weighting import WEIGHTINGS
 from genjax.train.options import FitOptions
 
 if TYPE_CHECKING:
-    ScheduleName = PredictionName = WeightingName = TimesName = SamplerName = GridName = str
+    SamplerName = GridName = str
+    ModelConfig: TypeAlias = Any  # each family knows its own
+    MethodConfig: TypeAlias = Any
 else:  # what is registered is what can be chosen
-    # A learned schedule would have to be trained.
-    ScheduleName = Literal[tuple(name for name in SCHEDULES if name != "learned")]
-    PredictionName, WeightingName = Literal[tuple(PREDICTIONS)], Literal[tuple(WEIGHTINGS)]
-    TimesName, SamplerName, GridName = Literal[tuple(TIMES)], Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
+    SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
+    # A preset chooses the network and the method; the command line changes their fields.
+    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig
+    MethodConfig = DiffusionConfig | VAEConfig
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -41,6 +43,8 @@ class DataConfig:
         on_bad_record: Stop at a record that cannot be read, or skip it and report how many.
         flip: Mirror training images at random.
         crop_padding: Crop training images at random after reflect padding by so many pixels.
+        binarize: Make pixels black or white, white with probability level / 255: "static" draws once (seed 0),
+            "dynamic" draws training images anew in every step and test images once.
         resident_mb: Data sets of up to so many MiB live on the devices; larger ones are streamed.
     """
 
@@ -53,57 +57,8 @@ class DataConfig:
     on_bad_record: Literal["error", "skip"] = "error"
     flip: bool = False
     crop_padding: int = 0
+    binarize: Literal["no", "static", "dynamic"] = "no"
     resident_mb: int = 1024
-
-
-@dataclasses.dataclass(frozen=True)
-class UNetConfig:
-    """The network: a U-Net (genjax.models.UNet).
-
-    Attributes:
-        channels: Width at full resolution.
-        multipliers: Width of each resolution, as a multiple of channels; each resolution is half the last.
-        blocks: Residual blocks per resolution.
-        attention: Image heights at which there is self-attention.
-        head_channels: Width of an attention head.
-        dropout: Rate of dropout in the blocks.
-        dtype: Type of the computation; parameters are float32 in any case.
-        remat: Recompute activations in the backward pass instead of storing them.
-    """
-
-    channels: int = 32
-    multipliers: tuple[int, ...] = (1, 2, 2)
-    blocks: int = 1
-    attention: tuple[int, ...] = ()
-    head_channels: int = 64
-    dropout: float = 0.0
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class DiffusionConfig:
-    """The training method: denoising diffusion (genjax.methods.diffusion).
-
-    Attributes:
-        schedule: Noise schedule.
-        timesteps: T, number of diffusion steps, of a schedule that has steps.
-        prediction: What the network predicts.
-        weighting: How much each time counts in the loss.
-        times: How training times are drawn; None: "discrete" for a schedule that has steps, else "uniform".
-        class_conditional: Condition on labels where the data set has them.
-        condition_dropout: Probability of hiding the label in training, for classifier-free guidance.
-        ema_decay: Decay of the moving average of the parameters, with which images are made.
-    """
-
-    schedule: ScheduleName = "cosine"
-    timesteps: int = 1000
-    prediction: PredictionName = "eps"
-    weighting: WeightingName = "simple"
-    times: TimesName | None = None
-    class_conditional: bool = True
-    condition_dropout: float = 0.1
-    ema_decay: float = 0.999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +92,7 @@ class SamplingConfig:
         num_steps: Steps of the sampler.
         eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: its own default.
         guidance: Classifier-free guidance scale: 1 is the conditional model, larger follows the label more.
+        temperature: Of the latent variables of a VAE: factor of the standard deviations of the prior.
         batch_size: Images made at a time.
     """
 
@@ -145,6 +101,7 @@ class SamplingConfig:
     num_steps: int = 50
     eta: float | None = None
     guidance: float = 1.0
+    temperature: float = 1.0
     batch_size: int = 100
 
 
@@ -157,12 +114,14 @@ class EvaluationConfig:
         sample_every: Steps between sample grids; 0: only at the end.
         grid_columns: Samples per class (or per row) in a grid.
         num: Generated images scored at the end; 0: none.
+        importance_samples: Draws an image of the importance-weighted likelihood of a VAE at the end; 0: none.
     """
 
     loss_every: int = 1000
     sample_every: int = 1000
     grid_columns: int = 10
     num: int = 1000
+    importance_samples: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,8 +130,10 @@ class Config:
 
     fit: Annotated[FitOptions, tyro.conf.arg(name="")] = dataclasses.field(default_factory=FitOptions)
     data: DataConfig = DataConfig()
-    model: UNetConfig = UNetConfig()
-    method: DiffusionConfig = DiffusionConfig()
+    model: Annotated[ModelConfig, tyro.conf.AvoidSubcommands] = dataclasses.field(default_factory=UNetConfig)
+    method: Annotated[MethodConfig, tyro.conf.AvoidSubcommands] = dataclasses.field(
+        default_factory=DiffusionConfig
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
     sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -188,6 +149,7 @@ class SamplingOverrides:
         num_steps: Steps of the sampler; None: as in the run's config.
         eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: as in the run's config.
         guidance: Classifier-free guidance scale, 1 is none; None: as in the run's config.
+        temperature: Of the latent variables of a VAE; None: as in the run's config.
         batch_size: Images made at a time; None: as in the run's config.
     """
 
@@ -196,6 +158,7 @@ class SamplingOverrides:
     num_steps: int | None = None
     eta: float | None = None
     guidance: float | None = None
+    temperature: float | None = None
     batch_size: int | None = None
 
     def apply(self, config: SamplingConfig) -> SamplingConfig:

@@ -25,13 +25,19 @@ class Run(NamedTuple):
     mesh: Mesh
 
 
-def restore(directory: epath.Path, overrides: SamplingOverrides, data_dir: str | None = None) -> Run:
+def restore(
+    directory: epath.Path,
+    overrides: SamplingOverrides,
+    data_dir: str | None = None,
+    importance_samples: int | None = None,
+) -> Run:
     """The latest checkpoint of a run, on the devices of this machine, whatever it was trained on.
 
     Args:
         directory: the workdir of the run; nothing in it is changed.
         overrides: how images are made, where that is to differ from the run's config.
         data_dir: where TFDS data sets live, if elsewhere than at training time.
+        importance_samples: of the likelihood, if other than the run's config says.
 
     Raises:
         UserError: there is no run, or no checkpoint yet, or the overrides make no sense.
@@ -42,6 +48,9 @@ def restore(directory: epath.Path, overrides: SamplingOverrides, data_dir: str |
     config = dataclasses.replace(config, sampling=overrides.apply(config.sampling))
     if data_dir is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=data_dir))
+    if importance_samples is not None:
+        evaluation = dataclasses.replace(config.evaluation, importance_samples=importance_samples)
+        config = dataclasses.replace(config, evaluation=evaluation)
     checks.check(config)
     info = workdir.load_info(directory)
     method = build.method(config, info)

@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from etils import epath
 
-from experiments import build, cli, pictures, restore, scoring, workdir
+from experiments import cli, families, pictures, restore, scoring, workdir
 from experiments.config import SamplingOverrides
 from genjax.typing import UserError
 
@@ -50,7 +50,7 @@ def sample(options: Sample) -> None:
     """Makes the images and writes them to ``options.out``."""
     _check(options)
     run = restore.restore(epath.Path(options.workdir).expanduser(), options.sampling)
-    classes = build.num_classes(run.config, run.info)
+    classes = families.num_classes(run.config, run.info)
     if classes is None and options.sampling.guidance not in (None, 1.0):
         raise UserError(f"guidance={options.sampling.guidance}: the model is unconditional, valid is 1")
     labels = asked_labels(options, classes)

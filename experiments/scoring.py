@@ -14,7 +14,7 @@ import tqdm
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, workdir
+from experiments import build, families, workdir
 from experiments.config import Config
 from experiments.restore import Run
 from genjax import data
@@ -67,11 +67,14 @@ def score_run(
     Returns:
         The results by name.
     """
-    means = held_out(run.config, run.method, run.mesh, test)(run.state)
+    method = build.method(run.config, run.info, scoring=True)
+    means = held_out(run.config, method, run.mesh, test)(run.state)
     results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     if has_score(run.config):
         real_train, real_test = data.to_memory(train), data.to_memory(test)
-        labels = _labels_like(real_train["label"], num) if build.num_classes(run.config, run.info) else None
+        labels = (
+            _labels_like(real_train["label"], num) if families.num_classes(run.config, run.info) else None
+        )
         start = time.perf_counter()
         generated = make(run, labels=labels, num=num, seed=seed)
         seconds = time.perf_counter() - start
@@ -83,9 +86,12 @@ def score_run(
             extractor=load_digits_classifier(),
             reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
         )
-        results["sampling"] = sampling = {**dataclasses.asdict(run.config.sampling), "seed": seed, "num": num}
-        del sampling["batch_size"]  # images do not depend on it
+        options = dataclasses.asdict(run.config.sampling)
+        known = {name: options[name] for name in families.of(run.config).sampling}
+        results["sampling"] = {**known, "seed": seed, "num": num}
         results["sampling_seconds"] = round(seconds, 1)
+    if run.config.evaluation.importance_samples:
+        results["importance_samples"] = run.config.evaluation.importance_samples
     if jax.process_index() == 0:
         _print_table(results, run.config.data.dataset)
         try:

@@ -19,7 +19,7 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, checks, cli, pictures, restore, scoring, workdir
+from experiments import build, checks, cli, families, pictures, restore, scoring, workdir
 from experiments.config import Config, Launch
 from experiments.presets import PRESETS
 from genjax import data
@@ -118,7 +118,7 @@ def sample_grid(
 ) -> HookFunction:
     """A hook that writes a picture of samples, one row a class, always from the same noise."""
     generate = generator(method, mesh, config.sampling.batch_size)
-    columns, classes = config.evaluation.grid_columns, build.num_classes(config, info)
+    columns, classes = config.evaluation.grid_columns, families.num_classes(config, info)
     labels = None if classes is None else np.repeat(np.arange(classes), columns)
     count = 10 * columns if labels is None else len(labels)
     condition = build.condition(config, labels, count)

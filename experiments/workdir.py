@@ -10,13 +10,13 @@ import shlex
 import subprocess
 import sys
 from importlib import metadata
-from typing import Any
+from typing import Any, get_args
 
 import dacite
 import jax
 from etils import epath
 
-from experiments.config import Config, flatten
+from experiments.config import Config, MethodConfig, ModelConfig, flatten
 from genjax.data import DataInfo, Source
 from genjax.typing import UserError
 
@@ -29,6 +29,9 @@ CONFIG, MANIFEST, DATA, METRICS, GRID = (
 )
 _TEMPORARY = ".tmp"
 
+_STRICT = dacite.Config(cast=[tuple], strict=True)
+_UNIONS: dict[str, tuple[type, ...]] = {"model": get_args(ModelConfig), "method": get_args(MethodConfig)}
+
 # What may differ when a run is resumed, since the states a run goes through do not depend on it.
 _FREE = {
     "fit.checkpoint_every",
@@ -37,6 +40,7 @@ _FREE = {
     "data.data_dir",
     "data.resident_mb",
     "evaluation.num",
+    "evaluation.importance_samples",
 }
 _PACKAGES = (
     "genjax-images",
@@ -116,11 +120,31 @@ def load_config(workdir: epath.Path) -> Config:
     if not path.exists():
         raise UserError(f"workdir={str(workdir)!r} holds no run: {CONFIG} is missing")
     try:
-        return dacite.from_dict(
-            Config, json.loads(path.read_text()), dacite.Config(cast=[tuple], strict=True)
-        )
+        stored = json.loads(path.read_text())
+        kinds = {name: _kind(name, fields) for name, fields in stored.items() if name in _UNIONS}
+        parts: dict[str, Any] = {
+            name: dacite.from_dict(kind, stored[name], _STRICT) for name, kind in kinds.items()
+        }
+        rest = {name: fields for name, fields in stored.items() if name not in parts}
+        return dataclasses.replace(dacite.from_dict(Config, rest, _STRICT), **parts)
     except (ValueError, dacite.DaciteError) as error:
         raise UserError(f"{path} is not a config of this version of genjax: {error}") from error
+
+
+def _kind(name: str, fields: dict[str, Any]) -> type:
+    """The config class that has these fields, and as few others as possible.
+
+    Raises:
+        ValueError: there is none.
+    """
+
+    def names(kind: type) -> set[str]:
+        return {field.name for field in dataclasses.fields(kind)}
+
+    fitting = [kind for kind in _UNIONS[name] if fields.keys() <= names(kind)]
+    if not fitting:
+        raise ValueError(f"no {name} has the fields {sorted(fields)}")
+    return min(fitting, key=lambda kind: len(names(kind)))
 
 
 def load_info(workdir: epath.Path) -> DataInfo:
@@ -138,7 +162,11 @@ def load_info(workdir: epath.Path) -> DataInfo:
 def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What differs from the run in `workdir`, by name: value before and now."""
     old, new = flatten(load_config(workdir)), flatten(config)
-    changed = {name: (old[name], new[name]) for name in new if name not in _FREE and old[name] != new[name]}
+    changed = {
+        name: (old.get(name), new.get(name))
+        for name in {**old, **new}
+        if name not in _FREE and old.get(name) != new.get(name)
+    }
     path = workdir / DATA
     before, now = json.loads(path.read_text()) if path.exists() else {}, json.loads(json.dumps(facts))
     names = () if changed else before.keys() & now.keys()  # other data follow from another config

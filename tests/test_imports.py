@@ -19,14 +19,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 MAY_IMPORT = {
     "typing": set(),
-    "nn": {"typing"},
+    "nn": {"typing", "losses"},
     "losses": {"typing"},
     "diffusion": {"typing"},
     "data": {"typing"},
     "train": {"typing"},
     "metrics": {"typing", "nn"},
-    "models": {"typing", "nn"},
-    # Networks come in as arguments; nn is there for `initialize`.
+    "models": {"typing", "nn", "losses"},
+    # Hierarchies of latent variables know densities, which are losses. Networks come in as arguments; nn is there for `initialize`.
     "methods": {"typing", "losses", "diffusion", "nn"},
 }
 """Part of genjax -> the other parts that it may import."""

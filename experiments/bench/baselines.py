@@ -14,6 +14,7 @@ from experiments.bench import subjects
 from experiments.bench.stock import with_stock_layers
 from experiments.bench.subjects import Subject
 from experiments.config import Config
+from experiments.families import diffusion as family
 from genjax.diffusion import PREDICTIONS, Denoiser, denoiser, guidance, initial_noise
 from genjax.diffusion import sample as take_steps
 from genjax.train import sharding
@@ -30,8 +31,8 @@ def python_loop(config: Config) -> Subject:
     """Sampling as a Python loop over a compiled step; the images of `subjects.sample` where eta is 0 and a step needs
     no other."""
     info, sampling = subjects.data_info(config), config.sampling
-    network, sampler = build.network(config, info), build.sampler(sampling)
-    schedule, times = build.schedule(config.method), np.asarray(build.sampling_times(config))
+    network, sampler = family.network(config, info), family.sampler(sampling)
+    schedule, times = family.schedule(config.method), np.asarray(family.sampling_times(config))
     mesh = sharding.make_mesh()
     size = subjects.sampling_batch(config, mesh)
     key = jax.random.key(config.fit.seed)

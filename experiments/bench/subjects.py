@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import build
+from experiments import build, families
 from experiments.config import Config
 from genjax import data
 from genjax.train import backend as backends
@@ -129,7 +129,7 @@ def sampling_batch(config: Config, mesh: Mesh) -> int:
 
 def condition(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:
     """What `num` images are asked to be: all classes in turn."""
-    classes = build.num_classes(config, info)
+    classes = families.num_classes(config, info)
     return build.condition(config, None if classes is None else np.arange(num) % classes, num)
 
 

@@ -1,6 +1,7 @@
 """Data sets with random access, and batches that are pure functions of (seed, step)."""
 
 from genjax.data.batches import Prefetcher, eval_batches, nbytes, to_memory, train_batch, train_indices
+from genjax.data.binarize import Binarized
 from genjax.data.digits import digits
 from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord
@@ -13,6 +14,7 @@ from genjax.data.tfds import load_tfds
 __all__ = [
     "ArraySource",
     "BadRecordError",
+    "Binarized",
     "DataInfo",
     "ImageFolder",
     "OnBadRecord",

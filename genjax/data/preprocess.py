@@ -11,7 +11,12 @@ from genjax.typing import Array, Key, UserError
 
 
 def preprocess(
-    key: Key, batch: Mapping[str, Any], *, flip: bool = False, crop_padding: int = 0
+    key: Key,
+    batch: Mapping[str, Any],
+    *,
+    flip: bool = False,
+    crop_padding: int = 0,
+    binarize: bool = False,
 ) -> dict[str, Array]:
     """Scales the images of a batch to [-1, 1], and augments them.
 
@@ -24,6 +29,7 @@ def preprocess(
         flip: mirror each image left to right with probability one half.
         crop_padding: pixels p of reflect padding on every side, out of which a random window of the original
             size is cut; all (2p + 1)^2 windows are equally likely.
+        binarize: draw each pixel anew, white with probability level / 255 and else black.
 
     Returns:
         The batch with "image" float32[B,H,W,C] in [-1, 1].
@@ -37,13 +43,15 @@ def preprocess(
             f"crop_padding={crop_padding}: valid are 0..{min(image.shape[1:3]) - 1} for images of "
             f"{image.shape[1]}x{image.shape[2]} pixels"
         )
-    if flip or crop_padding:
+    if flip or crop_padding or binarize:
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["_index"])
         flip_keys, crop_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         if flip:
             image = jax.vmap(_random_flip)(flip_keys, image)
         if crop_padding:
             image = jax.vmap(_random_crop, in_axes=(0, 0, None))(crop_keys, image, crop_padding)
+        if binarize:
+            image = jax.vmap(_random_levels)(jax.vmap(jax.random.fold_in, (0, None))(keys, 2), image)
     return {**batch, "image": to_float(image)}
 
 
@@ -59,6 +67,11 @@ def to_float(image: UInt8[Array, "*B H W C"]) -> Float[Array, "*B H W C"]:
 def to_uint8(image: Float[Array, "*B H W C"]) -> UInt8[Array, "*B H W C"]:
     """[-1, 1] -> nearest of the levels 0..255; values outside are clipped. Inverts `to_float`."""
     return jnp.clip(jnp.round((image.astype(jnp.float32) + 1) * 127.5), 0, 255).astype(jnp.uint8)
+
+
+def _random_levels(key: Key, image: UInt8[Array, "H W C"]) -> UInt8[Array, "H W C"]:
+    white = jax.random.randint(key, image.shape, 0, 255) < image
+    return jnp.where(white, 255, 0).astype(jnp.uint8)
 
 
 def _random_flip(key: Key, image: UInt8[Array, "H W C"]) -> UInt8[Array, "H W C"]:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shlex
+import types
 import typing
 
 import dacite
@@ -11,24 +12,32 @@ import docstring_parser
 import pytest
 from etils import epath
 
-from experiments import checks, train, workdir
+from experiments import checks, families, train, workdir
 from experiments.config import Config, Launch, OptimizerConfig, flatten
 from experiments.evaluate import Evaluate
 from experiments.presets import PRESETS
 from experiments.sample import Sample
 from genjax.typing import UserError
 
+ONE_OF_A_KIND = {
+    (type(config.model), type(config.method)): name for name, (_, config) in PRESETS.items()
+}.values()
+"""A preset for each kind of network and method."""
 
-def fields(config_class, prefix=""):
+
+def fields(config_class, prefix="", config=None):
     """(option, description) of every field of a config, by its docstrings: what its options are to be."""
     described = {
         param.arg_name: param.description for param in docstring_parser.parse(config_class.__doc__).params
     }
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
-        if dataclasses.is_dataclass(hints[field.name]):
+        # Where several kinds are possible, the preset's.
+        choice = isinstance(hints[field.name], types.UnionType) and hasattr(config, field.name)
+        kind = type(getattr(config, field.name)) if choice else hints[field.name]
+        if dataclasses.is_dataclass(kind):
             unprefixed = field.name in ("fit", "launch", "config") or config_class in (Sample, Evaluate)
-            yield from fields(hints[field.name], "" if unprefixed else f"{field.name}.")
+            yield from fields(kind, "" if unprefixed else f"{field.name}.", config)
         else:
             name = field.name if field.name in ("dataset", "data_dir") else prefix + field.name
             yield "--" + name.replace("_", "-"), described.get(field.name)
@@ -46,14 +55,19 @@ def squeezed(text):
 
 @pytest.mark.parametrize(
     ("name", "arguments", "config_class"),
-    [("train", ["ddpm-digits"], train.Train), ("sample", [], Sample), ("evaluate", [], Evaluate)],
+    [
+        *(("train", [preset], train.Train) for preset in ONE_OF_A_KIND),
+        ("sample", [], Sample),
+        ("evaluate", [], Evaluate),
+    ],
 )
 def test_help_says_what_every_field_means(verb, name, arguments, config_class):
     ended = verb(name, *arguments, "--help")
     assert ended.code == 0 and not ended.err
-    options = dict(fields(config_class))
+    config = PRESETS[arguments[0]][1] if arguments else None
+    options = dict(fields(config_class, config=config))
     if name == "train":
-        assert len(options) == len(flatten(Config())) + len(dataclasses.fields(Launch))
+        assert len(options) == len(flatten(config)) + len(dataclasses.fields(Launch))
     for option, description in options.items():
         assert description and description.endswith(".") and len(description.split()) > 1, option
         pattern = re.escape(option) + ".{0,700}?" + re.escape(squeezed(description))
@@ -133,13 +147,18 @@ def test_mistyped_values_name_the_valid_ones(verb):
 
 
 def test_every_number_has_a_range():
-    numbers = {
-        name
-        for name, value in flatten(Config()).items()
-        if isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
-    }
     optional = {"fit.steps_per_dispatch", "data.image_size", "optimizer.clip_norm", "sampling.eta"}
-    assert checks.RANGES.keys() == numbers | optional
+    numbers, ranges = optional, checks.RANGES.keys()
+    for preset in ONE_OF_A_KIND:
+        config = PRESETS[preset][1]
+        own = {
+            name
+            for name, value in flatten(config).items()
+            if isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
+        }
+        assert own <= checks.RANGES.keys() | families.of(config).ranges.keys()
+        numbers, ranges = numbers | own, ranges | families.of(config).ranges.keys()
+    assert ranges == numbers
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,4 @@
-"""Named experiments. A preset is a value; every field can be overridden on the command line.
-
-Each states the command, what it took and what it gave, where it was run; the numbers are in the README.
-"""
+"""Diffusion models."""
 
 from experiments.config import (
     Config,
@@ -14,7 +11,7 @@ from experiments.config import (
 )
 from genjax.train.options import FitOptions
 
-PRESETS: dict[str, tuple[str, Config]] = {
+DIFFUSION: dict[str, tuple[str, Config]] = {
     "ddpm-digits": (
         "Class-conditional DDPM on scikit-learn's 8x8 digits: two minutes on two CPU cores, no download.",
         Config(

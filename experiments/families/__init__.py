@@ -1,0 +1,20 @@
+"""The families of models that can be trained by name. A new one is a module here and a line in `FAMILIES`."""
+
+from typing import TYPE_CHECKING
+
+from experiments.families.diffusion import DIFFUSION, DiffusionConfig
+from experiments.families.family import Family, num_classes
+from experiments.families.vae import VAE, VAEConfig
+
+if TYPE_CHECKING:
+    from experiments.config import Config
+
+__all__ = ["FAMILIES", "Family", "num_classes", "of"]
+
+FAMILIES: dict[type, Family] = {DiffusionConfig: DIFFUSION, VAEConfig: VAE}
+"""By the config class of the method."""
+
+
+def of(config: "Config") -> Family:
+    """The family of a config's method."""
+    return FAMILIES[type(config.method)]

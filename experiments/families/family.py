@@ -1,0 +1,52 @@
+"""What the verbs know of a family of models, and what its members share."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import optax
+
+from genjax.data import DataInfo
+from genjax.typing import Method
+
+if TYPE_CHECKING:
+    from experiments.config import Config, OptimizerConfig
+
+
+class Family(NamedTuple):
+    """How the configs of a method and of its networks become a method.
+
+    Attributes:
+        models: the networks that the method takes, by their config classes.
+        method: ``(config, info, scoring) -> Method``. While scoring, `Method.evaluate` may take its time.
+        ranges: valid values of the numbers in ``config.model`` and ``config.method``, by dotted name.
+        contradictions: ``config -> [(wrong, message)]``, of fields that do not go together.
+        check_images: ``(config, image_shape) -> None``; raises UserError where network and images do not.
+        sampling: the fields of ``config.sampling``, beside the batch size, that mean something to it.
+        condition: ``(config, num) -> {name: array[num]}``, what `Method.sample` is told beside the labels.
+    """
+
+    models: tuple[type, ...]
+    method: Callable[["Config", DataInfo, bool], Method]
+    ranges: dict[str, str]
+    contradictions: Callable[["Config"], list[tuple[bool, str]]]
+    check_images: Callable[["Config", tuple[int, int, int]], None]
+    sampling: tuple[str, ...]
+    condition: Callable[["Config", int], dict[str, np.ndarray]]
+
+
+def num_classes(config: "Config", info: DataInfo) -> int | None:
+    """Classes the model is conditioned on; None for an unconditional one."""
+    return info.num_classes if config.method.class_conditional else None
+
+
+def optimizer(config: "OptimizerConfig", steps: int) -> optax.GradientTransformation:
+    """Adam with the configured learning-rate schedule, decay and clipping."""
+    warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
+    after = {
+        "constant": optax.constant_schedule(config.learning_rate),
+        "cosine": optax.cosine_decay_schedule(config.learning_rate, steps - config.warmup_steps),
+    }[config.decay]
+    rate = optax.join_schedules([warmup, after], [config.warmup_steps])
+    clipping = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
+    return optax.chain(*clipping, optax.adamw(rate, weight_decay=config.weight_decay))

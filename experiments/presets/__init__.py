@@ -1,0 +1,11 @@
+"""Named experiments. A preset is a value; every field can be overridden on the command line.
+
+What each took and what it gave, where it was run, is in the README.
+"""
+
+from experiments.config import Config
+from experiments.presets.diffusion import DIFFUSION
+from experiments.presets.vae import VAE
+
+PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE
+"""What each is about, and its config, by name."""

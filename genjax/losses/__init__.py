@@ -1,0 +1,1 @@
+"""Pure functions of arrays: likelihoods, divergences, penalties. No network in them."""

@@ -1,0 +1,128 @@
+"""What a variational autoencoder pays for its latent variables: the second term of the evidence lower bound.
+
+A rate is ``(step int32[], groups) -> float[B]``, in nats; the loss is the distortion ``-log p(x|z)`` plus the rate. The
+members of the VAE family differ in little else.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from genjax.losses.decomposition import decompose, minibatch_weighted
+from genjax.nn.latent import LatentGroup
+from genjax.typing import Array, UserError
+
+Rate: TypeAlias = Callable[[Array, Sequence[LatentGroup]], Array]
+
+
+def divergence(groups: Sequence[LatentGroup]) -> Array:
+    """float[B]: KL(posterior || prior) of all groups together."""
+    return jnp.stack([group.kl for group in groups]).sum(0)
+
+
+def kl(
+    beta: float | Array = 1.0, *, warmup_steps: int = 0, free_bits: float = 0.0, balance: bool = False
+) -> Rate:
+    """``beta * KL``, summed over the groups; with beta = 1 the rate of the evidence lower bound.
+
+    Args:
+        beta: weight of the divergence, 0 or more (Higgins et al. 2017, equation 4).
+        warmup_steps: updates over which the weight grows linearly from 0 (Bowman et al. 2016; Sønderby et al. 2016).
+        free_bits: nats of each group that cost nothing: a group whose mean divergence over the examples is below
+            counts as this many, and has no gradient (Kingma et al. 2016, equation 15). The mean is over the examples
+            a device sees at once: a micro-batch with accumulated gradients.
+        balance: while warming up, a group is weighted in proportion to its size times its mean divergence, so that
+            those that use few nats cost less and are not given up (Vahdat & Kautz 2020, appendix A).
+
+    Raises:
+        UserError: a negative number, or balance without warm-up.
+    """
+    if not isinstance(beta, Array) and not beta >= 0:
+        raise UserError(f"beta={beta}: valid are 0 and more")
+    if warmup_steps < 0 or not free_bits >= 0:
+        raise UserError(f"warmup_steps={warmup_steps}, free_bits={free_bits}: valid are 0 and more")
+    if balance and not warmup_steps:
+        raise UserError("balance=True is for the warm-up, and warmup_steps=0")
+
+    def rate(step: Array, groups: Sequence[LatentGroup]) -> Array:
+        nats = jnp.stack([group.kl for group in groups])
+        if balance:
+            nats = jnp.where(step < warmup_steps, _balanced(nats, groups), nats)
+        if free_bits:
+            mean = jnp.broadcast_to(nats.mean(1, keepdims=True), nats.shape)
+            nats = jnp.where(mean > free_bits, nats, free_bits)
+        weight = jnp.minimum(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+        return beta * weight * nats.sum(0)
+
+    return rate
+
+
+def capacity(gamma: float, max_capacity: float, steps: int) -> Rate:
+    """``gamma |KL - C|``, where C grows linearly from 0 to `max_capacity` nats.
+
+    Args:
+        gamma: weight, 0 or more.
+        max_capacity: nats, 0 or more.
+        steps: updates over which C grows, at least 1.
+
+    References:
+        Burgess et al., "Understanding disentangling in beta-VAE" (2018), equation 8.
+    """
+    if not (gamma >= 0 and max_capacity >= 0 and steps >= 1):
+        raise UserError(
+            f"gamma={gamma}, max_capacity={max_capacity}, steps={steps}: valid are [0, inf), [0, inf), [1, inf)"
+        )
+
+    def rate(step: Array, groups: Sequence[LatentGroup]) -> Array:
+        total = divergence(groups)
+        target = max_capacity * jnp.minimum(1.0, step / steps)
+        return jnp.broadcast_to(gamma * jnp.abs(total.mean() - target), total.shape)
+
+    return rate
+
+
+def total_correlation(
+    beta: float = 6.0, *, mutual_information: float = 1.0, dimension: float = 1.0, dataset_size: int
+) -> Rate:
+    """beta-TCVAE: the divergence in three parts, each with a weight of its own; of a model with one group.
+
+    The parts are estimated by minibatch-weighted sampling over the examples that a device sees at once.
+
+    Args:
+        beta: weight of the total correlation of the latent variables.
+        mutual_information: weight of the mutual information of image and latent variables.
+        dimension: weight of the divergence of each latent variable from its prior.
+        dataset_size: number of training images.
+
+    References:
+        Chen et al., "Isolating Sources of Disentanglement in VAEs" (2018), equations 2 and 4.
+    """
+    if min(beta, mutual_information, dimension) < 0:
+        raise UserError(
+            f"beta={beta}, mutual_information={mutual_information}, dimension={dimension}: valid are 0 and more"
+        )
+
+    def rate(step: Array, groups: Sequence[LatentGroup]) -> Array:
+        if len(groups) != 1:
+            raise UserError(
+                f"the network has {len(groups)} groups of latent variables: the total correlation needs 1"
+            )
+        (group,) = groups
+        weights = minibatch_weighted(group.z.shape[0], dataset_size)
+        parts = decompose(group.z, group.posterior, weights)
+        return (
+            mutual_information * parts.mutual_information
+            + beta * parts.total_correlation
+            + dimension * parts.dimension_kl
+        )
+
+    return rate
+
+
+def _balanced(nats: Array, groups: Sequence[LatentGroup]) -> Array:
+    """[groups, B], each weighted by its size times its mean, of which no gradient is taken; the mean weight is 1."""
+    size = jnp.array([float(group.z[0].size) for group in groups])
+    weight = jax.lax.stop_gradient(size * nats.mean(1))
+    return nats * (weight / weight.mean())[:, None]

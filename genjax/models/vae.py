@@ -1,0 +1,202 @@
+"""Variational autoencoders with one group of latent variables, built of an encoder and a decoder.
+
+Any encoder ``(x [B,H,W,C], label) -> features [B,F]`` goes with any decoder ``(z [B,D], label) -> outputs [B,H,W,P]``;
+perceptrons and convolutional ones are here. A conditional model (Sohn et al. 2015) sees the label in both.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from genjax.losses import gaussian
+from genjax.losses.gaussian import Gaussian
+from genjax.nn import Conv, ConvTranspose, flows
+from genjax.nn.latent import LatentGroup
+from genjax.typing import Array, Key, UserError
+
+
+class VAE(nn.Module):
+    """A variational autoencoder (Kingma & Welling 2014; Rezende et al. 2014).
+
+    Attributes:
+        encoder: ``(x, label) -> float[B,F]``.
+        decoder: ``(z, label) -> float[B,H,W,P]``, the parameters of a likelihood.
+        latent: D, number of latent variables.
+        posterior_flow: see `genjax.nn.flows`; makes the posterior more than a normal distribution, with the encoder's
+            features as context (Kingma et al. 2016).
+        prior_flow: makes the prior more than a standard normal distribution.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    latent: int
+    posterior_flow: nn.Module | None = None
+    prior_flow: nn.Module | None = None
+
+    def setup(self) -> None:
+        if self.latent < 1:
+            raise UserError(f"latent={self.latent}: valid are 1 and more")
+        self.posterior = nn.Dense(2 * self.latent)
+
+    def __call__(self, keys: Key, x: Array, label: Array | None = None) -> tuple[Array, tuple[LatentGroup]]:
+        """As `infer`."""
+        return self.infer(keys, x, label)
+
+    def infer(self, keys: Key, x: Array, label: Array | None = None) -> tuple[Array, tuple[LatentGroup]]:
+        """Key[B], float[B,H,W,C] in [-1, 1], int32[B] -> outputs float[B,H,W,P], and the one group."""
+        features = self.encoder(x, label)
+        posterior = self._posterior(features)
+        prior = gaussian.standard(posterior.mean.shape, posterior.mean.dtype)
+        group = flows.with_flows(keys, posterior, prior, self.posterior_flow, self.prior_flow, features)
+        return self.decoder(group.z, label), (group,)
+
+    def generate(self, keys: Key, label: Array | None = None, temperature: float | Array = 1.0) -> Array:
+        """Outputs float[B,H,W,P] for latent variables drawn from the prior."""
+        prior = gaussian.standard((keys.shape[0], self.latent))
+        return self.decoder(flows.sample(keys, prior, self.prior_flow, temperature=temperature), label)
+
+    def encode(self, x: Array, label: Array | None = None) -> Array:
+        """float[B,D]: the mean of the posterior, or what its flow makes of it."""
+        features = self.encoder(x, label)
+        mean = self._posterior(features).mean
+        return mean if self.posterior_flow is None else self.posterior_flow.forward(mean, features)[0]
+
+    def decode(self, z: Array, label: Array | None = None) -> Array:
+        """Outputs float[B,H,W,P]."""
+        return self.decoder(z, label)
+
+    def _posterior(self, features: Array) -> Gaussian:
+        return Gaussian(*jnp.split(self.posterior(features), 2, axis=-1))
+
+
+class MLPEncoder(nn.Module):
+    """A perceptron on the pixels; without hidden layers, the pixels.
+
+    Attributes:
+        hidden: widths of the layers.
+        num_classes: of a conditional model.
+    """
+
+    hidden: tuple[int, ...] = (512,)
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, label: Array | None) -> Array:
+        """float[B,H,W,C], int32[B] -> float[B,F]."""
+        h = _with_label(x.reshape(x.shape[0], -1), label, self.num_classes)
+        for i, width in enumerate(self.hidden):
+            h = nn.relu(nn.Dense(width, name=f"hidden_{i}")(h))
+        return h
+
+
+class MLPDecoder(nn.Module):
+    """A perceptron to the pixels.
+
+    Attributes:
+        outputs: (H, W, P) of the outputs.
+        hidden: widths of the layers.
+        num_classes: of a conditional model.
+    """
+
+    outputs: tuple[int, int, int]
+    hidden: tuple[int, ...] = (512,)
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, z: Array, label: Array | None) -> Array:
+        """float[B,D], int32[B] -> float[B,H,W,P]."""
+        h = _with_label(z, label, self.num_classes)
+        for i, width in enumerate(self.hidden):
+            h = nn.relu(nn.Dense(width, name=f"hidden_{i}")(h))
+        return nn.Dense(math.prod(self.outputs), name="out")(h).reshape(-1, *self.outputs)
+
+
+class ConvEncoder(nn.Module):
+    """Strided 4x4 convolutions, each halving the resolution, and a dense layer.
+
+    Attributes:
+        channels: widths of the convolutions.
+        hidden: width of the dense layer.
+        num_classes: of a conditional model: the label's one-hot code joins the image as constant channels.
+    """
+
+    channels: tuple[int, ...] = (32, 64)
+    hidden: int = 256
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, label: Array | None) -> Array:
+        """float[B,H,W,C], int32[B] -> float[B,F]."""
+        h = _with_label(x, label, self.num_classes)
+        for i, width in enumerate(self.channels):
+            h = nn.relu(Conv(width, (4, 4), strides=(2, 2), name=f"down_{i}")(h))
+        return nn.relu(nn.Dense(self.hidden, name="hidden")(h.reshape(h.shape[0], -1)))
+
+
+class ConvDecoder(nn.Module):
+    """The mirror image of `ConvEncoder`, with transposed convolutions.
+
+    Attributes:
+        outputs: (H, W, P) of the outputs; H and W are multiples of ``2 ** len(channels)``.
+        channels: widths, those of the encoder.
+        hidden: width of the dense layer.
+        num_classes: of a conditional model: the label's one-hot code joins the latent variables.
+    """
+
+    outputs: tuple[int, int, int]
+    channels: tuple[int, ...] = (32, 64)
+    hidden: int = 256
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, z: Array, label: Array | None) -> Array:
+        """float[B,D], int32[B] -> float[B,H,W,P]."""
+        height, width, channels = self.outputs
+        factor = 2 ** len(self.channels)
+        if height % factor or width % factor:
+            raise UserError(
+                f"channels={self.channels}: {len(self.channels)} halvings need images whose sides are multiples of "
+                f"{factor}, not {height}x{width}"
+            )
+        h = nn.relu(nn.Dense(self.hidden, name="hidden")(_with_label(z, label, self.num_classes)))
+        first = height // factor, width // factor, self.channels[-1]
+        h = nn.relu(nn.Dense(math.prod(first), name="reshape")(h)).reshape(-1, *first)
+        for i, features in enumerate(reversed(self.channels[:-1])):
+            h = nn.relu(ConvTranspose(features, (4, 4), strides=(2, 2), name=f"up_{i}")(h))
+        return ConvTranspose(channels, (4, 4), strides=(2, 2), name="out")(h)
+
+
+class SharedScale(nn.Module):
+    """A decoder of means, and one learned standard deviation for all pixels, for `losses.likelihood.gaussian_learned`.
+
+    Attributes:
+        decoder: ``(z, label) -> float[B,H,W,C]``.
+
+    References:
+        Rybkin et al., "Simple and Effective VAE Training with Calibrated Decoders" (2021), section 3.
+    """
+
+    decoder: nn.Module
+
+    @nn.compact
+    def __call__(self, z: Array, label: Array | None) -> Array:
+        """float[B,D], int32[B] -> float[B,H,W,2C]: means, logarithms of the scale."""
+        mean: Any = self.decoder(z, label)
+        log_scale = self.param("log_scale", nn.initializers.zeros, ())
+        return jnp.concatenate([mean, jnp.broadcast_to(log_scale, mean.shape)], axis=-1)
+
+
+def _with_label(h: Array, label: Array | None, num_classes: int | None) -> Array:
+    """[..., F] -> [..., F + num_classes]: the one-hot code of the label joins the features of a conditional network."""
+    if num_classes is None:
+        if label is not None:
+            raise UserError("label is given, but the network is unconditional (num_classes=None)")
+        return h
+    if label is None:
+        raise UserError(f"label is missing: the network is conditional (num_classes={num_classes})")
+    code = jax.nn.one_hot(label, num_classes, dtype=h.dtype)
+    code = code.reshape(label.shape[0], *(1,) * (h.ndim - 2), num_classes)
+    return jnp.concatenate([h, jnp.broadcast_to(code, (*h.shape[:-1], num_classes))], axis=-1)

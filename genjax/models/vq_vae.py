@@ -1,0 +1,200 @@
+"""The networks of VQ-VAE and VQ-VAE-2: convolutional encoders and decoders around quantisers.
+
+van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning" (2017), section 4.1; Razavi, van den
+Oord and Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2" (2019), section 3.1.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from genjax.nn import Conv, ConvTranspose
+from genjax.nn.quantization import Quantized, Quantizer, Statistics, VectorQuantizer
+from genjax.typing import Array, UserError
+
+
+class ResidualStack(nn.Module):
+    """Residual blocks (ReLU, 3x3 convolution, ReLU, 1x1 convolution), and a ReLU.
+
+    Attributes:
+        blocks: number of blocks.
+        channels: width inside a block.
+        dtype: type of the computation; parameters are float32.
+    """
+
+    blocks: int
+    channels: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """float[B,H,W,C] -> float[B,H,W,C]."""
+        for i in range(self.blocks):
+            h = Conv(self.channels, (3, 3), dtype=self.dtype, name=f"block_{i}_1")(nn.relu(x))
+            x = x + Conv(x.shape[-1], (1, 1), dtype=self.dtype, name=f"block_{i}_2")(nn.relu(h))
+        return nn.relu(x)
+
+
+class Encoder(nn.Module):
+    """Strided 4x4 convolutions, each halving the resolution, and residual blocks.
+
+    Attributes:
+        channels: width.
+        halvings: number of strided convolutions.
+        residual_blocks: see `ResidualStack`.
+        residual_channels: see `ResidualStack`.
+        dtype: type of the computation; parameters are float32.
+    """
+
+    channels: int
+    halvings: int
+    residual_blocks: int
+    residual_channels: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """float[B,H,W,C] -> float[B,h,w,channels]."""
+        for i in range(self.halvings):
+            x = nn.relu(Conv(self.channels, (4, 4), (2, 2), dtype=self.dtype, name=f"down_{i}")(x))
+        x = Conv(self.channels, (3, 3), dtype=self.dtype, name="conv")(x)
+        return ResidualStack(self.residual_blocks, self.residual_channels, self.dtype, name="stack")(x)
+
+
+class Decoder(nn.Module):
+    """Residual blocks, and transposed 4x4 convolutions, each doubling the resolution.
+
+    Attributes:
+        out_channels: of the output.
+        channels: width.
+        doublings: number of transposed convolutions, at least 1.
+        residual_blocks: see `ResidualStack`.
+        residual_channels: see `ResidualStack`.
+        dtype: type of the computation; parameters are float32.
+    """
+
+    out_channels: int
+    channels: int
+    doublings: int
+    residual_blocks: int
+    residual_channels: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        """float[B,h,w,C] -> float[B,H,W,out_channels]."""
+        x = Conv(self.channels, (3, 3), dtype=self.dtype, name="conv")(z)
+        x = ResidualStack(self.residual_blocks, self.residual_channels, self.dtype, name="stack")(x)
+        for i in range(self.doublings - 1):
+            x = nn.relu(ConvTranspose(self.channels, (4, 4), (2, 2), dtype=self.dtype, name=f"up_{i}")(x))
+        return ConvTranspose(self.out_channels, (4, 4), (2, 2), dtype=self.dtype, name="out")(x)
+
+
+class VQVAE(nn.Module):
+    """An autoencoder with integer codes in between: VQ-VAE with one level, VQ-VAE-2 with two or more.
+
+    The finest level has 1 / 2**downsamplings of the image's resolution, each coarser level half that of the one before.
+    An encoder of a level takes the features of the next finer one. The coarsest level is quantised first; what it
+    decodes to joins the features of the next finer level before that is quantised in turn, and joins its quantised
+    vectors before they are decoded: so the last decoder sees all levels.
+
+    Attributes:
+        out_channels: of the output, those that the likelihood needs.
+        quantizer: makes the quantiser of a level: a class, or `functools.partial` of one.
+        levels: number of levels, at least 1.
+        downsamplings: halvings of the resolution before the finest level, at least 1.
+        channels: width of all layers.
+        residual_blocks: blocks in each encoder and decoder.
+        residual_channels: width inside the blocks; None: `channels`.
+        dtype: type of the computation (bfloat16 for mixed precision); parameters, quantisation and the output are
+            float32.
+    """
+
+    out_channels: int = 3
+    quantizer: Callable[..., Any] = VectorQuantizer
+    levels: int = 1
+    downsamplings: int = 2
+    channels: int = 256
+    residual_blocks: int = 2
+    residual_channels: int | None = None
+    dtype: jnp.dtype | None = None
+
+    def setup(self) -> None:
+        for name in ("levels", "downsamplings", "channels"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: valid are 1 and more")
+        # Everything is in the order of the codes: coarsest first.
+        halvings = [1] * (self.levels - 1) + [self.downsamplings]
+        outputs = [self.channels] * (self.levels - 1) + [self.out_channels]
+        inside = self.residual_channels or self.channels
+        rest = self.residual_blocks, inside, self.dtype
+        self.encoders = [Encoder(self.channels, n, *rest) for n in halvings]
+        self.quantizers = [self.quantizer() for _ in halvings]
+        self.to_vectors = [Conv(q.width, (1, 1), dtype=self.dtype) for q in self.quantizers]
+        self.decoders = [
+            Decoder(out, self.channels, n, *rest) for out, n in zip(outputs, halvings, strict=True)
+        ]
+
+    @property
+    def num_codes(self) -> tuple[int, ...]:
+        """K of each level, coarsest first."""
+        return (self._new_quantizer().num_codes,) * self.levels
+
+    def code_shapes(self, image_shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """H, W, ... of images -> h, w of the codes of each level, coarsest first.
+
+        Raises:
+            UserError: H or W is not divisible.
+        """
+        height, width = image_shape[:2]
+        factors = [2 ** (self.downsamplings + i) for i in reversed(range(self.levels))]
+        if height % factors[0] or width % factors[0]:
+            raise UserError(
+                f"image size {height}x{width} is not divisible by {factors[0]}, which levels={self.levels} with "
+                f"downsamplings={self.downsamplings} need"
+            )
+        return tuple((height // factor, width // factor) for factor in factors)
+
+    def __call__(self, x: Array) -> tuple[Array, tuple[Quantized, ...]]:
+        """float[B,H,W,C] in [-1, 1] -> outputs float32[B,H,W,out_channels], and the quantised levels."""
+        levels = self.quantize(x)
+        return self._decode([level.z for level in levels]), levels
+
+    def quantize(self, x: Array) -> tuple[Quantized, ...]:
+        """float[B,H,W,C] in [-1, 1] -> the quantised levels, coarsest first."""
+        self.code_shapes(x.shape[1:])
+        features: list[Array] = []
+        for encoder in reversed(self.encoders):
+            x = encoder(x)
+            features.insert(0, x)
+        levels: list[Quantized] = []
+        decoded = None
+        for i, x in enumerate(features):
+            levels.append(self.quantizers[i](self.to_vectors[i](_join(x, decoded))))
+            if i + 1 < self.levels:
+                decoded = self.decoders[i](_join(levels[i].z, decoded))
+        return tuple(levels)
+
+    def decode(self, codes: Sequence[Array]) -> Array:
+        """int32[B,h,w] of each level, coarsest first -> outputs float32[B,H,W,out_channels]."""
+        return self._decode([q.lookup(c) for q, c in zip(self.quantizers, codes, strict=True)])
+
+    def learn(self, statistics: Sequence[Statistics], first: Array) -> list[dict[str, Array]]:
+        """`genjax.nn.quantization.Quantizer.learn` of each level, coarsest first."""
+        return [q.learn(s, first) for q, s in zip(self.quantizers, statistics, strict=True)]
+
+    def _decode(self, vectors: Sequence[Array]) -> Array:
+        decoded = None
+        for decoder, z in zip(self.decoders, vectors, strict=True):
+            decoded = decoder(_join(z, decoded))
+        assert decoded is not None
+        return decoded.astype(jnp.float32)
+
+    def _new_quantizer(self) -> Quantizer:
+        return self.quantizer(parent=None)
+
+
+def _join(x: Array, decoded: Array | None) -> Array:
+    return x if decoded is None else jnp.concatenate([x, decoded.astype(x.dtype)], axis=-1)
