@@ -55,6 +55,7 @@ EXTRAS = {
     "parity": [
         "torch>=2.13",
         "diffusers>=0.42",
+        "scikit-image>=0.26",
         "scipy>=1.15",
     ],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.

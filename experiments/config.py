@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import tyro
 
+from experiments.families.autoencoder import AutoencoderConfig
 from experiments.families.diffusion import DiffusionConfig, UNetConfig
 from experiments.families.vae import ConvConfig, DeepConfig, MLPConfig, VAEConfig
 from genjax.diffusion import SAMPLERS
@@ -23,7 +24,7 @@ else:  # what is registered is what can be chosen
     SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
     # A preset chooses the network and the method; the command line changes their fields.
     ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig
-    MethodConfig = DiffusionConfig | VAEConfig
+    MethodConfig = DiffusionConfig | VAEConfig | AutoencoderConfig
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -33,8 +34,8 @@ class DataConfig:
     """The images.
 
     Attributes:
-        dataset: "digits" (bundled), a TFDS name such as "mnist", a folder of images ("folder:PATH") or a .npz
-            file.
+        dataset: "digits" (bundled), "shapes" (drawn), a TFDS name such as "mnist", a folder of images
+            ("folder:PATH") or a .npz file.
         data_dir: Where TFDS data sets live; None: TFDS's default, ~/tensorflow_datasets.
         train_split: Split to train on.
         test_split: Split to evaluate on.

@@ -6,13 +6,13 @@ Image i of a seed is the same whether it is made alone, in a batch of 64 or on 8
 import dataclasses
 import io
 import pathlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 from etils import epath
 
-from experiments import cli, families, pictures, restore, scoring, workdir
+from experiments import build, cli, families, looking, pictures, restore, scoring, workdir
 from experiments.config import SamplingOverrides
 from genjax.typing import UserError
 
@@ -27,6 +27,10 @@ class Sample:
         seed: Seed of the images.
         first: Number of the first image: ``--first 37 --num 1`` makes image 37 of the seed alone.
         labels: Classes asked for, in turn; None: all classes in turn.
+        show: What to make a picture of. Of models with an encoder also "reconstructions" of NUM test images,
+            "traversals" of NUM components of the code, and NUM "interpolations" between test images.
+        columns: Images a row in such a picture.
+        data_dir: Where TFDS data sets live, for the test images; None: where they did at training time.
         out: A picture (.png), one row a class, or a .npz file with arrays "images" (uint8) and "labels".
     """
 
@@ -35,6 +39,9 @@ class Sample:
     seed: int = 0
     first: int = 0
     labels: tuple[int, ...] | None = None
+    show: Literal["samples", "reconstructions", "traversals", "interpolations"] = "samples"
+    columns: int = 10
+    data_dir: str | None = None
     out: pathlib.Path = pathlib.Path("samples.png")
     sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=SamplingOverrides
@@ -49,16 +56,32 @@ def main() -> None:
 def sample(options: Sample) -> None:
     """Makes the images and writes them to ``options.out``."""
     _check(options)
-    run = restore.restore(epath.Path(options.workdir).expanduser(), options.sampling)
+    run = restore.restore(epath.Path(options.workdir).expanduser(), options.sampling, options.data_dir)
+    if options.show != "samples":
+        write(options, pictures.encode(_look(options, run)), f"picture of {options.show}")
+        return
     classes = families.num_classes(run.config, run.info)
     if classes is None and options.sampling.guidance not in (None, 1.0):
         raise UserError(f"guidance={options.sampling.guidance}: the model is unconditional, valid is 1")
     labels = asked_labels(options, classes)
     images = scoring.make(run, labels=labels, num=options.num, seed=options.seed, first=options.first)
+    encode = {".npz": _as_arrays, ".png": _as_picture}[options.out.suffix]
+    write(options, encode(images, labels), f"{options.num} images of step {run.step}")
+
+
+def write(options: Sample, content: bytes, what: str) -> None:
+    """Writes the file and says so, from the first process."""
     if cli.is_first_process():
-        encode = {".npz": _as_arrays, ".png": _as_picture}[options.out.suffix]
-        workdir.write_bytes(epath.Path(options.out), encode(images, labels))
-        print(f"{options.num} images of step {run.step} written to {options.out}")
+        workdir.write_bytes(epath.Path(options.out), content)
+        print(f"{what} written to {options.out}")
+
+
+def _look(options: Sample, run: restore.Run) -> np.ndarray:
+    test = build.source(run.config.data, run.config.data.test_split)
+    if options.show == "reconstructions":
+        return looking.reconstructions(run, test, options.num, options.seed, options.columns)
+    look = {"traversals": looking.traversals, "interpolations": looking.interpolations}[options.show]
+    return look(run, test, options.num, options.columns)
 
 
 def _check(options: Sample) -> None:
@@ -67,6 +90,12 @@ def _check(options: Sample) -> None:
     if options.num < 1 or options.first < 0 or options.first + options.num - 1 > last:
         raise UserError(f"num={options.num}, first={options.first}: images are numbered from 0 to {last}")
     cli.check_seed(options.seed)
+    if options.columns < 2:
+        raise UserError(f"columns={options.columns}: valid are 2 and more")
+    if options.show != "samples" and (options.out.suffix != ".png" or options.labels or options.first):
+        raise UserError(
+            f"show={options.show!r} makes a picture (.png) of test images: out, first and labels do not go with it"
+        )
     if options.out.suffix not in (".png", ".npz"):
         raise UserError(f"out={str(options.out)!r}: the suffix must be .png or .npz")
     if not options.out.parent.is_dir():

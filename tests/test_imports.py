@@ -46,7 +46,13 @@ DISTRIBUTION = {
 }
 """Import name -> distribution name, where they differ."""
 
-COMES_WITH = {"jaxlib": "jax", "ml_dtypes": "jax", "absl": "clu", "setuptools": "pip"}
+COMES_WITH = {
+    "jaxlib": "jax",
+    "ml_dtypes": "jax",
+    "absl": "clu",
+    "setuptools": "pip",
+    "threadpoolctl": "scikit-learn",
+}
 """Import name -> required distribution that brings it."""
 
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from experiments.families.autoencoder import AUTOENCODER, AutoencoderConfig
 from experiments.families.diffusion import DIFFUSION, DiffusionConfig
 from experiments.families.family import Family, num_classes
 from experiments.families.vae import VAE, VAEConfig
@@ -11,7 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "Family", "num_classes", "of"]
 
-FAMILIES: dict[type, Family] = {DiffusionConfig: DIFFUSION, VAEConfig: VAE}
+FAMILIES: dict[type, Family] = {
+    AutoencoderConfig: AUTOENCODER,
+    DiffusionConfig: DIFFUSION,
+    VAEConfig: VAE,
+}
 """By the config class of the method."""
 
 

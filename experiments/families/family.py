@@ -7,6 +7,7 @@ import numpy as np
 import optax
 
 from genjax.data import DataInfo
+from genjax.methods.latent_space import LatentSpace
 from genjax.typing import Method
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Family(NamedTuple):
         check_images: ``(config, image_shape) -> None``; raises UserError where network and images do not.
         sampling: the fields of ``config.sampling``, beside the batch size, that mean something to it.
         condition: ``(config, num) -> {name: array[num]}``, what `Method.sample` is told beside the labels.
+        latent_space: ``(config, info) -> LatentSpace``, of models with an encoder; None for a family without.
     """
 
     models: tuple[type, ...]
@@ -33,6 +35,7 @@ class Family(NamedTuple):
     check_images: Callable[["Config", tuple[int, int, int]], None]
     sampling: tuple[str, ...]
     condition: Callable[["Config", int], dict[str, np.ndarray]]
+    latent_space: Callable[["Config", DataInfo], LatentSpace] | None = None
 
 
 def num_classes(config: "Config", info: DataInfo) -> int | None:

@@ -1,6 +1,7 @@
 """Variational autoencoders: what can be configured, and how it is built."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +14,7 @@ from genjax.data import DataInfo
 from genjax.losses import likelihood, logistic_mixture
 from genjax.losses.likelihood import Likelihood
 from genjax.methods import rate, vae
+from genjax.methods.latent_space import LatentSpace, vae_space
 from genjax.models import vae as networks
 from genjax.models.deep_vae import DeepVAE
 from genjax.nn import flows
@@ -171,12 +173,7 @@ def network(config: "Config", info: DataInfo) -> nn.Module:
     if isinstance(model, DeepConfig):
         options = dataclasses.asdict(model) | {"dtype": jnp.dtype(model.dtype)}
         return DeepVAE(outputs=depth, image_size=(height, width), num_classes=classes, **options)
-    if isinstance(model, MLPConfig):
-        encoder: nn.Module = networks.MLPEncoder(model.hidden, classes)
-        decoder: nn.Module = networks.MLPDecoder(outputs, model.hidden[::-1], classes)
-    else:
-        encoder = networks.ConvEncoder(model.channels, model.dense, classes)
-        decoder = networks.ConvDecoder(outputs, model.channels, model.dense, classes)
+    encoder, decoder = encoder_and_decoder(model, outputs, classes)
     return networks.VAE(
         encoder,
         networks.SharedScale(decoder) if shared else decoder,
@@ -184,6 +181,27 @@ def network(config: "Config", info: DataInfo) -> nn.Module:
         posterior_flow=POSTERIOR_FLOWS[model.posterior_flow](model.flow_steps),
         prior_flow=PRIOR_FLOWS[model.prior_flow](model.flow_steps),
     )
+
+
+def encoder_and_decoder(
+    model: MLPConfig | ConvConfig, outputs: tuple[int, int, int], classes: int | None
+) -> tuple[nn.Module, nn.Module]:
+    """The two halves, for outputs of this shape."""
+    if isinstance(model, MLPConfig):
+        return (
+            networks.MLPEncoder(model.hidden, classes),
+            networks.MLPDecoder(outputs, model.hidden[::-1], classes),
+        )
+    return (
+        networks.ConvEncoder(model.channels, model.dense, classes),
+        networks.ConvDecoder(outputs, model.channels, model.dense, classes),
+    )
+
+
+def latent_space(config: "Config", info: DataInfo) -> LatentSpace:
+    """Reconstructions and codes."""
+    likelihood = LIKELIHOODS[config.method.likelihood](config.method)
+    return vae_space(network(config, info), likelihood, num_classes(config, info))
 
 
 def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
@@ -265,7 +283,7 @@ def contradictions(config: "Config") -> list[tuple[bool, str]]:
 
 def check_images(config: "Config", image_shape: tuple[int, int, int]) -> None:
     """Raises UserError where the network does not fit the images."""
-    size = int(np.prod(image_shape))
+    size = math.prod(image_shape)
     if not isinstance(config.model, DeepConfig) and config.model.latent > size:
         raise UserError(
             f"model.latent={config.model.latent}: images have {size} components, valid are 1..{size}"
@@ -280,4 +298,5 @@ VAE = Family(
     check_images=check_images,
     sampling=("temperature",),
     condition=condition,
+    latent_space=latent_space,
 )

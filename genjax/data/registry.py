@@ -6,6 +6,7 @@ from genjax.data.batches import to_memory
 from genjax.data.digits import digits
 from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord, check_options, resize_array
+from genjax.data.shapes import shapes
 from genjax.data.source import ArraySource, Source, check_channels, load_npz
 from genjax.data.tfds import load_tfds
 
@@ -24,9 +25,9 @@ def load(
     """The source of a data set by name.
 
     Args:
-        name: "digits" (bundled, 8x8); "folder:PATH" or a path with a slash to a folder of images; a path to a
-            ``.npz`` file; otherwise the name of a TFDS data set such as "mnist" or
-            "downsampled_imagenet/32x32".
+        name: "digits" (bundled, 8x8); "shapes" (drawn, 32x32 or as `image_size` says); "folder:PATH" or a path
+            with a slash to a folder of images; a path to a ``.npz`` file; otherwise the name of a TFDS data set such
+            as "mnist" or "downsampled_imagenet/32x32".
         split: "train", "test", or what the data set has.
         data_dir: where TFDS keeps its data sets; None is TFDS's own default. Unused by the other kinds.
         image_size: resize the shorter side to this and crop the centre square; None takes images as they are.
@@ -43,6 +44,8 @@ def load(
     path = pathlib.Path(name.removeprefix(_FOLDER)).expanduser()
     if name == "digits":
         return _as_asked(digits(split), image_size, channels)
+    if name == "shapes":
+        return _as_asked(shapes(split, 32 if image_size is None else image_size), image_size, channels)
     if name.endswith(".npz"):
         return _as_asked(load_npz(path, split), image_size, channels)
     options = {"image_size": image_size, "channels": channels, "on_bad_record": on_bad_record}

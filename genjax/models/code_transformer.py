@@ -27,7 +27,8 @@ class Block(nn.Module):
         """float[B,L,D], bool[L,L] (query, key) -> float[B,L,D]."""
         batch, length, width = x.shape
         h = nn.LayerNorm(name="norm_1")(x)
-        h = nn.Dense(3 * width, dtype=self.dtype, name="qkv")(h)
+        # A bias of the keys would cancel in the softmax: its gradient is rounding error, which Adam makes steps of.
+        h = nn.Dense(3 * width, use_bias=False, dtype=self.dtype, name="qkv")(h)
         query, key, value = jnp.moveaxis(h.reshape(batch, length, 3, self.heads, width // self.heads), 2, 0)
         logits = jnp.einsum("bqhd,bkhd->bhqk", query, key).astype(jnp.float32) * (width // self.heads) ** -0.5
         weights = jax.nn.softmax(jnp.where(visible[None, None], logits, -jnp.inf)).astype(value.dtype)

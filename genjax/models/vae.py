@@ -39,7 +39,7 @@ class VAE(nn.Module):
     def setup(self) -> None:
         if self.latent < 1:
             raise UserError(f"latent={self.latent}: valid are 1 and more")
-        self.posterior = nn.Dense(2 * self.latent)
+        self.parameters = nn.Dense(2 * self.latent)
 
     def __call__(self, keys: Key, x: Array, label: Array | None = None) -> tuple[Array, tuple[LatentGroup]]:
         """As `infer`."""
@@ -48,7 +48,7 @@ class VAE(nn.Module):
     def infer(self, keys: Key, x: Array, label: Array | None = None) -> tuple[Array, tuple[LatentGroup]]:
         """Key[B], float[B,H,W,C] in [-1, 1], int32[B] -> outputs float[B,H,W,P], and the one group."""
         features = self.encoder(x, label)
-        posterior = self._posterior(features)
+        posterior = self._gaussian(features)
         prior = gaussian.standard(posterior.mean.shape, posterior.mean.dtype)
         group = flows.with_flows(keys, posterior, prior, self.posterior_flow, self.prior_flow, features)
         return self.decoder(group.z, label), (group,)
@@ -61,15 +61,19 @@ class VAE(nn.Module):
     def encode(self, x: Array, label: Array | None = None) -> Array:
         """float[B,D]: the mean of the posterior, or what its flow makes of it."""
         features = self.encoder(x, label)
-        mean = self._posterior(features).mean
+        mean = self._gaussian(features).mean
         return mean if self.posterior_flow is None else self.posterior_flow.forward(mean, features)[0]
 
     def decode(self, z: Array, label: Array | None = None) -> Array:
         """Outputs float[B,H,W,P]."""
         return self.decoder(z, label)
 
-    def _posterior(self, features: Array) -> Gaussian:
-        return Gaussian(*jnp.split(self.posterior(features), 2, axis=-1))
+    def posterior(self, x: Array, label: Array | None = None) -> Gaussian:
+        """float[B,D] each: mean and log-variance, before any flow."""
+        return self._gaussian(self.encoder(x, label))
+
+    def _gaussian(self, features: Array) -> Gaussian:
+        return Gaussian(*jnp.split(self.parameters(features), 2, axis=-1))
 
 
 class MLPEncoder(nn.Module):

@@ -187,7 +187,7 @@ def test_an_image_belongs_to_its_key_and_condition():
     s, n = SUBJECT("transformer", "two levels"), 16
     keys, label = jax.random.split(jax.random.key(5), n), jnp.arange(n) % CLASSES
     images = s.sample(keys, s.state, {"label": label})
-    assert len({x.tobytes() for x in np.asarray(images)}) > n / 2
+    assert len({x.tobytes() for x in np.asarray(images)}) > n / 4
     order = jnp.arange(n)[::-1]
     np.testing.assert_array_equal(
         s.sample(keys[order], s.state, {"label": label[order]}), images[order], strict=True
@@ -196,16 +196,17 @@ def test_an_image_belongs_to_its_key_and_condition():
 
 
 def toy_codes():
-    """int32[54,2,2] and labels, whose average entropy is known: with label 0 the last code is the sum of the others
-    modulo 3 (27 cases), with label 1 all codes are equal (3 cases, nine times each)."""
-    sums = [(*c, sum(c) % 3) for c in itertools.product(range(3), repeat=3)]
-    equal = [(c,) * 4 for c in range(3)] * 9
-    return jnp.array(sums + equal, jnp.int32).reshape(-1, 2, 2), jnp.repeat(jnp.arange(2), 27)
+    """int32[18,2,2] and labels, whose average entropy is known: with label 0 the second row is the first backwards
+    (9 cases), with label 1 all codes are equal (3 cases, three times each)."""
+    mirrored = [(*c, *c[::-1]) for c in itertools.product(range(3), repeat=2)]
+    equal = [(c,) * 4 for c in range(3)] * 3
+    return jnp.array(mirrored + equal, jnp.int32).reshape(-1, 2, 2), jnp.repeat(jnp.arange(2), 9)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_learns_a_distribution_to_its_entropy(name):
-    m = method(name, ONE_LEVEL, condition_dropout=0.0, ema_decay=0.9, optimizer=optax.adam(0.02))
+    rate = optax.cosine_decay_schedule(0.01, 300)
+    m = method(name, ONE_LEVEL, condition_dropout=0.0, ema_decay=0.9, optimizer=optax.adam(rate))
     codes, label = toy_codes()
     b = as_batch(ONE_LEVEL.decode(None, (codes,)), label)
     state = m.init(jax.random.key(0), b)
@@ -214,24 +215,24 @@ def test_learns_a_distribution_to_its_entropy(name):
     def step(state, i):
         return m.step(jax.random.key(i), state, b)
 
-    for i in range(250):
+    for i in range(300):
         state, metrics = step(state, i)
-    entropy = (math.log(27) + math.log(3)) / 2
-    assert entropy - 1e-4 < float(metrics["loss"]) < entropy + 0.05
-    value = m.evaluate(jax.random.key(0), state, b)["loss"]
-    np.testing.assert_allclose(value[:27], math.log(27), atol=0.3)
-    np.testing.assert_allclose(value[27:], math.log(3), atol=0.3)
+    entropy = (math.log(9) + math.log(3)) / 2
+    assert entropy - 1e-4 < float(metrics["loss"]) < entropy + 0.01
+    value = jax.jit(m.evaluate)(jax.random.key(0), state, b)["loss"]
+    np.testing.assert_allclose(value[:9], math.log(9), atol=0.1)
+    np.testing.assert_allclose(value[9:], math.log(3), atol=0.1)
 
     n = 512
     images = jax.jit(m.sample)(jax.random.split(jax.random.key(1), n), state, {"label": jnp.arange(n) % 2})
     (drawn,) = ONE_LEVEL.encode(None, images)
     drawn = np.asarray(drawn.reshape(n, 4))
-    sums, equal = drawn[::2], drawn[1::2]
-    assert (sums[:, :3].sum(1) % 3 == sums[:, 3]).mean() > 0.95
-    assert (equal == equal[:, :1]).all(1).mean() > 0.95
-    p = np.full(27, 1 / 27)
-    actual = np.bincount(sums[:, :3] @ np.array([9, 3, 1]), minlength=27) / len(sums)
-    assert distance(actual, p) < 1.5 * expected_distance(p, len(sums))
+    mirrored, equal = drawn[::2], drawn[1::2]
+    assert (mirrored[:, 2:] == mirrored[:, 1::-1]).all(1).mean() > 0.97
+    assert (equal == equal[:, :1]).all(1).mean() > 0.97
+    for row, p in ((mirrored[:, :2] @ [3, 1], np.full(9, 1 / 9)), (equal[:, 0], np.full(3, 1 / 3))):
+        actual = np.bincount(row, minlength=p.size) / len(row)
+        assert distance(actual, p) < 2 * expected_distance(p, len(row))
 
 
 def test_labels_are_hidden_at_the_configured_rate():
