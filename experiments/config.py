@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import tyro
 
 from experiments.families.autoencoder import AutoencoderConfig
+from experiments.families.codes import CodesConfig, VQVAEConfig
 from experiments.families.diffusion import DiffusionConfig, UNetConfig
 from experiments.families.vae import ConvConfig, DeepConfig, MLPConfig, VAEConfig
 from genjax.diffusion import SAMPLERS
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 else:  # what is registered is what can be chosen
     SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
     # A preset chooses the network and the method; the command line changes their fields.
-    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig
-    MethodConfig = DiffusionConfig | VAEConfig | AutoencoderConfig
+    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig | CodesConfig
+    MethodConfig = DiffusionConfig | VAEConfig | AutoencoderConfig | VQVAEConfig
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -93,7 +94,8 @@ class SamplingConfig:
         num_steps: Steps of the sampler.
         eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: its own default.
         guidance: Classifier-free guidance scale: 1 is the conditional model, larger follows the label more.
-        temperature: Of the latent variables of a VAE: factor of the standard deviations of the prior.
+        temperature: Of a prior: factor of the standard deviations of a VAE's latent variables; the logits of codes
+            are divided by it.
         batch_size: Images made at a time.
     """
 
@@ -150,7 +152,7 @@ class SamplingOverrides:
         num_steps: Steps of the sampler; None: as in the run's config.
         eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: as in the run's config.
         guidance: Classifier-free guidance scale, 1 is none; None: as in the run's config.
-        temperature: Of the latent variables of a VAE; None: as in the run's config.
+        temperature: Of a prior over latent variables or codes; None: as in the run's config.
         batch_size: Images made at a time; None: as in the run's config.
     """
 

@@ -25,8 +25,9 @@ MAY_IMPORT = {
     "data": {"typing"},
     "train": {"typing"},
     "metrics": {"typing", "nn"},
+    # Hierarchies of latent variables know densities, which are losses.
     "models": {"typing", "nn", "losses"},
-    # Hierarchies of latent variables know densities, which are losses. Networks come in as arguments; nn is there for `initialize`.
+    # Networks come in as arguments; nn is there for `initialize`.
     "methods": {"typing", "losses", "diffusion", "nn"},
 }
 """Part of genjax -> the other parts that it may import."""

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from experiments.families.autoencoder import AUTOENCODER, AutoencoderConfig
+from experiments.families.codes import CODES, VQVAEConfig
 from experiments.families.diffusion import DIFFUSION, DiffusionConfig
 from experiments.families.family import Family, num_classes
 from experiments.families.vae import VAE, VAEConfig
@@ -16,6 +17,7 @@ FAMILIES: dict[type, Family] = {
     AutoencoderConfig: AUTOENCODER,
     DiffusionConfig: DIFFUSION,
     VAEConfig: VAE,
+    VQVAEConfig: CODES,
 }
 """By the config class of the method."""
 

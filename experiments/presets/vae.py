@@ -3,6 +3,8 @@
 import dataclasses
 
 from experiments.config import (
+    AutoencoderConfig,
+    CodesConfig,
     Config,
     ConvConfig,
     DataConfig,
@@ -11,6 +13,7 @@ from experiments.config import (
     MLPConfig,
     OptimizerConfig,
     VAEConfig,
+    VQVAEConfig,
 )
 from genjax.train.options import FitOptions
 
@@ -25,11 +28,60 @@ _DIGITS = Config(
     evaluation=EvaluationConfig(loss_every=1000, sample_every=1000, num=1000),
 )
 
+_SHAPES = Config(
+    fit=FitOptions(steps=15_000, batch_size=128, log_every=100, checkpoint_every=5000),
+    data=DataConfig(dataset="shapes"),
+    model=ConvConfig(latent=10, channels=(32, 32, 64)),
+    method=VAEConfig(likelihood="bernoulli", beta=4.0),
+    optimizer=OptimizerConfig(learning_rate=1e-3, decay="constant"),
+    evaluation=EvaluationConfig(loss_every=5000, sample_every=5000, num=0),
+)
+
 VAE: dict[str, tuple[str, Config]] = {
     "vae-digits": ("VAE on scikit-learn's 8x8 digits: seconds on two CPU cores, no download.", _DIGITS),
     "cvae-digits": (
         "Conditional VAE on scikit-learn's 8x8 digits: seconds on two CPU cores, no download.",
         dataclasses.replace(_DIGITS, method=VAEConfig(class_conditional=True)),
+    ),
+    "dae-digits": (
+        "Denoising autoencoder on scikit-learn's 8x8 digits, sampled by its Markov chain: seconds on two CPU cores.",
+        dataclasses.replace(
+            _DIGITS,
+            model=MLPConfig(latent=32, hidden=(256, 256)),
+            method=AutoencoderConfig(corruption="gaussian", corruption_level=0.7, walkback=2),
+        ),
+    ),
+    "beta-vae-shapes": (
+        "beta-VAE on drawn shapes with six known factors: how disentangled is its code? No download.",
+        _SHAPES,
+    ),
+    "tcvae-shapes": (
+        "beta-TCVAE on drawn shapes with six known factors: how disentangled is its code? No download.",
+        dataclasses.replace(
+            _SHAPES, method=VAEConfig(likelihood="bernoulli", rate="tc", beta=6.0, dataset_size=22_119)
+        ),
+    ),
+    "vqvae-digits": (
+        "VQ-VAE with a PixelCNN prior on scikit-learn's 8x8 digits: a minute on two CPU cores, no download.",
+        Config(
+            fit=FitOptions(steps=4000, batch_size=64, log_every=100, checkpoint_every=1000),
+            data=DataConfig(dataset="digits"),
+            model=CodesConfig(num_codes=64, code_width=8, downsamplings=1, channels=32, prior_depth=4),
+            method=VQVAEConfig(first_steps=1500),
+            optimizer=OptimizerConfig(learning_rate=2e-3),
+            evaluation=EvaluationConfig(loss_every=1000, sample_every=0, num=1000),
+        ),
+    ),
+    "vqvae-mnist": (
+        "VQ-VAE with a PixelCNN prior on MNIST (TFDS).",
+        Config(
+            fit=FitOptions(steps=20_000, batch_size=64, log_every=100, checkpoint_every=2000),
+            data=DataConfig(dataset="mnist"),
+            model=CodesConfig(channels=32, code_width=16, prior_dropout=0.1),
+            method=VQVAEConfig(first_steps=6000),
+            optimizer=OptimizerConfig(learning_rate=1e-3),
+            evaluation=EvaluationConfig(loss_every=2000, sample_every=0, num=10_000),
+        ),
     ),
     "vae-mnist": (
         "VAE of perceptrons on statically binarised MNIST (TFDS), judged by its importance-weighted likelihood.",

@@ -47,7 +47,7 @@ def vq_vae(
         + commitment * sum over levels of mean((vectors - sg(codes))^2)
 
     With the default likelihood the first term is the mean squared error, x in [-1, 1], and the constant log(pi) / 2.
-    The paper's experiments divide the squared error by the variance s^2 of the data: ``gaussian(s * sqrt(0.5))``.
+    The authors' code divides the squared error by the variance s^2 of the data: ``gaussian(s * sqrt(0.5))``.
 
     Args:
         network: as `genjax.models.vq_vae.VQVAE`: ``network.apply(variables, x) -> (outputs, levels)``, methods

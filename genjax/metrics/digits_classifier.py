@@ -12,6 +12,7 @@ import functools
 import hashlib
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -86,6 +87,64 @@ def load_digits_classifier(
     Raises:
         UserError: if there is no such file, its digest is another one, or its arrays are not the network's.
     """
+    digest, params = _load(path, sha256)
+    return Extractor(NAME, digest, FEATURE_DIM, RESIZE, functools.partial(classify, params))
+
+
+def load_feature_maps(
+    path: str | os.PathLike[str] | None = None, *, sha256: str | None = SHA256
+) -> Callable[[Array], tuple[Array, ...]]:
+    """Loads the classifier as `feature_maps` with its parameters, for perceptual distances.
+
+    Args:
+        path: as for `load_digits_classifier`.
+        sha256: as for `load_digits_classifier`.
+    """
+    return functools.partial(feature_maps, _load(path, sha256)[1])
+
+
+def classify(params: PyTree, images: Array) -> tuple[Array, Array]:
+    """Features float32[B,64] and logits float32[B,10] of images float32[B,H,W,1] in [-1, 1] of any size.
+
+    Raises:
+        UserError: for images that are not grayscale.
+    """
+    _check_images(images)
+    outputs: Any = DigitsClassifier().apply({"params": params}, resize(images))
+    return outputs
+
+
+def feature_maps(params: PyTree, images: Array) -> tuple[Array, ...]:
+    """What the ReLUs of the convolutions put out: float32[B,14,14,32], [B,14,14,64], [B,7,7,96], [B,4,4,64].
+
+    Args:
+        params: of the classifier.
+        images: float32[B,H,W,1] in [-1, 1] of any size.
+
+    Raises:
+        UserError: for images that are not grayscale.
+    """
+    _check_images(images)
+    _, state = DigitsClassifier().apply(
+        {"params": params}, resize(images), capture_intermediates=lambda module, _: isinstance(module, nn.Conv)
+    )
+    outputs: Any = state["intermediates"]
+    return tuple(nn.relu(outputs[f"conv{i}"]["__call__"][0]) for i in range(len(outputs)))
+
+
+def init_params(key: Array) -> PyTree:
+    """Fresh parameters, for training."""
+    return DigitsClassifier().init(key, jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 1)))["params"]
+
+
+def serialize(params: PyTree) -> bytes:
+    """Content of a weights file for `load_digits_classifier`: the same bytes for the same parameters."""
+    arrays = flax.traverse_util.flatten_dict(jax.device_get(params), sep="/")
+    return safetensors.numpy.save(arrays)
+
+
+def _load(path: str | os.PathLike[str] | None, sha256: str | None) -> tuple[str, PyTree]:
+    """Digest of a weights file, and the parameters in it."""
     path = WEIGHTS if path is None else pathlib.Path(path)
     if not path.is_file():
         raise UserError(f"path is {str(path)!r}: no such weights file")
@@ -103,33 +162,15 @@ def load_digits_classifier(
         raise UserError(f"path is {str(path)!r}: not a safetensors file ({error})") from error
     params = flax.traverse_util.unflatten_dict(arrays, sep="/")
     _check_params(path, params)
-    return Extractor(NAME, digest, FEATURE_DIM, RESIZE, functools.partial(classify, params))
+    return digest, params
 
 
-def classify(params: PyTree, images: Array) -> tuple[Array, Array]:
-    """Features float32[B,64] and logits float32[B,10] of images float32[B,H,W,1] in [-1, 1] of any size.
-
-    Raises:
-        UserError: for images that are not grayscale.
-    """
+def _check_images(images: Array) -> None:
     if images.ndim != 4 or images.shape[-1] != 1:
         raise UserError(
             f"images has shape {images.shape}: the digits classifier takes grayscale images, [B,H,W,1]; "
             "colour needs another extractor"
         )
-    outputs: Any = DigitsClassifier().apply({"params": params}, resize(images))
-    return outputs
-
-
-def init_params(key: Array) -> PyTree:
-    """Fresh parameters, for training."""
-    return DigitsClassifier().init(key, jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 1)))["params"]
-
-
-def serialize(params: PyTree) -> bytes:
-    """Content of a weights file for `load_digits_classifier`: the same bytes for the same parameters."""
-    arrays = flax.traverse_util.flatten_dict(jax.device_get(params), sep="/")
-    return safetensors.numpy.save(arrays)
 
 
 def _check_params(path: pathlib.Path, params: PyTree) -> None:

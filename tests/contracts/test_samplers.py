@@ -7,6 +7,7 @@ table: a sampler may use the methods of `Schedule` only.
 import functools
 import itertools
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,15 +29,37 @@ from genjax.diffusion import (
 MEAN, STD = 0.4, 0.3
 SHAPE = (4, 4, 1)
 # Of the samples whose moments are measured: Langevin steps add too much noise where there are few pixels.
-NUM, LARGE = 256, (16, 16, 1)
+NUM, LARGE = 128, (16, 16, 1)
 SCHEDULES = {"cosine": schedules.cosine, "flow": schedules.flow, "ve": lambda: schedules.ve(0.002, 40.0)}
 
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
 each_schedule = pytest.mark.parametrize("schedule_name", SCHEDULES)
 
 
+@flax.struct.dataclass
+class OneOf:
+    """The schedule of this index in `SCHEDULES`: one compilation serves them all."""
+
+    index: jax.Array
+
+    def _choose(self, method, x):
+        return jnp.stack([getattr(make(), method)(x) for make in SCHEDULES.values()])[self.index]
+
+    def log_snr(self, t):
+        return self._choose("log_snr", t)
+
+    def time(self, log_snr):
+        return self._choose("time", log_snr)
+
+    def alpha(self, t):
+        return self._choose("alpha", t)
+
+    def sigma(self, t):
+        return self._choose("sigma", t)
+
+
 @functools.cache
-def sampling(name, schedule_name):
+def sampling(name):
     """A compiled sampler of data from N(mean, std^2), with its exact denoiser; and how often it was traced."""
     traces = []
 
@@ -76,11 +99,19 @@ def generating(name):
     return run, traces
 
 
+@pytest.fixture
+def quick_compilation():
+    """For programs that run for a moment: what is computed stays the same up to rounding."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @each_schedule
 @each_sampler
 def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule_name):
     """From the exact denoiser of a Gaussian. A sampler that forgets its noise misses the deviation by far."""
-    schedule = SCHEDULES[schedule_name]()
+    schedule = OneOf(jnp.asarray(list(SCHEDULES).index(schedule_name)))
     keys = jax.random.split(jax.random.key(0), NUM)
     x_T = add_noise(
         schedule,
@@ -88,39 +119,41 @@ def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule
         jax.random.normal(jax.random.key(2), (NUM, *LARGE)),
         1.0,
     )
-    run, traces = sampling(name, schedule_name)
+    run, traces = sampling(name)
     mean = jnp.full((NUM, *LARGE), MEAN, jnp.float32)
     samples = np.asarray(run(keys, x_T, grids.linspace(300), schedule, mean, STD))
     standard_error = STD / np.sqrt(samples.size)
-    assert abs(samples.mean() - MEAN) < 4.5 * standard_error + 0.01 * STD
-    assert abs(samples.std() - STD) < 4.5 * standard_error + 0.03 * STD
+    assert abs(samples.mean() - MEAN) < 3.2 * standard_error + 0.01 * STD
+    assert abs(samples.std() - STD) < 3.2 * standard_error + 0.03 * STD
 
     # Data that is a single point, with other times: a perfect denoiser is followed to the end.
-    x_0 = jax.random.uniform(jax.random.key(3), (NUM, *LARGE), minval=-1.0)
-    samples = run(keys, initial_noise(keys, LARGE, schedule), grids.quadratic(300), schedule, x_0, 0.0)
+    few = keys[:4]
+    x_0 = jax.random.uniform(jax.random.key(3), (4, *LARGE), minval=-1.0)
+    samples = run(few, initial_noise(few, LARGE, schedule), grids.quadratic(300), schedule, x_0, 0.0)
     np.testing.assert_allclose(samples, x_0, atol=1e-5)
-    assert traces == [301]
+    assert traces == [301, 301]  # for the two numbers of images; neither for the times nor for the schedule
 
 
 @each_sampler
-def test_a_sample_depends_on_its_key_alone(name):
-    """Number 37 of 64 is the same in a batch of 8, alone, and spread over 8 devices."""
-    keys = jax.random.split(jax.random.key(3), 64)
-    run = functools.partial(
-        generating(name)[0], schedule=schedules.cosine(), times=grids.linspace(5), scale=1.0
-    )
-    together = run(keys)
-    assert np.std(together[37] - together[38]) > 0.1
+def test_a_sample_depends_on_its_key_alone(name, quick_compilation):
+    """Number 5 of 16 is the same at another place among others, alone, and spread over 8 devices."""
+    keys = jax.random.split(jax.random.key(3), 48)
+
+    def run(keys):
+        return generating(name)[0](keys, schedules.cosine(), grids.linspace(5), 1.0)
+
+    together = run(keys[:16])
+    assert np.std(together[5] - together[6]) > 0.1
+    np.testing.assert_allclose(run(jnp.roll(keys, 24)[16:32])[13], together[5], atol=1e-5)
+    np.testing.assert_allclose(run(keys[5:6])[0], together[5], atol=1e-5)
     mesh = Mesh(np.array(jax.devices()), ("data",))
-    spread = run(jax.device_put(keys, NamedSharding(mesh, PartitionSpec("data"))))
+    spread = run(jax.device_put(keys[:16], NamedSharding(mesh, PartitionSpec("data"))))
     assert len(spread.sharding.device_set) == 8
     np.testing.assert_allclose(spread, together, atol=1e-5)
-    np.testing.assert_allclose(run(keys[32:40])[5], together[37], atol=1e-5)
-    np.testing.assert_allclose(run(keys[37:38])[0], together[37], atol=1e-5)
 
 
 @each_sampler
-def test_only_the_number_of_steps_is_compiled_in(name):
+def test_only_the_number_of_steps_is_compiled_in(name, quick_compilation):
     run, traces = generating(name)
     before = len(traces)
     results = []
@@ -131,7 +164,7 @@ def test_only_the_number_of_steps_is_compiled_in(name):
         (1, schedules.cosine(), 2, 1.0),
         (1, schedules.cosine(), 2, 3.0),
     ]:
-        keys = jax.random.split(jax.random.key(seed), 8)
+        keys = jax.random.split(jax.random.key(seed), 16)
         results.append(np.asarray(run(keys, schedule, grids.linspace(5) ** power, scale)))
     assert len(traces) <= before + 1
     for earlier, later in itertools.pairwise(results):
@@ -139,7 +172,7 @@ def test_only_the_number_of_steps_is_compiled_in(name):
 
 
 @each_sampler
-def test_gradients_are_finite(name):
+def test_gradients_are_finite(name, quick_compilation):
     """Towards all that may be learned: x_T, the times, the schedule; s = 0 and alpha = 0 included."""
     keys = jax.random.split(jax.random.key(0), 2)
     schedule = schedules.flow()
@@ -157,7 +190,7 @@ def test_gradients_are_finite(name):
 
 
 @each_sampler
-def test_a_bfloat16_network_leaves_the_arithmetic_in_float32(name):
+def test_a_bfloat16_network_leaves_the_arithmetic_in_float32(name, quick_compilation):
     """Bit for bit what a float32 network gives that outputs the same rounded values."""
     schedule = schedules.linear()
     keys = jax.random.split(jax.random.key(0), 2)

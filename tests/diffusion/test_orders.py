@@ -84,6 +84,14 @@ def denoise(x, alpha, sigma):
     return sum(p * mean for p, mean in zip(joint, means, strict=True)) / sum(joint)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """What is computed stays the same up to rounding."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @functools.cache
 def exact():
     """x / alpha at the last time, whatever the schedule: d(x / alpha) / d lambda = x_0 - x / alpha."""

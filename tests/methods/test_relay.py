@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from genjax.methods import update
 from genjax.methods.code_prior import code_prior
 from genjax.methods.codes import CodeModel
 from genjax.methods.relay import relay, stages
-from genjax.models.code_transformer import CodeTransformer
+from genjax.nn import Dropout
 from genjax.train import sharding
 from genjax.train.program import Program
 from genjax.typing import DATA_AXIS, Method, TrainState, UserError
@@ -74,8 +75,19 @@ CODES = CodeModel(
     shapes=((2, 2),),
     num_codes=(2,),
 )
+
+
+class Places(nn.Module):
+    """Of each class and place, p(code), which depends on no other."""
+
+    @nn.compact
+    def __call__(self, codes, label=None, coarser=None, *, dropout_index=None):
+        logits = self.param("logits", nn.initializers.normal(1.0), (3, 2, 2, 2))
+        return Dropout(0.1)(logits[jnp.full(len(codes), 2) if label is None else label], dropout_index)
+
+
 PRIOR = code_prior(
-    [CodeTransformer(2, width=8, depth=1, heads=1, num_classes=2, dropout=0.1)],
+    [Places()],
     optax.adam(RATE),
     CODES,
     first_state=FIRST.init,

@@ -23,6 +23,14 @@ SHAPE = (2, 3, 1)
 K, D, N = 8, 2, 16
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Halves the time to compile; what is computed stays the same up to rounding."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 class Pixels(nn.Module):
     """Quantises an affine function of each pixel: small enough to write its loss down."""
 
@@ -79,7 +87,7 @@ def by_hand(state, x):
 def test_loss_in_closed_form(by_gradient):
     m = method(pixels(by_gradient=by_gradient), commitment=0.7)
     state, x = m.init(jax.random.key(0), batch()), batch()["image"]
-    values = m.evaluate(jax.random.key(1), state, batch())
+    values = jax.jit(m.evaluate)(jax.random.key(1), state, batch())
     vectors, _, z, decoded = by_hand(state, x)
     error = np.square(decoded - x).mean((1, 2, 3))
     distance = np.square(vectors - z).mean((1, 2, 3))
@@ -91,7 +99,7 @@ def test_loss_in_closed_form(by_gradient):
     clipped = np.square(np.clip(decoded, -1, 1) - x).mean((1, 2, 3))
     np.testing.assert_allclose(values["mean_squared_error"], clipped, rtol=1e-5)
     np.testing.assert_allclose(values["psnr"], 10 * np.log10(4 / clipped), rtol=1e-5)
-    _, metrics = m.step(jax.random.key(1), state, batch())
+    _, metrics = jax.jit(m.step)(jax.random.key(1), state, batch())
     for name in ("loss", "reconstruction", "commitment"):
         np.testing.assert_allclose(metrics[name], values[name].mean(), rtol=1e-5)
     assert ("book" in state.params) == by_gradient
@@ -101,7 +109,9 @@ def test_an_exact_image_has_a_finite_signal_to_noise_ratio():
     m = method()
     state = jax.tree.map(jnp.zeros_like, m.init(jax.random.key(0), batch()))
     black = {**batch(), "image": jnp.zeros((N, *SHAPE))}
-    np.testing.assert_allclose(m.evaluate(jax.random.key(0), state, black)["psnr"], np.full(N, 100.0))
+    np.testing.assert_allclose(
+        jax.jit(m.evaluate)(jax.random.key(0), state, black)["psnr"], np.full(N, 100.0)
+    )
 
 
 def test_another_likelihood_takes_the_place_of_the_squared_error():
@@ -109,7 +119,7 @@ def test_another_likelihood_takes_the_place_of_the_squared_error():
     m = method(pixels(out_channels=2), None, kind, commitment=0.0)
     state, x = m.init(jax.random.key(0), batch()), batch()["image"]
     *_, outputs = by_hand(state, x)
-    loss = m.evaluate(jax.random.key(0), state, batch())["loss"]
+    loss = jax.jit(m.evaluate)(jax.random.key(0), state, batch())["loss"]
     np.testing.assert_allclose(loss, -kind.log_prob(jnp.asarray(outputs), x) / 6, rtol=1e-5)
     decoded = vq_vae_codes(pixels(out_channels=2), SHAPE, kind).decode(state, (jnp.zeros((2, 2, 3), int),))
     assert decoded.shape == (2, *SHAPE)
@@ -119,7 +129,7 @@ def test_a_step_descends_averages_and_learns_the_codes():
     """The gradient step on the loss above; then the codes follow the vectors that chose them."""
     m = method(pixels(restart=False, epsilon=0.0, decay=0.9), ema_decay=0.5)
     state, x = m.init(jax.random.key(0), batch()), batch()["image"]
-    after, metrics = m.step(jax.random.key(1), state, batch())
+    after, metrics = jax.jit(m.step)(jax.random.key(1), state, batch())
     vectors, codes, z, decoded = by_hand(state, x)
     difference = 2 * (decoded - x) / x.size
     gradient = np.einsum("bhwd,bhwc->dc", z, difference)
@@ -298,4 +308,4 @@ def test_errors():
         vq_vae(VQVAE(1, functools.partial(VectorQuantizer, 0)), optax.sgd(0.1), image_shape=(8, 8, 1))
     m = method(pixels(out_channels=3))
     with pytest.raises(UserError, match="out_channels=3"):
-        m.step(jax.random.key(0), m.init(jax.random.key(0), batch()), batch())
+        jax.eval_shape(m.step, jax.random.key(0), m.init(jax.random.key(0), batch()), batch())

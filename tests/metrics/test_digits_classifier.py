@@ -115,3 +115,22 @@ def test_other_files_are_refused(tmp_path):
     path.write_bytes(safetensors.numpy.save(arrays))
     with pytest.raises(UserError, match=r"these arrays differ: conv0/bias, logits/bias$"):
         load_digits_classifier(path, sha256=None)
+
+
+def test_feature_maps_are_those_that_the_classifier_sees(extractor, held_out):
+    images = jnp.asarray(held_out[0][:3])
+    maps = jax.jit(digits_classifier.load_feature_maps())(images)
+    assert [m.shape for m in maps] == [(3, 14, 14, 32), (3, 14, 14, 64), (3, 7, 7, 96), (3, 4, 4, 64)]
+    p = flax.traverse_util.unflatten_dict(safetensors.numpy.load(WEIGHTS.read_bytes()), sep="/")
+    before = resize(images)
+    for i, (stride, found) in enumerate(zip((2, 1, 2, 2), maps, strict=True)):
+        kernel, bias = p[f"conv{i}"]["kernel"], p[f"conv{i}"]["bias"]
+        y = jax.lax.conv_general_dilated(
+            before, kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        before = jnp.maximum(y + bias.reshape(1, 1, 1, -1), 0)
+        np.testing.assert_allclose(found, before, atol=1e-4)
+    features = maps[-1].reshape(3, -1) @ p["features"]["kernel"] + p["features"]["bias"][None]
+    np.testing.assert_allclose(features, jax.jit(extractor.apply)(images)[0], rtol=1e-4, atol=1e-4)
+    with pytest.raises(UserError, match="grayscale"):
+        digits_classifier.feature_maps(p, jnp.zeros((2, 28, 28, 3)))

@@ -162,6 +162,13 @@ def test_log_variances_are_bounded():
         assert all(jnp.isfinite(x).all() for x in (group.kl, group.log_p, group.log_q))
 
 
+def test_groups_have_draws_of_their_own():
+    draws = [
+        (z - mean) * jnp.exp(-0.5 * log_variance) for z, _, _, _, (mean, log_variance) in infer(params())[1]
+    ]
+    assert float(jnp.abs(draws[1] - draws[2]).min()) > 1e-3  # of the same shape
+
+
 def test_temperature():
     cold = generate(params(), temperature=0.0)
     np.testing.assert_array_equal(
@@ -194,11 +201,17 @@ def test_a_row_does_not_depend_on_the_others():
 
 
 def test_the_label_and_the_image_matter():
-    _, groups = infer(params())
+    def posteriors_differ(params, **changed):
+        pairs = zip(infer(params, **changed)[1], infer(params)[1], strict=True)
+        return all((a.posterior.mean != b.posterior.mean).any() for a, b in pairs)
+
     other = (LABEL + 1) % 3
+    assert posteriors_differ(params(), x=-X)
     assert (generate(params(), label=other) != generate(params())).any()
-    for changed in (infer(params(), label=other)[1], infer(params(), x=-X)[1]):
-        assert all((a.posterior.mean != b.posterior.mean).any() for a, b in zip(changed, groups, strict=True))
+    # The encoder sees it too, not only the decoder.
+    assert posteriors_differ(set_leaves(params(), 0.0, "decoder_class"), label=other)
+    neither = set_leaves(set_leaves(params(), 0.0, "decoder_class"), 0.0, "encoder_class")
+    assert not posteriors_differ(neither, label=other)
 
 
 def test_gradients_are_finite_and_reach_every_parameter():

@@ -7,13 +7,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.models.vq_vae import VQVAE
+from genjax.models.vq_vae import VQVAE, ResidualStack
 from genjax.nn import initialize
 from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.typing import UserError
 
 VECTOR = functools.partial(VectorQuantizer, 16, 4)
 X = jax.random.uniform(jax.random.key(1), (3, 8, 8, 1), minval=-1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Halves the time to compile; what is computed stays the same up to rounding."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def net(**options):
@@ -78,6 +86,17 @@ def test_sizes_of_the_paper():
     assert stack["block_0_2"]["kernel"].shape == (1, 1, 256, 256)
     assert shapes["codebook"]["quantizers_0"]["codes"].shape == (512, 64)
     assert VQVAE().code_shapes((32, 32, 3)) == ((8, 8),)
+
+
+def test_residual_block():
+    """Of one position, where a 3x3 convolution is a product with its middle."""
+    x = jax.random.normal(jax.random.key(0), (5, 1, 1, 4))
+    stack = ResidualStack(1, 3)
+    params = stack.init(jax.random.key(1), x)["params"]
+    inner = np.maximum(x, 0) @ params["block_0_1"]["kernel"][1, 1]
+    expected = np.maximum(x + np.maximum(inner, 0) @ params["block_0_2"]["kernel"][0, 0], 0)
+    np.testing.assert_allclose(stack.apply({"params": params}, x), expected, atol=1e-5)
+    assert (expected == 0).any() and (expected > 0).any()
 
 
 def test_decoding_the_codes_is_the_pass_through_the_network(two):

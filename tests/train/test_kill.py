@@ -30,7 +30,7 @@ SEED = int(os.environ.get("GENJAX_KILLS_SEED", "0"))
 TIMEOUT_SECONDS = 600
 
 # Of the three numbers no two meet: most checkpoints fall between two lines of the log.
-STEPS, LOG_EVERY, CHECKPOINT_EVERY = max(300, 25 * KILLS), 53, 5
+STEPS, LOG_EVERY, CHECKPOINT_EVERY = max(300, 30 * KILLS), 53, 10
 KINDS = ("saving", "training", "sealing", "starting")
 OPTIONS = f"""
     --steps {STEPS} --batch-size 8 --log-every {LOG_EVERY} --data.flip --data.crop-padding 1

@@ -174,17 +174,11 @@ def check_same_results(workdir, out, by_command):
     assert len(out.splitlines()) == len(reference_out.splitlines())
 
 
-def test_command_line(by_command, tmp_path):
-    """Two processes train, sample and score; only the first prints and writes."""
-    outputs = finish(start(*distributed(command_line(tmp_path / "run"))))
-    check_same_results(tmp_path / "run", outputs[0], by_command)
-    assert outputs[1] == ""
-    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())[0]["processes"] == 2
+def test_command_line_with_a_preemption(by_command, tmp_path):
+    """Two processes train, sample and score; only the first prints and writes.
 
-
-def test_preemption_of_one_stops_both(by_command, tmp_path):
-    """SIGTERM to the second process: both save after the same step and exit with code 0; then they go on."""
+    At first, SIGTERM to the second: both save after the same step and exit with code 0; then they go on to the end.
+    """
     workdir = tmp_path / "run"
     command = command_line(workdir)
     processes = start(*distributed(command))
@@ -194,9 +188,13 @@ def test_preemption_of_one_stops_both(by_command, tmp_path):
         assert time.monotonic() < deadline and all(p.poll() is None for p in processes)
         time.sleep(0.01)
     processes[1].send_signal(signal.SIGTERM)
-    outputs = finish(processes)
+    first = finish(processes)
     (checkpoint,) = (workdir / "checkpoints").iterdir()
-    assert f"preempted at step {int(checkpoint.name)}" in outputs[0]
+    assert f"preempted at step {int(checkpoint.name)}" in first[0]
     assert list(logged(workdir)) == list(range(1, int(checkpoint.name) + 1)) != list(logged(by_command[0]))
-    outputs = finish(start(*distributed(command)))
-    check_same_results(workdir, outputs[0], by_command)
+    second = finish(start(*distributed(command)))
+    check_same_results(workdir, second[0], by_command)
+    assert first[1] == second[1] == ""
+    assert len(list((workdir / "tensorboard").iterdir())) == 2  # one for each start
+    manifest = json.loads((workdir / "manifest.json").read_text())
+    assert [started["processes"] for started in manifest] == [2, 2]

@@ -7,8 +7,8 @@ Measured with jax 0.12 on two AVX-512 cores; `python -m experiments.bench layers
 * strides: by phases, as stride 1.
 * kernel size 1: matrix products.
 * depthwise: sums of shifted products.
-* what is left of kernel gradients: with the layout in which XLA calls its fast routine also inside of loops, where it
-  leaves the other to a naive one, 40 to 70 times slower.
+* what is left of gradients: with the layout in which XLA calls its fast routine also inside of loops and conditionals,
+  where it leaves the other to a naive one, 20 to 70 times slower.
 
 Everything but 2-D float32 goes the plain way.
 """
@@ -56,7 +56,9 @@ def _choose(a: Array, b: Array, form: Form, window: Window, size: tuple[int, ...
         return _matmul if window.strides == _UNIT else _by_phases
     if min(channels) >= _WINOGRAD_CHANNELS and _winograd_pays(a, b, form, window, size, kernel_size):
         return _winograd if window.strides == _UNIT else _by_phases
-    return _canonical_kernel_gradient if form == "kernel" else plain
+    if form == "kernel":
+        return _canonical_kernel_gradient
+    return _canonical_input_gradient if form == "input" and window.strides == _UNIT else plain
 
 
 def _winograd_pays(
@@ -131,6 +133,15 @@ def _depthwise(a: Array, b: Array, *, form: Form, window: Window, size: tuple[in
     if form == "kernel":
         return depthwise.kernel_gradient(a, b, window.padding)
     return depthwise.convolve(a, jnp.flip(b, (0, 1)), _transposed_padding(a, b, window, size))
+
+
+def _canonical_input_gradient(
+    a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]
+) -> Array:
+    """A convolution with the flipped kernel, made first: folded into the convolution, it is one in another layout."""
+    kernel = lax.optimization_barrier(transposed_kernel(b))
+    padding = _transposed_padding(a, b, window, size)
+    return lax.conv_general_dilated(a, kernel, _UNIT, padding, dimension_numbers=channels_last(2))
 
 
 def _canonical_kernel_gradient(
