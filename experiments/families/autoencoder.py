@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import flax.linen as nn
 import numpy as np
 
-from experiments.families.family import Family, num_classes, optimizer
+from experiments.families.family import Family, optimizer
 from experiments.families.vae import RANGES as NETWORK_RANGES
-from experiments.families.vae import ConvConfig, MLPConfig, check_images, encoder_and_decoder
+from experiments.families.vae import ConvConfig, MLPConfig, check_images, classes_of, encoder_and_decoder
 from genjax.data import DataInfo
 from genjax.losses import likelihood
 from genjax.losses.likelihood import Likelihood
@@ -75,7 +75,7 @@ CORRUPTIONS: dict[str, Callable[[AutoencoderConfig], Corruption | None]] = {
 def network(config: "Config", info: DataInfo) -> Autoencoder:
     """The network, encoder and decoder."""
     activation = nn.sigmoid if config.method.sparsity == "kl" else None
-    halves = encoder_and_decoder(config.model, info.image_shape, num_classes(config, info))
+    halves = encoder_and_decoder(config.model, info.image_shape, classes_of(config, info))
     return Autoencoder(*halves, config.model.latent, activation)
 
 
@@ -87,7 +87,7 @@ def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
         optimizer(config.optimizer, config.fit.steps),
         LIKELIHOODS[options.likelihood](options),
         image_shape=info.image_shape,
-        num_classes=num_classes(config, info),
+        num_classes=classes_of(config, info),
         penalty=PENALTIES[options.sparsity](options),
         corrupt=CORRUPTIONS[options.corruption](options),
         walkback=options.walkback,
@@ -101,7 +101,7 @@ def latent_space(config: "Config", info: DataInfo) -> LatentSpace:
     """Reconstructions and codes."""
     options: AutoencoderConfig = config.method
     return autoencoder_space(
-        network(config, info), LIKELIHOODS[options.likelihood](options), num_classes(config, info)
+        network(config, info), LIKELIHOODS[options.likelihood](options), classes_of(config, info)
     )
 
 

@@ -163,9 +163,22 @@ PRIOR_FLOWS: dict[str, Callable[[int], nn.Module | None]] = {
 }
 
 
+def classes_of(config: "Config", info: DataInfo) -> int | None:
+    """Number of classes of a conditional model, None for an unconditional one.
+
+    Raises:
+        UserError: a conditional model of images without labels.
+    """
+    if config.method.class_conditional and info.num_classes is None:
+        raise UserError(
+            f"method.class_conditional=True: the data set {info.name!r} has no labels; valid is False"
+        )
+    return num_classes(config, info)
+
+
 def network(config: "Config", info: DataInfo) -> nn.Module:
     """The network, encoder and decoder."""
-    model, classes = config.model, num_classes(config, info)
+    model, classes = config.model, classes_of(config, info)
     height, width, channels = info.image_shape
     shared = config.method.likelihood == "gaussian_shared"
     depth = channels if shared else LIKELIHOODS[config.method.likelihood](config.method).outputs(channels)
@@ -201,7 +214,7 @@ def encoder_and_decoder(
 def latent_space(config: "Config", info: DataInfo) -> LatentSpace:
     """Reconstructions and codes."""
     likelihood = LIKELIHOODS[config.method.likelihood](config.method)
-    return vae_space(network(config, info), likelihood, num_classes(config, info))
+    return vae_space(network(config, info), likelihood, classes_of(config, info))
 
 
 def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
@@ -212,7 +225,7 @@ def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
         optimizer(config.optimizer, config.fit.steps),
         LIKELIHOODS[options.likelihood](options),
         image_shape=info.image_shape,
-        num_classes=num_classes(config, info),
+        num_classes=classes_of(config, info),
         rate=RATES[options.rate](options),
         draw_pixels=options.draw_pixels,
         ema_decay=options.ema_decay,

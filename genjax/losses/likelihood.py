@@ -23,7 +23,8 @@ class Likelihood(NamedTuple):
 
     Attributes:
         outputs: ``channels of the images C -> channels of the decoder's output P``.
-        log_prob: ``(outputs float[B,H,W,P], x float[B,H,W,C]) -> float[B]``, in nats, all components together.
+        log_prob: ``(outputs float[B,H,W,P], x float[B,H,W,C]) -> float[B]``, in nats, all components together. With
+            levels, x that is concrete (not traced) and leaves [-1, 1] is a UserError.
         mean: ``outputs -> float[B,H,W,C]`` in [-1, 1], the expected image.
         sample: ``(keys[B], outputs) -> float[B,H,W,C]`` in [-1, 1], a draw.
         levels: number of values a component can have; None for a density. With levels, ``-log2`` of the
@@ -37,6 +38,15 @@ class Likelihood(NamedTuple):
     levels: int | None
 
 
+def check_support(x: Array) -> None:
+    """Raises UserError where images, if they are concrete, leave [-1, 1]: of them a likelihood of levels says nothing."""
+    if isinstance(x, jax.core.Tracer) or not x.size:
+        return
+    low, high = float(x.min()), float(x.max())
+    if not (low >= -1 and high <= 1):
+        raise UserError(f"x reaches from {low} to {high}: the likelihood's support is [-1, 1]")
+
+
 def bernoulli() -> Likelihood:
     """Black (-1) or white (1), each component on its own; the output is the logit of white.
 
@@ -44,6 +54,7 @@ def bernoulli() -> Likelihood:
     """
 
     def log_prob(logits: Float[Array, "B H W C"], x: Float[Array, "B H W C"]) -> Float[Array, "B"]:
+        check_support(x)
         white = 0.5 * (x + 1.0)
         return sum_components(white * logits - jax.nn.softplus(logits))
 

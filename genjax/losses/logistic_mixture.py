@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Key
 
-from genjax.losses.likelihood import LEVELS, Likelihood
+from genjax.losses.likelihood import LEVELS, Likelihood, check_support
 from genjax.typing import Array, UserError
 
 _MIN_LOG_SCALE = -7.0
@@ -35,6 +35,7 @@ def logistic_mixture(num_mixtures: int = 10) -> Likelihood:
         return num_mixtures * _parameters(channels)
 
     def log_prob(outputs: Float[Array, "B H W P"], x: Float[Array, "B H W C"]) -> Float[Array, "B"]:
+        check_support(x)
         logits, means, log_scales, coefficients = _split(outputs, num_mixtures)
         values = x[..., None, :]
         means = means + _from_channels_before(coefficients, jnp.broadcast_to(values, means.shape))

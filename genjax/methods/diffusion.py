@@ -18,7 +18,7 @@ from genjax.diffusion.schedules import Schedule
 from genjax.diffusion.times import Adaptive, DrawTimes, fixed, strata, uniform
 from genjax.methods import update
 from genjax.nn import initialize
-from genjax.typing import DATA_AXIS, Array, Batch, Key, Method, PyTree, TrainState, UserError
+from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _UNIFORM = uniform()
 _LOSSES = "_losses"
@@ -163,7 +163,7 @@ def diffusion(
         return loss
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        batch_size = _global_batch_size(batch)
+        batch_size = update.global_batch_size(batch)
 
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Array]]:
             t, importance = drawn_times(state.mutable, key, batch["_index"], batch_size)
@@ -215,12 +215,3 @@ def diffusion(
         return sampling.sample(keys, x_T, times, denoise, stepper, schedule)
 
     return Method(init, step, evaluate, sample)
-
-
-def _global_batch_size(batch: Batch) -> int:
-    """Number of examples on all devices, also where a device sees only its own."""
-    size = batch["_index"].size
-    try:
-        return size * jax.lax.axis_size(DATA_AXIS)
-    except NameError:
-        return size

@@ -26,6 +26,15 @@ def mean_over_devices(tree: PyTree) -> PyTree:
     return jax.lax.pmean(tree, DATA_AXIS)
 
 
+def global_batch_size(batch: Batch) -> int:
+    """Number of examples on all devices, also where a device sees only its own."""
+    size = batch["_index"].size
+    try:
+        return size * jax.lax.axis_size(DATA_AXIS)
+    except NameError:
+        return size
+
+
 def gradients(
     loss: Loss, params: PyTree, key: Key, batch: Batch, *, accumulate: int = 1
 ) -> tuple[dict[str, Array], PyTree]:

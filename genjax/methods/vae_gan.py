@@ -45,7 +45,7 @@ class _View(NamedTuple):
 
 
 def in_encoder(path: str) -> bool:
-    """Whether a parameter of `genjax.models.VAE` belongs to the encoder; `path` is its name, as "encoder/hidden/bias"."""
+    """Whether a parameter of `genjax.models.VAE` is the encoder's; `path` is its name, as "encoder/hidden/bias"."""
     return path.split("/")[0] in _ENCODER
 
 
@@ -84,7 +84,8 @@ def vae_gan(
     logarithm of a standard normal density of the discriminator's features and a constant (equation 7), and adversarial
     is the generator's loss, summed as the discriminator's.
 
-    With ``weight=0`` the network is trained as by `genjax.methods.vae`, bit for bit. The paper's model (algorithm 1) is
+    With ``weight=0`` the network is trained as by `genjax.methods.vae`, bit for bit, and the discriminator, which has no
+    say, is not trained. The paper's model (algorithm 1) is
     ``pixel=0, weight=1, game=minimax(real_weight=0.5), fakes=(1, 1)``: it counts a real image once against two fakes.
 
     Args:
@@ -98,7 +99,7 @@ def vae_gan(
         image_shape: H, W, C of the images.
         num_classes: number of classes, None for an unconditional model. The discriminator does not see labels.
         rate: the price of the latent variables, see `genjax.methods.rate`.
-        pixel: weight of the distortion, 0 or more.
+        pixel: weight of the distortion, 0 or more; 1 where ``weight=0``.
         weight: of all that the discriminator has to do with, 0 or more.
         gamma: weight of the features against the game in the decoder's loss, 0 or more.
         game: see `genjax.losses.adversarial`.
@@ -126,6 +127,8 @@ def vae_gan(
             raise UserError(f"{name}={value}: valid are 0 and more")
     if len(fakes) != 2 or not min(fakes) >= 0:
         raise UserError(f"fakes={fakes}: valid are two numbers of 0 and more")
+    if not weight and pixel != 1:
+        raise UserError(f"pixel={pixel} with weight=0: valid is 1, that of the variational autoencoder")
     base = vae(
         network,
         optimizer,
@@ -200,25 +203,25 @@ def vae_gan(
             total = encoder.mean() + decoder.mean() + judging.mean()
             return total, {name: value.mean() for name, value in metrics.items()}
 
-        # The barrier keeps the compiler from joining this with the step of the VAE below, which would then round
-        # in another way than alone.
-        shown = (state.params, batch) if weight else jax.lax.optimization_barrier((state.params, batch))
-        metrics, grads = update.gradients(mean_loss, shown[0], key, shown[1], accumulate=accumulate)
+        metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
         params, opt = descend(optimizers, grads, state.opt, state.params)
         number = state.step + 1
         average = update.ema(state.ema, params["network"], number, ema_decay)
-        if not weight:
-            alone = dataclasses.replace(state, params=state.params["network"], opt=state.opt["network"])
-            alone, _ = base.step(key, alone, batch)
-            params["network"], opt["network"], average = alone.params, alone.opt, alone.ema
         new = dataclasses.replace(state, step=number, params=params, opt=opt, ema=average)
         return new, {**metrics, "loss": metrics.pop("decoder")}
+
+    def step_alone(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        """That of the autoencoder, in a program that holds nothing else: in another one it could round otherwise."""
+        alone = dataclasses.replace(state, params=state.params["network"], opt=state.opt["network"])
+        new, metrics = base.step(key, alone, batch)
+        params, opt = {**state.params, "network": new.params}, {**state.opt, "network": new.opt}
+        return dataclasses.replace(new, params=params, opt=opt), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
         view = look({"network": state.ema, "discriminator": state.params["discriminator"]}, key, batch)
         return {**base.evaluate(key, state, batch), "feature": view.feature}
 
-    return Method(init, step, evaluate, base.sample)
+    return Method(init, step if weight else step_alone, evaluate, base.sample)
 
 
 def with_discriminator(

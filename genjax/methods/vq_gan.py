@@ -4,7 +4,7 @@ Esser, Rombach and Ommer, "Taming Transformers for High-Resolution Image Synthes
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn

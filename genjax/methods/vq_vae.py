@@ -20,7 +20,7 @@ from genjax.methods import update
 from genjax.methods.codes import CodeModel, uniform
 from genjax.nn import initialize
 from genjax.nn.quantization import Quantized, Statistics, choose, collect
-from genjax.typing import DATA_AXIS, Array, Batch, Key, Method, PyTree, TrainState, UserError
+from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 # Its negative logarithm is the squared error and a constant.
 _SQUARED_ERROR = likelihoods.gaussian(math.sqrt(0.5))
@@ -100,7 +100,7 @@ def vq_vae(
         return {"loss": loss, "reconstruction": reconstruction, "commitment": distance}, outputs, levels
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        batch_size = _global_batch_size(batch)
+        batch_size = update.global_batch_size(batch)
         chosen = candidates(key, model, batch_size)
 
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Any]]:
@@ -220,12 +220,3 @@ def learn(
 
 def _apply(network: nn.Module, variables: PyTree, *args: Any, **options: Any) -> Any:
     return network.apply(variables, *args, **options)
-
-
-def _global_batch_size(batch: Batch) -> int:
-    """Number of examples on all devices, also where a device sees only its own."""
-    size = batch["_index"].size
-    try:
-        return size * jax.lax.axis_size(DATA_AXIS)
-    except NameError:
-        return size

@@ -1,5 +1,7 @@
 """What every training method must do. Add a line to `METHODS` for a new one."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,10 +15,16 @@ from genjax.losses.logistic_mixture import logistic_mixture
 from genjax.methods import autoencoder as autoencoders
 from genjax.methods import diffusion, rate, vae
 from genjax.methods.autoencoder import autoencoder
+from genjax.methods.code_prior import code_prior
+from genjax.methods.relay import relay
+from genjax.methods.vq_vae import vq_vae, vq_vae_codes
 from genjax.models import VAE, DeepVAE, UNet
 from genjax.models.autoencoder import Autoencoder
+from genjax.models.pixel_cnn import PixelCNN
 from genjax.models.vae import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from genjax.models.vq_vae import VQVAE
 from genjax.nn import flows
+from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.train import sharding
 from genjax.train.program import Program
 
@@ -132,6 +140,28 @@ def denoising_autoencoder():
     )
 
 
+def codes_of(quantizer, levels=1):
+    network = VQVAE(1, quantizer, levels, downsamplings=1, channels=8, residual_blocks=1)
+    return network, vq_vae(network, optax.adam(1e-3), image_shape=SHAPE)
+
+
+def vq_vae_2():
+    return codes_of(functools.partial(VectorQuantizer, 16, 4), levels=2)[1]
+
+
+def fsq_with_a_prior():
+    """Two stages in one run: the second begins after the first step."""
+    network, first = codes_of(functools.partial(FiniteScalarQuantizer, (4, 3)))
+    second = code_prior(
+        [PixelCNN(12, channels=4, depth=2, kernel_size=3, num_classes=CLASSES, dropout=0.1)],
+        optax.adam(1e-2),
+        vq_vae_codes(network, SHAPE),
+        first_state=first.init,
+        num_classes=CLASSES,
+    )
+    return relay(first, second, 1)
+
+
 METHODS = {
     "diffusion": ddpm,
     "diffusion, every option": every_option,
@@ -140,8 +170,10 @@ METHODS = {
     "deep VAE": deep_vae,
     "autoencoder, sparse": sparse_autoencoder,
     "autoencoder, denoising": denoising_autoencoder,
+    "VQ-VAE-2": vq_vae_2,
+    "finite scalar quantisation, then a PixelCNN": fsq_with_a_prior,
 }
-DETERMINISTIC = {"autoencoder, sparse"}
+DETERMINISTIC = {"autoencoder, sparse", "VQ-VAE-2"}
 """Those whose step takes nothing from its key."""
 N = 8
 

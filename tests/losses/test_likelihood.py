@@ -103,6 +103,14 @@ def test_mixture_of_colours():
     np.testing.assert_allclose(slope, 0.5, atol=0.05)
 
 
+@pytest.mark.parametrize("kind", [likelihood.bernoulli(), logistic_mixture(1)])
+@pytest.mark.parametrize("value", [1.5, -1.01, 255.0, float("nan")])
+def test_images_outside_of_the_support_are_refused(kind, value):
+    outputs = jnp.zeros((1, 1, 1, kind.outputs(1)))
+    with pytest.raises(UserError, match=r"the likelihood's support is \[-1, 1\]"):
+        kind.log_prob(outputs, jnp.full((1, 1, 1, 1), value))
+
+
 def test_mixture_needs_a_component():
     with pytest.raises(UserError, match="num_mixtures=0"):
         logistic_mixture(0)
