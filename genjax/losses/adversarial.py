@@ -1,4 +1,4 @@
-"""The games of generative adversarial networks: what each side minimises, as functions of the discriminator's logits."""
+"""The games of generative adversarial networks: what each side minimises, as functions of a discriminator's logits."""
 
 from collections.abc import Callable
 from typing import NamedTuple

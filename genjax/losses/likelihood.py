@@ -39,7 +39,7 @@ class Likelihood(NamedTuple):
 
 
 def check_support(x: Array) -> None:
-    """Raises UserError where images, if they are concrete, leave [-1, 1]: of them a likelihood of levels says nothing."""
+    """Raises UserError where concrete images leave [-1, 1]: a likelihood of levels says nothing of them."""
     if isinstance(x, jax.core.Tracer) or not x.size:
         return
     low, high = float(x.min()), float(x.max())

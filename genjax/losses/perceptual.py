@@ -1,6 +1,6 @@
 """How different two images look: the distance of their features in a network that was trained to recognise images.
 
-Zhang, Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018).
+Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018).
 """
 
 import hashlib

@@ -84,9 +84,9 @@ def vae_gan(
     logarithm of a standard normal density of the discriminator's features and a constant (equation 7), and adversarial
     is the generator's loss, summed as the discriminator's.
 
-    With ``weight=0`` the network is trained as by `genjax.methods.vae`, bit for bit, and the discriminator, which has no
-    say, is not trained. The paper's model (algorithm 1) is
-    ``pixel=0, weight=1, game=minimax(real_weight=0.5), fakes=(1, 1)``: it counts a real image once against two fakes.
+    With ``weight=0`` the network is trained as by `genjax.methods.vae`, bit for bit, and the discriminator, which has
+    no say, is not trained. The paper's model (algorithm 1) is ``pixel=0, weight=1, game=minimax(real_weight=0.5),
+    fakes=(1, 1)``: it counts a real image once against two fakes.
 
     Args:
         network: as for `genjax.methods.vae`.
@@ -152,11 +152,12 @@ def vae_gan(
                 f"encoder from the decoder, among {sorted(state.params)}"
             )
         state = with_discriminator(state, discriminator, optimizers, key, batch)
-        maps = jax.eval_shape(
-            lambda params: judge(discriminator, params, batch["image"])[1], state.params["discriminator"]
-        )
+        image = jnp.zeros((1, *image_shape))
+        maps = jax.eval_shape(lambda p: judge(discriminator, p, image)[1], state.params["discriminator"])
         if not -len(maps) <= layer < len(maps):
-            raise UserError(f"layer={layer}: the discriminator has {len(maps)} feature maps, 0..{len(maps) - 1}")
+            raise UserError(
+                f"layer={layer}: the discriminator has {len(maps)} feature maps, 0..{len(maps) - 1}"
+            )
         return state
 
     def look(params: PyTree, key: Key, batch: Batch) -> _View:
@@ -264,7 +265,9 @@ def _only(part: str, params: PyTree, encodes: Callable[[str], bool]) -> PyTree:
     if part == "discriminator":
         return {**params, "network": fixed(params["network"])}
     mask = _of_encoder(params["network"], encodes)
-    kept = jax.tree.map(lambda x, mine: x if mine == (part == "encoder") else fixed(x), params["network"], mask)
+    kept = jax.tree.map(
+        lambda x, mine: x if mine == (part == "encoder") else fixed(x), params["network"], mask
+    )
     return {"network": kept, "discriminator": fixed(params["discriminator"])}
 
 

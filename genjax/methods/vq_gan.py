@@ -18,7 +18,7 @@ from genjax.losses import adversarial as games
 from genjax.losses.adversarial import AdversarialLoss
 from genjax.methods import update
 from genjax.methods.vae_gan import descend, judge, with_discriminator
-from genjax.methods.vq_vae import _global_batch_size, candidates, learn, share, vq_vae, vq_vae_codes
+from genjax.methods.vq_vae import candidates, learn, share, vq_vae, vq_vae_codes
 from genjax.nn.quantization import Quantized
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
@@ -158,7 +158,7 @@ def vq_gan(
         return adaptive_weight(grads["likeness"], grads["game"], maximum=max_weight)
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        batch_size = _global_batch_size(batch)
+        batch_size = update.global_batch_size(batch)
         chosen = candidates(key, model, batch_size)
         playing = state.step >= start
         weight = jnp.where(playing, adversarial_weight * balance(key, state, batch), 0.0)

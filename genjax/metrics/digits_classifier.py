@@ -126,7 +126,9 @@ def feature_maps(params: PyTree, images: Array) -> tuple[Array, ...]:
     """
     _check_images(images)
     _, state = DigitsClassifier().apply(
-        {"params": params}, resize(images), capture_intermediates=lambda module, _: isinstance(module, nn.Conv)
+        {"params": params},
+        resize(images),
+        capture_intermediates=lambda module, _: isinstance(module, nn.Conv),
     )
     outputs: Any = state["intermediates"]
     return tuple(nn.relu(outputs[f"conv{i}"]["__call__"][0]) for i in range(len(outputs)))

@@ -48,7 +48,9 @@ class PatchDiscriminator(nn.Module):
         def convolve(x: Array, width: int, stride: int, name: str) -> Array:
             init = nn.initializers.normal(0.02)
             around = ((1, 1), (1, 1))
-            layer = Conv(width, (4, 4), (stride, stride), around, dtype=self.dtype, kernel_init=init, name=name)
+            layer = Conv(
+                width, (4, 4), (stride, stride), around, dtype=self.dtype, kernel_init=init, name=name
+            )
             return layer(x)
 
         features = []

@@ -12,6 +12,7 @@ from scipy import stats
 from genjax.diffusion import SCHEDULES, grids, initial_noise, likelihood, probability_flow, process, schedules
 from genjax.diffusion.decoders import bits_per_dimension, dequantize, discretized_gaussian, gaussian
 from genjax.typing import UserError
+from tests.diffusion.one_of import one_of
 
 MEAN, STD = 0.4, 0.3
 LN2 = np.log(2)
@@ -227,8 +228,12 @@ def test_the_bound_of_many_steps_is_the_continuous_one():
     def denoise(x, t):
         return 0.9 * gaussian_denoiser(schedule)(x, t)
 
-    discrete = likelihood.variational_bound(keys, x_0, denoise, schedule, grids.linspace(1000), 0.0)
-    continuous = likelihood.continuous_bound(keys, x_0, denoise, schedule, 256, 1e-3)
+    @jax.jit
+    def bounds(keys, x_0):
+        discrete = likelihood.variational_bound(keys, x_0, denoise, schedule, grids.linspace(1000), 0.0)
+        return discrete, likelihood.continuous_bound(keys, x_0, denoise, schedule, 256, 1e-3)
+
+    discrete, continuous = bounds(keys, x_0)
     np.testing.assert_allclose(discrete.decoder.mean(), continuous.decoder.mean(), rtol=0.05)
     np.testing.assert_allclose(discrete.total.mean(), continuous.total.mean(), rtol=0.02)
 
@@ -244,7 +249,7 @@ def test_bounds_have_finite_gradients_at_both_ends():
             )
             return bound.total.sum()
 
-        gradients = jax.grad(total, (0, 1))(SCHEDULES[name](), jnp.float32(0.5))
+        gradients = jax.jit(jax.grad(total, (0, 1)))(SCHEDULES[name](), jnp.float32(0.5))
         assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(gradients)), name
         assert abs(gradients[1]) > 0
 
@@ -257,35 +262,36 @@ def flow_of(schedule, x_0, t_min):
     return alpha * MEAN + slope * (x_0 - MEAN), slope, sigma
 
 
+@jax.jit
+def there_and_back(x_0, schedule, t_min):
+    """Gaussian data along the flow to t = 1 and back again: compiled once for all schedules."""
+    keys, denoise = jax.random.split(jax.random.key(0), x_0.shape[0]), gaussian_denoiser(schedule)
+    there = likelihood.flow_likelihood(keys, x_0, denoise, schedule, t_min=t_min)
+    return there, probability_flow.sample(there.x_T, denoise, schedule, t_min)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_density_of_the_flow_is_that_of_gaussian_data(name):
     """That of the model, whose prior is N(0, sigma(1)^2), for every schedule; that of the data where the prior is that
     of x_T. The two differ by what of the data is left at t = 1. Sampling takes the way back."""
-    schedule = SCHEDULES[name]()
-    keys = jax.random.split(jax.random.key(0), 5)
     x_0 = jnp.linspace(-0.7, 1.5, 15).reshape(5, 3)
-    denoise = gaussian_denoiser(schedule)
-    result = jax.jit(lambda: likelihood.flow_likelihood(keys, x_0, denoise, schedule))()
-    x_T, slope, sigma = flow_of(schedule, np.asarray(x_0, np.float64), 1e-5)
+    result, back = there_and_back(x_0, one_of(SCHEDULES, name), 1e-5)
+    x_T, slope, sigma = flow_of(SCHEDULES[name](), np.asarray(x_0, np.float64), 1e-5)
     np.testing.assert_allclose(result.x_T, x_T, rtol=2e-4, atol=2e-4 * sigma)
     model = (stats.norm.logpdf(x_T, 0, sigma) + np.log(slope)).sum(1)
     np.testing.assert_allclose(result.log_density, model, rtol=0, atol=1e-3)
     if name in ("cosine", "flow", "shifted_cosine", "polynomial"):
         exact = stats.norm.logpdf(x_0, MEAN, STD).sum(1)
         np.testing.assert_allclose(result.log_density, exact, rtol=0, atol=1e-3)
-    back = probability_flow.sample(result.x_T, denoise, schedule, 1e-5)
     np.testing.assert_allclose(back, x_0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["flow", "edm"])
 def test_the_density_where_the_flow_begins_late(name):
     """That of x_t / alpha at t_min, with the noise that is still in it."""
-    schedule, t_min = SCHEDULES[name](), 0.2
-    x = jnp.linspace(-0.7, 1.5, 15).reshape(5, 3)
-    result = likelihood.flow_likelihood(
-        jax.random.split(jax.random.key(0), 5), x, gaussian_denoiser(schedule), schedule, t_min=t_min
-    )
-    x_T, slope, sigma = flow_of(schedule, np.asarray(x, np.float64), t_min)
+    t_min, x = 0.2, jnp.linspace(-0.7, 1.5, 15).reshape(5, 3)
+    result, _ = there_and_back(x, one_of(SCHEDULES, name), t_min)
+    x_T, slope, sigma = flow_of(SCHEDULES[name](), np.asarray(x, np.float64), t_min)
     model = (stats.norm.logpdf(x_T, 0, sigma) + np.log(slope)).sum(1)
     np.testing.assert_allclose(result.log_density, model, rtol=0, atol=1e-3)
     if name == "flow":

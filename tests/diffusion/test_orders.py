@@ -7,7 +7,6 @@ last step has full order. To add a sampler: a line in `ORDERS`.
 
 import functools
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 
 from genjax.diffusion import samplers, schedules
 from genjax.diffusion.samplers import coordinates
+from tests.diffusion.one_of import one_of
 
 FULL = {"lower_order_final": False}
 
@@ -104,28 +104,6 @@ def exact():
     return integrate.solve_ivp(slope, LAMBDAS, x_T, method="DOP853", rtol=1e-13, atol=1e-14).y[:, -1]
 
 
-@flax.struct.dataclass
-class OneOf:
-    """The schedule of this index in `SCHEDULES`: one compilation serves them all."""
-
-    index: jax.Array
-
-    def _choose(self, name, x):
-        return jnp.stack([getattr(schedule(), name)(x) for schedule in SCHEDULES.values()])[self.index]
-
-    def log_snr(self, t):
-        return self._choose("log_snr", t)
-
-    def time(self, log_snr):
-        return self._choose("time", log_snr)
-
-    def alpha(self, t):
-        return self._choose("alpha", t)
-
-    def sigma(self, t):
-        return self._choose("sigma", t)
-
-
 @functools.cache
 def runner(constructor):
     """Compiled once for a sampler: the number of steps is traced, the times are padded with the last one."""
@@ -146,7 +124,7 @@ def runner(constructor):
 
 def errors_of(constructor, schedule_name, grid=lambda u: u):
     """Root mean square errors of x / alpha; `grid` takes [0, 1] to itself, the identity is uniform in lambda."""
-    schedule, errors = OneOf(jnp.asarray(list(SCHEDULES).index(schedule_name))), []
+    schedule, errors = one_of(SCHEDULES, schedule_name), []
     for num_steps in NUM_STEPS:
         lambdas = LAMBDAS[0] + grid(np.linspace(0, 1, num_steps + 1)) * (LAMBDAS[1] - LAMBDAS[0])
         times = np.asarray(schedule.time(2 * lambdas))

@@ -72,7 +72,7 @@ def test_options():
     for make in (adversarial.minimax, adversarial.non_saturating):
         expected = -0.5 * np.log(sigmoid(REAL)) - np.log(1 - sigmoid(FAKE))
         np.testing.assert_allclose(make(0.5).discriminator(real, fake), expected, rtol=1e-5)
-        with pytest.raises(UserError, match="real_weight=0.0: valid are numbers above 0"):
+        with pytest.raises(UserError, match=r"real_weight=0\.0: valid are numbers above 0"):
             make(0.0)
     a, b, c = -1.0, 2.0, 0.5
     squares = adversarial.least_squares(a, b, c)

@@ -113,7 +113,8 @@ def as_batch(image, label):
 
 
 def drawn_state(method, batch):
-    """As `init` makes it, but with other parameters, biases too, drawn by numpy to compile less."""
+    """As `init` makes it, but with another average of the parameters, which themselves are 0; drawn by numpy to compile
+    less."""
     random = np.random.default_rng(0)
 
     def draw(x):
@@ -121,9 +122,9 @@ def drawn_state(method, batch):
         return jnp.asarray(scale * random.standard_normal(x.shape), x.dtype)
 
     state = jax.eval_shape(method.init, jax.random.key(0), batch)
-    params = jax.tree.map(draw, state.params)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (state.step, state.opt))
-    return TrainState(zeros[0], params, zeros[1], params, frozen=state.frozen)
+    average = jax.tree.map(draw, state.ema)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (state.step, state.params, state.opt))
+    return TrainState(*zeros, average, frozen=state.frozen)
 
 
 class Subject:

@@ -1,7 +1,5 @@
 """VAE-GAN: without a discriminator's say it is the VAE, and its three updates follow the gradients of three losses."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -54,30 +52,27 @@ def batch(seed=0):
     return {"image": image, "label": jnp.arange(N) % CLASSES, "_index": jnp.arange(N)}
 
 
-@functools.cache
-def trained(method, steps=3):
+def trained(method, steps):
     state, step = method.init(jax.random.key(0), batch()), jax.jit(method.step)
     for i in range(steps):
-        state, metrics = step(jax.random.key(i), state, batch(i))
-    return state, metrics
+        state, _ = step(jax.random.key(i), state, batch(i))
+    return state
 
 
-@pytest.mark.parametrize("network", [mlp, conv])
-def test_with_weight_zero_it_is_the_vae_bit_for_bit(network):
+def test_with_weight_zero_it_is_the_vae_bit_for_bit():
     optimizer, kind, beta = optax.adam(1e-2), likelihood.bernoulli(), rate.kl(2.0, warmup_steps=5)
-    plain = vae(network(), optimizer, kind, image_shape=SHAPE, num_classes=CLASSES, rate=beta)
-    options = {"network": network(), "optimizer": optimizer, "rate": beta, "likelihood": kind}
-    expected, _ = trained(plain, 4)
-    state, _ = trained(method(weight=0.0, **options), 4)
+    plain = vae(conv(), optimizer, kind, image_shape=SHAPE, num_classes=CLASSES, rate=beta)
+    expected = trained(plain, 4)
+    state = trained(method(conv(), optimizer, weight=0.0, rate=beta), 4)
     found = state.params["network"], state.opt["network"], state.ema, state.step
     wanted = expected.params, expected.opt, expected.ema, expected.step
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
-    if network is mlp:  # nor does the loss differ in anything else
-        nearly, _ = trained(method(weight=1e-20, **options), 4)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), nearly.ema, expected.ema)
+    keys, condition = jax.random.split(jax.random.key(1), 3), {"label": jnp.arange(3)}
+    ours, theirs = (m.sample(keys, state, condition) for m in (method(conv()), plain))
+    np.testing.assert_array_equal(ours, theirs)
 
 
-def by_hand(state, key, options, real_weight):
+def by_hand(key, options, real_weight):
     """The losses as functions of the parameters, from the paper; D is a probability."""
     network, kind, b = mlp(), likelihood.bernoulli(), batch()
     judge = Judge()
@@ -89,9 +84,7 @@ def by_hand(state, key, options, real_weight):
         p = {"params": params["network"]}
         x, label = b["image"], b["label"]
         posterior = network.apply(p, x, label, method="posterior")
-        noise, prior = (
-            jax.vmap(lambda k: jax.random.normal(k, (2,)))(each) for each in (keys, prior_keys)
-        )
+        noise, prior = (jax.vmap(lambda k: jax.random.normal(k, (2,)))(each) for each in (keys, prior_keys))
         z = posterior.mean + jnp.exp(posterior.log_variance / 2) * noise
         logits, drawn = (network.apply(p, code, label, method="decode") for code in (z, prior))
         kl = 0.5 * (jnp.exp(posterior.log_variance) + posterior.mean**2 - 1 - posterior.log_variance).sum(1)
@@ -128,17 +121,19 @@ LARSEN = {"pixel": 0.0, "weight": 1.0, "gamma": 0.3, "layer": -1, "fakes": (1.0,
 MIXED = {"pixel": 0.7, "weight": 0.4, "gamma": 2.0, "layer": 0, "fakes": (0.3, 2.0)}
 
 
-@pytest.mark.parametrize(("options", "real_weight"), [(LARSEN, 0.5), (MIXED, 1.0)])
-def test_each_part_follows_the_gradient_of_its_own_loss(options, real_weight):
-    """The optimizers take steps of one gradient."""
-    m = method(**options, game=adversarial.minimax(real_weight))
+@pytest.mark.parametrize(("options", "real_weight", "accumulate"), [(LARSEN, 0.5, 1), (MIXED, 1.0, 2)])
+def test_each_part_follows_the_gradient_of_its_own_loss(options, real_weight, accumulate):
+    """The optimizers take steps of one gradient, whether or not it is accumulated."""
+    m = method(**options, game=adversarial.minimax(real_weight), accumulate=accumulate)
     state, key = m.init(jax.random.key(0), batch()), jax.random.key(7)
     after, metrics = jax.jit(m.step)(key, state, batch())
-    values, grads = {}, {}
-    for name, loss in by_hand(state, key, options, real_weight).items():
-        values[name], grads[name] = jax.jit(jax.value_and_grad(loss))(state.params)
+    losses = by_hand(key, options, real_weight)
+    both = jax.jit(lambda params: {k: jax.value_and_grad(loss)(params) for k, loss in losses.items()})
+    values, grads = ({k: v[i] for k, v in both(state.params).items()} for i in (0, 1))
     expected = {
-        "network": {k: grads["encoder" if k in ENCODER else "decoder"]["network"][k] for k in ENCODER | DECODER},
+        "network": {
+            k: grads["encoder" if k in ENCODER else "decoder"]["network"][k] for k in ENCODER | DECODER
+        },
         "discriminator": grads["discriminator"]["discriminator"],
     }
     moved = jax.tree.map(lambda a, b: a - b, state.params, after.params)
@@ -146,14 +141,6 @@ def test_each_part_follows_the_gradient_of_its_own_loss(options, real_weight):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), moved, expected)
     np.testing.assert_allclose(metrics["loss"], values["decoder"], rtol=1e-5)
     np.testing.assert_allclose(metrics["discriminator"], values["discriminator"], rtol=1e-5)
-
-
-def close(a, b):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), a, b)
-
-
-def test_accumulated_gradients_change_nothing():
-    close(trained(method(accumulate=2), 1), trained(method(), 1))
 
 
 def test_evaluation_is_that_of_the_vae_and_the_distance_of_features():
@@ -190,7 +177,9 @@ def test_learns_digits_from_features_alone():
         return {"image": jnp.asarray(images[rows]), "_index": jnp.arange(64)}
 
     state, step = m.init(jax.random.key(0), rows(0)), jax.jit(m.step)
-    reconstruct = jax.jit(vae_space(VAE(MLPEncoder((64,)), MLPDecoder(SHAPE, (64,)), 8), likelihood.bernoulli())[0])
+    reconstruct = jax.jit(
+        vae_space(VAE(MLPEncoder((64,)), MLPDecoder(SHAPE, (64,)), 8), likelihood.bernoulli())[0]
+    )
 
     def error(state):
         return float(jnp.square(reconstruct(jax.random.key(0), state, rows(0)) - rows(0)["image"]).mean())
@@ -212,7 +201,9 @@ def test_errors():
     with pytest.raises(UserError, match=r"layer=2: the discriminator has 2 feature maps, 0\.\.1"):
         method(layer=2).init(jax.random.key(0), batch())
     for every in (True, False):
-        with pytest.raises(UserError, match=rf"encodes says {every} of every parameter.*'decoder', 'encoder'"):
+        with pytest.raises(
+            UserError, match=rf"encodes says {every} of every parameter.*'decoder', 'encoder'"
+        ):
             method(encodes=lambda path, every=every: every).init(jax.random.key(0), batch())
 
 

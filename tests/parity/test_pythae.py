@@ -24,7 +24,8 @@ All in float64 and to 1e-6; where code books and discriminators have float32, to
 * The value of `IWAE`'s loss is not the bound but the mean of log w with the weights w; its gradient is the bound's.
 * `get_nll` gives the log-likelihood, of ``batch_size`` draws an example even where ``n_samples`` is less.
 * `VQVAE` sums the squared error over the pixels, but takes the mean of the other terms, so these are scaled here. It
-  keeps the smoothed counts, to smooth them again at the next update; the paper and its code keep them as they are.
+  keeps the smoothed counts and smooths them again at the next update; ours are kept as they are, as DeepMind's Sonnet
+  does (the smoothing is not in the paper). So every update is compared from the same state.
 * `VAEGAN` has no reconstructions among its fake images. The loss of its decoder weighs features and game with 1 - s and
   s, ours with `gamma` and 1, so ``gamma = (1 - s) / s`` and ours is theirs divided by s.
 """

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,6 +70,14 @@ def difference(losses, reference):
     assert list(losses) == list(reference) == list(range(1, worker.STEPS + 1))
     a, b = np.array(list(losses.values())), np.array(list(reference.values()))
     return np.max(np.abs(a - b) / b)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """Here too, as in the processes."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +143,7 @@ def test_one_process_goes_on_from_two(alone, together, tmp_path):
 
 OPTIONS = f"""
     --steps {worker.STEPS} --batch-size {worker.BATCH_SIZE} --log-every 1 --checkpoint-every 10
-    --data.flip --data.crop-padding 1 --model.channels 8 --model.multipliers 1 --model.attention --model.dropout 0.3
+    --data.flip --data.crop-padding 1 --model.channels 8 --model.multipliers 1 --model.attention 8 --model.dropout 0.3
     --optimizer.learning-rate 1e-2 --optimizer.warmup-steps 5 --sampling.num-steps 4 --sampling.batch-size 20
     --evaluation.grid-columns 2 --evaluation.loss-every 10 --evaluation.num 20
 """.split()
