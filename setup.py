@@ -56,6 +56,7 @@ EXTRAS = {
         "torch>=2.13",
         "diffusers>=0.42",
         "scikit-image>=0.26",
+        "pythae>=0.1.2",
         "scipy>=1.15",
     ],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.

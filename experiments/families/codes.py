@@ -84,7 +84,11 @@ QUANTIZERS: dict[str, Callable[[CodesConfig], Callable[..., Any]]] = {
 
 PRIORS: dict[str, Callable[..., nn.Module]] = {
     "pixel_cnn": lambda c, **options: PixelCNN(
-        channels=c.prior_channels, depth=c.prior_depth, dropout=c.prior_dropout, **options
+        channels=c.prior_channels,
+        depth=c.prior_depth,
+        kernel_size=3,  # at a depth of 8 it reaches over 9x9 codes
+        dropout=c.prior_dropout,
+        **options,
     ),
     "transformer": lambda c, **options: CodeTransformer(
         width=c.prior_channels, depth=c.prior_depth, dropout=c.prior_dropout, **options

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, Key
 
 from genjax.losses.gaussian import log_density, sum_components
@@ -42,7 +43,8 @@ def check_support(x: Array) -> None:
     """Raises UserError where concrete images leave [-1, 1]: a likelihood of levels says nothing of them."""
     if isinstance(x, jax.core.Tracer) or not x.size:
         return
-    low, high = float(x.min()), float(x.max())
+    levels = np.asarray(x)  # of NumPy: inside `jit`, where x may be a constant, JAX's minimum would be traced
+    low, high = float(levels.min()), float(levels.max())
     if not (low >= -1 and high <= 1):
         raise UserError(f"x reaches from {low} to {high}: the likelihood's support is [-1, 1]")
 

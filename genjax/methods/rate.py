@@ -60,7 +60,7 @@ def kl(
 
 
 def capacity(gamma: float, max_capacity: float, steps: int) -> Rate:
-    """``gamma |KL - C|``, where C grows linearly from 0 to `max_capacity` nats.
+    """``gamma |KL - C|`` of each example, where C grows linearly from 0 to `max_capacity` nats.
 
     Args:
         gamma: weight, 0 or more.
@@ -76,9 +76,8 @@ def capacity(gamma: float, max_capacity: float, steps: int) -> Rate:
         )
 
     def rate(step: Array, groups: Sequence[LatentGroup]) -> Array:
-        total = divergence(groups)
         target = max_capacity * jnp.minimum(1.0, step / steps)
-        return jnp.broadcast_to(gamma * jnp.abs(total.mean() - target), total.shape)
+        return gamma * jnp.abs(divergence(groups) - target)
 
     return rate
 

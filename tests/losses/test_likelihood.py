@@ -111,6 +111,12 @@ def test_images_outside_of_the_support_are_refused(kind, value):
         kind.log_prob(outputs, jnp.full((1, 1, 1, 1), value))
 
 
+def test_images_may_be_constants_of_a_compiled_function():
+    x = jnp.ones((1, 1, 1, 1))
+    log_prob = jax.jit(lambda outputs: likelihood.bernoulli().log_prob(outputs, x))(0 * x)
+    np.testing.assert_allclose(log_prob, -np.log(2), rtol=1e-6)
+
+
 def test_mixture_needs_a_component():
     with pytest.raises(UserError, match="num_mixtures=0"):
         logistic_mixture(0)

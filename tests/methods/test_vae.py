@@ -105,7 +105,7 @@ def test_importance_weighted_bound_of_a_poor_posterior_tightens_towards_the_like
     x = np.asarray(images, np.float64).reshape(8, 6)
     exact = 0.5 * (log_det + np.einsum("ni,ij,nj->n", x, np.linalg.inv(covariance), x))
     values = [bound(state, k, seeds=3, images=images)["nll"].mean() for k in (1, 10, 100)]
-    assert values[0] > values[1] > values[2] > exact.mean() - 1e-2
+    assert values[0] > values[1] > values[2] > exact.mean() - 0.1  # in expectation it is above
     np.testing.assert_allclose(bound(state, 20_000, images=images)["nll"][0], exact, atol=0.03)
 
 
@@ -159,9 +159,9 @@ def test_balance_weighs_by_size_and_nats_until_the_end_of_the_warmup():
 def test_capacity():
     groups = [group([1.0, 3.0])]
     capacity = rate.capacity(10.0, 4.0, 100)
-    np.testing.assert_allclose(capacity(jnp.int32(0), groups), [20, 20])
-    np.testing.assert_allclose(capacity(jnp.int32(25), groups), [10, 10])
-    np.testing.assert_allclose(capacity(jnp.int32(1000), groups), [20, 20])
+    np.testing.assert_allclose(capacity(jnp.int32(0), groups), [10, 30])
+    np.testing.assert_allclose(capacity(jnp.int32(25), groups), [0, 20])
+    np.testing.assert_allclose(capacity(jnp.int32(1000), groups), [30, 10])
 
 
 def test_total_correlation_with_equal_weights_is_the_draws_divergence():
@@ -201,7 +201,7 @@ def conditional(**options):
 
 def test_labels_reach_encoder_and_decoder_and_must_be_there():
     method = conditional()
-    given = {**batch(), "label": jnp.arange(N) % 3}
+    given = {"image": jnp.sign(batch()["image"]), "_index": jnp.arange(N), "label": jnp.arange(N) % 3}
     state = method.init(jax.random.key(0), given)
     keys = jnp.broadcast_to(jax.random.key(1), (3,))
     images = method.sample(keys, state, {"label": jnp.arange(3)})

@@ -16,12 +16,14 @@ def layouts(function, *args):
     return re.findall(r"dim_labels=(\S+?)[,\s]", jax.jit(function).lower(*args).compile().as_text() + " ")
 
 
-@pytest.mark.parametrize("kernel_size", [(3, 5), (1, 3), (3, 3), (5, 5)])
+@pytest.mark.parametrize(
+    "kernel_size, stride", [((3, 5), 1), ((1, 3), 1), ((3, 3), 1), ((5, 5), 1), ((3, 5), 2)]
+)
 @pytest.mark.parametrize("towards", ["kernel", "input"])
-def test_gradients_inside_a_conditional(kernel_size, towards):
+def test_gradients_inside_a_conditional(kernel_size, stride, towards):
     """Kernels that are not square and small take no shortcut; 3x3 ones on few pixels neither."""
-    conv = Conv(40, kernel_size)
-    x = jnp.ones((8, 6, 6, 36))
+    conv = Conv(40, kernel_size, strides=(stride, stride))
+    x = jnp.ones((8, 6 * stride, 6 * stride, 36))
     kernel = conv.init(jax.random.key(0), x)
 
     def gradient(kernel, x):

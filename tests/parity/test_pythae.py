@@ -326,18 +326,18 @@ def test_importance_weighted_bound(float64, outputs):
 
     @jax.jit
     @jax.value_and_grad
-    def bound(params):
+    def bound(params, batch):
         at = dataclasses.replace(state, ema=params)
         return method.evaluate(jax.random.key(0), at, batch)["nll"].mean()
 
     @jax.jit
-    def log_weight(keys):
-        decoded, (group,) = network.apply({"params": state.ema}, keys, batch["image"], method="infer")
-        return outputs.likelihood.log_prob(decoded, batch["image"]) + group.log_p - group.log_q
+    def log_weight(keys, x):
+        decoded, (group,) = network.apply({"params": state.ema}, keys, x, method="infer")
+        return outputs.likelihood.log_prob(decoded, x) + group.log_p - group.log_q
 
     keys = [jax.vmap(jax.random.fold_in, (0, None))(example_keys(), i) for i in range(DRAWS)]
     draws = np.stack([noise(k) for k in keys], axis=1)
-    nll, gradient = bound(state.ema)
+    nll, gradient = bound(state.ema, batch)
 
     params, images = tensors(state.params), their_images(outputs)
     model = their_vae("IWAE", params, outputs, {"number_samples": DRAWS})
@@ -345,7 +345,7 @@ def test_importance_weighted_bound(float64, outputs):
         loss = model({"data": images}).loss
     loss.backward()
     assert_same(gradient, gradients(params))
-    weights = np.stack([log_weight(k) for k in keys], axis=1)
+    weights = np.stack([log_weight(k, batch["image"]) for k in keys], axis=1)
     averages = (np.array(jax.nn.softmax(weights)) * weights).sum(1)
     assert_same(-averages.mean(), loss + SIZE * outputs.constant)
 

@@ -6,10 +6,9 @@ import pytest
 
 from genjax.metrics.reconstruction import psnr, ssim
 
-metrics = pytest.importorskip("skimage.metrics")
-
 
 def test_equals_scikit_image():
+    metrics = pytest.importorskip("skimage.metrics")
     rng = np.random.default_rng(0)
     x = np.float32(rng.uniform(-1, 1, size=(3, 20, 17, 3)))
     y = np.float32(np.clip(x + 0.3 * rng.normal(size=x.shape), -1, 1))

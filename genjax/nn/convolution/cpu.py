@@ -58,7 +58,7 @@ def _choose(a: Array, b: Array, form: Form, window: Window, size: tuple[int, ...
         return _winograd if window.strides == _UNIT else _by_phases
     if form == "kernel":
         return _canonical_kernel_gradient
-    return _canonical_input_gradient if form == "input" and window.strides == _UNIT else plain
+    return _canonical_input_gradient if form == "input" else plain
 
 
 def _winograd_pays(
@@ -140,8 +140,11 @@ def _canonical_input_gradient(
 ) -> Array:
     """A convolution with the flipped kernel, made first: folded into the convolution, it is one in another layout."""
     kernel = lax.optimization_barrier(transposed_kernel(b))
-    padding = _transposed_padding(a, b, window, size)
-    return lax.conv_general_dilated(a, kernel, _UNIT, padding, dimension_numbers=channels_last(2))
+    parts = zip(window.strides, window.padding, a.shape[1:3], b.shape[:2], size, strict=True)
+    padding = [(r - 1 - low, wanted - 1 + low - (n - 1) * s) for s, (low, _), n, r, wanted in parts]
+    return lax.conv_general_dilated(
+        a, kernel, _UNIT, padding, lhs_dilation=window.strides, dimension_numbers=channels_last(2)
+    )
 
 
 def _canonical_kernel_gradient(
