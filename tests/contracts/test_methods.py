@@ -10,16 +10,21 @@ import optax
 import pytest
 
 from genjax.diffusion import distance, grids, prediction, samplers, schedules, times, uncertainty, weighting
-from genjax.losses import likelihood
+from genjax.losses import adversarial, likelihood
 from genjax.losses.logistic_mixture import logistic_mixture
+from genjax.losses.perceptual import perceptual
 from genjax.methods import autoencoder as autoencoders
 from genjax.methods import diffusion, rate, vae
 from genjax.methods.autoencoder import autoencoder
 from genjax.methods.code_prior import code_prior
 from genjax.methods.relay import relay
+from genjax.methods.vae_gan import vae_gan
+from genjax.methods.vq_gan import vq_gan
 from genjax.methods.vq_vae import vq_vae, vq_vae_codes
+from genjax.metrics.digits_classifier import load_feature_maps
 from genjax.models import VAE, DeepVAE, UNet
 from genjax.models.autoencoder import Autoencoder
+from genjax.models.discriminator import ImageDiscriminator, PatchDiscriminator
 from genjax.models.pixel_cnn import PixelCNN
 from genjax.models.vae import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genjax.models.vq_vae import VQVAE
@@ -162,6 +167,31 @@ def fsq_with_a_prior():
     return relay(first, second, 1)
 
 
+def conditional_vae_gan():
+    return vae_gan(
+        VAE(MLPEncoder((16,), CLASSES), MLPDecoder(SHAPE, (16,), CLASSES), 4),
+        ImageDiscriminator((4, 8), 8),
+        optax.adam(1e-2),
+        optax.adam(1e-3),
+        likelihood.bernoulli(),
+        image_shape=SHAPE,
+        num_classes=CLASSES,
+    )
+
+
+def vq_gan_with_features():
+    network, _ = codes_of(functools.partial(VectorQuantizer, 16, 4))
+    return vq_gan(
+        network,
+        PatchDiscriminator(1, 4),
+        optax.adam(1e-2),
+        optax.adam(1e-3),
+        image_shape=SHAPE,
+        perceptual=perceptual(load_feature_maps()),
+        game=adversarial.non_saturating(),
+    )
+
+
 METHODS = {
     "diffusion": ddpm,
     "diffusion, every option": every_option,
@@ -171,9 +201,11 @@ METHODS = {
     "autoencoder, sparse": sparse_autoencoder,
     "autoencoder, denoising": denoising_autoencoder,
     "VQ-VAE-2": vq_vae_2,
+    "VAE-GAN, conditional": conditional_vae_gan,
+    "VQGAN": vq_gan_with_features,
     "finite scalar quantisation, then a PixelCNN": fsq_with_a_prior,
 }
-DETERMINISTIC = {"autoencoder, sparse", "VQ-VAE-2"}
+DETERMINISTIC = {"autoencoder, sparse", "VQ-VAE-2", "VQGAN"}
 """Those whose step takes nothing from its key."""
 N = 8
 
