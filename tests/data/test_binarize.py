@@ -10,7 +10,9 @@ from genjax.typing import UserError
 
 
 def grey(level, n=400, split="train"):
-    return data.ArraySource(np.full((n, 5, 5, 1), level, np.uint8), np.arange(n) % 3, name="grey", split=split)
+    return data.ArraySource(
+        np.full((n, 5, 5, 1), level, np.uint8), np.arange(n) % 3, name="grey", split=split
+    )
 
 
 @pytest.mark.parametrize("level", [0, 1, 100, 254, 255])
