@@ -14,7 +14,8 @@ import jax
 import jaxtyping
 
 jaxtyping.install_import_hook(
-    ["genjax.diffusion", "genjax.losses", "genjax.data", "genjax.metrics"], "beartype.beartype"
+    ["genjax.diffusion", "genjax.losses", "genjax.data", "genjax.metrics", "genjax.random"],
+    "beartype.beartype",
 )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

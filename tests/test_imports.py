@@ -19,16 +19,17 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 MAY_IMPORT = {
     "typing": set(),
-    "nn": {"typing", "losses"},
-    "losses": {"typing"},
-    "diffusion": {"typing"},
+    "random": {"typing"},
+    "nn": {"typing", "random", "losses"},
+    "losses": {"typing", "random"},
+    "diffusion": {"typing", "random"},
     "data": {"typing"},
     "train": {"typing"},
     "metrics": {"typing", "nn"},
     # Hierarchies of latent variables know densities, which are losses.
-    "models": {"typing", "nn", "losses"},
+    "models": {"typing", "random", "nn", "losses"},
     # Networks come in as arguments; nn is there for `initialize`.
-    "methods": {"typing", "losses", "diffusion", "nn"},
+    "methods": {"typing", "random", "losses", "diffusion", "nn"},
 }
 """Part of genjax -> the other parts that it may import."""
 

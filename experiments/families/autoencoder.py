@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
-import numpy as np
 
 from experiments.families.family import Family, optimizer
 from experiments.families.vae import RANGES as NETWORK_RANGES
@@ -105,11 +104,6 @@ def latent_space(config: "Config", info: DataInfo) -> LatentSpace:
     )
 
 
-def condition(config: "Config", num: int) -> dict[str, np.ndarray]:
-    """Nothing beside the labels."""
-    return {}
-
-
 RANGES = {
     **{name: interval for name, interval in NETWORK_RANGES.items() if name.startswith("model.")},
     "method.scale": "(0, inf)",
@@ -150,6 +144,5 @@ AUTOENCODER = Family(
     contradictions=contradictions,
     check_images=check_images,
     sampling=(),
-    condition=condition,
     latent_space=latent_space,
 )

@@ -198,16 +198,11 @@ def contradictions(config: "Config") -> list[tuple[bool, str]]:
     ]
 
 
-def check_images(config: "Config", image_shape: tuple[int, int, int]) -> None:
-    """Networks that do not fit the images say so when they are built."""
-
-
 CODES = Family(
     models=(CodesConfig,),
     method=method,
     ranges=RANGES,
     contradictions=contradictions,
-    check_images=check_images,
     sampling=("temperature", "guidance"),
     condition=condition,
     latent_space=latent_space,

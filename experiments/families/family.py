@@ -32,9 +32,9 @@ class Family(NamedTuple):
     method: Callable[["Config", DataInfo, bool], Method]
     ranges: dict[str, str]
     contradictions: Callable[["Config"], list[tuple[bool, str]]]
-    check_images: Callable[["Config", tuple[int, int, int]], None]
     sampling: tuple[str, ...]
-    condition: Callable[["Config", int], dict[str, np.ndarray]]
+    check_images: Callable[["Config", tuple[int, int, int]], None] = lambda config, image_shape: None
+    condition: Callable[["Config", int], dict[str, np.ndarray]] = lambda config, num: {}
     latent_space: Callable[["Config", DataInfo], LatentSpace] | None = None
 
 

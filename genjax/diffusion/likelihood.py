@@ -16,8 +16,9 @@ from genjax.diffusion import probability_flow
 from genjax.diffusion.decoders import Decoder, discretized_gaussian
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import add_noise, expand, noise_added
-from genjax.diffusion.samplers.base import fold_in, normal
+from genjax.diffusion.samplers.base import normal
 from genjax.diffusion.schedules import Schedule
+from genjax.random import fold_in
 from genjax.typing import Array, UserError
 
 Variance: TypeAlias = ArrayLike | Callable[[Array, Array], Array]

@@ -10,8 +10,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Key
 
 from genjax.diffusion.prediction import Denoiser
-from genjax.diffusion.samplers.base import Sampler, fold_in, normal
+from genjax.diffusion.samplers.base import Sampler, normal
 from genjax.diffusion.schedules import Schedule
+from genjax.random import fold_in
 from genjax.typing import Array, PyTree
 
 

@@ -13,6 +13,7 @@ from genjax.losses import sparsity as penalties
 from genjax.losses.likelihood import Likelihood
 from genjax.methods import update
 from genjax.nn import initialize
+from genjax.random import example_keys, fold_in
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 Penalty: TypeAlias = Callable[[Array], Array]
@@ -122,24 +123,18 @@ def autoencoder(
         params = initialize(network, key, image, label)["params"]
         code = jax.eval_shape(lambda p: _apply(network, p, image, label)[1], params)
         width = code.shape[-1]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt=optimizer.init(params),
-            ema=jax.tree.map(jnp.copy, params),
-            mutable={"mean": jnp.zeros(width), "second": jnp.eye(width)},
-        )
+        return update.start(params, optimizer, mutable={"mean": jnp.zeros(width), "second": jnp.eye(width)})
 
     def label_of(batch: Batch) -> Array | None:
         return None if num_classes is None else batch["label"]
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Array]]:
-            x, keys = batch["image"], jax.vmap(jax.random.fold_in, (None, 0))(key, batch["_index"])
+            x, keys = batch["image"], example_keys(key, batch["_index"])
             outputs, code = _apply(network, params, _corrupted(keys, x, 0), label_of(batch))
             distortion = -likelihood.log_prob(outputs, x).mean()
             for i in range(1, walkback):
-                drawn = likelihood.sample(_fold_in(keys, 2 * i), jax.lax.stop_gradient(outputs))
+                drawn = likelihood.sample(fold_in(keys, 2 * i), jax.lax.stop_gradient(outputs))
                 outputs, _ = _apply(network, params, _corrupted(keys, drawn, 2 * i + 1), label_of(batch))
                 distortion += -likelihood.log_prob(outputs, x).mean()
             price = jnp.zeros(()) if penalty is None else penalty(code)
@@ -148,33 +143,20 @@ def autoencoder(
 
         metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
         seen = {"mean": metrics.pop("_mean"), "second": metrics.pop("_second")}
-        changes, opt = optimizer.update(grads, state.opt, state.params)
-        params = optax.apply_updates(state.params, changes)
-        number = state.step + 1
-        return dataclasses.replace(
-            state,
-            step=number,
-            params=params,
-            opt=opt,
-            ema=update.ema(state.ema, params, number, ema_decay),
-            mutable=update.ema(state.mutable, seen, number, _DECAY),
-        ), metrics
+        new = update.advance(state, optimizer, grads, ema_decay)
+        return dataclasses.replace(new, mutable=update.ema(state.mutable, seen, new.step, _DECAY)), metrics
 
     def _corrupted(keys: Key, x: Array, number: int | Array) -> Array:
-        return x if corrupt is None else corrupt(_fold_in(keys, number), x)
+        return x if corrupt is None else corrupt(fold_in(keys, number), x)
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["_index"])
+        keys = example_keys(key, batch["_index"])
         x = _corrupted(keys, batch["image"], 0)
         outputs, _ = _apply(network, state.ema, x, label_of(batch))
         return {"loss": -likelihood.log_prob(outputs, batch["image"])}
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
-        label = None
-        if num_classes is not None:
-            if "label" not in condition:
-                raise UserError(f"label is missing: the model is conditional, valid are 0..{num_classes - 1}")
-            label = condition["label"]
+        label = update.asked_label(condition, num_classes)
         if corrupt is not None:
             return _markov_chain(keys, state, label)
         mean, second = state.mutable["mean"], state.mutable["second"]
@@ -192,10 +174,10 @@ def autoencoder(
             return _apply(network, state.ema, _corrupted(keys, x, 2 * i), label)[0]
 
         def advance(i: Array, x: Array) -> Array:
-            return likelihood.sample(_fold_in(keys, 2 * i + 1), outputs_of(x, i))
+            return likelihood.sample(fold_in(keys, 2 * i + 1), outputs_of(x, i))
 
         shape = image_shape
-        noise = jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1.0))(_fold_in(keys, 2 * chain))
+        noise = jax.vmap(lambda key: jax.random.uniform(key, shape, minval=-1.0))(fold_in(keys, 2 * chain))
         x = jax.lax.fori_loop(0, chain - 1, advance, noise)
         return likelihood.mean(outputs_of(x, chain - 1))
 
@@ -204,10 +186,6 @@ def autoencoder(
 
 def _apply(network: nn.Module, params: PyTree, *args: Any, method: str = "__call__") -> Any:
     return network.apply({"params": params}, *args, method=method)
-
-
-def _fold_in(keys: Key, number: int | Array) -> Key:
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
 def _check_weight(weight: float) -> None:

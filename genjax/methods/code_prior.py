@@ -4,7 +4,6 @@ van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning"
 Razavi et al., "Generating Diverse High-Fidelity Images with VQ-VAE-2" (2019), section 3.2.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import optax
 from genjax.methods import update
 from genjax.methods.codes import CodeModel
 from genjax.nn import initialize
+from genjax.random import example_keys, fold_in
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 
@@ -77,13 +77,8 @@ def code_prior(
             )["params"]
             for i in levels
         }
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt=optimizer.init(params),
-            ema=jax.tree.map(jnp.copy, params),
-            frozen=first_state(jax.random.fold_in(key, len(networks)), batch),
-        )
+        frozen = first_state(jax.random.fold_in(key, len(networks)), batch)
+        return update.start(params, optimizer, frozen=frozen)
 
     def logits(
         params: PyTree, level: int, codes: Array, label: Array | None, coarser: Array | None, **dropout: Any
@@ -126,18 +121,14 @@ def code_prior(
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Array]]:
             dropout_key, example_key = jax.random.split(key)
             index = batch["_index"]
-            label = hide(label_of(batch), jax.vmap(jax.random.fold_in, (None, 0))(example_key, index))
+            label = hide(label_of(batch), example_keys(example_key, index))
             codes = first.encode(state.frozen, batch["image"])
             values = negative_log_likelihood(params, codes, label, dropout_key, index)
             means = {name: value.mean() for name, value in values.items()}
             return means.pop("loss"), means
 
         metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
-        changes, opt = optimizer.update(grads, state.opt, state.params)
-        params = optax.apply_updates(state.params, changes)
-        number = state.step + 1
-        average = update.ema(state.ema, params, number, ema_decay)
-        return dataclasses.replace(state, step=number, params=params, opt=opt, ema=average), metrics
+        return update.advance(state, optimizer, grads, ema_decay), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
         codes = first.encode(state.frozen, batch["image"])
@@ -157,7 +148,7 @@ def code_prior(
 
         def draw(level: int, coarser: Array | None) -> Array:
             """int32[N,h,w]."""
-            level_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, level)
+            level_keys = fold_in(keys, level)
             shape = (len(keys), *first.shapes[level])
 
             def one(position: Array, codes: Array) -> Array:

@@ -98,13 +98,7 @@ def diffusion(
         params = initialize(network, key, image, jnp.zeros((1,)), label)["params"]
         if uncertainty is not None:
             params = {"network": params, "uncertainty": uncertainty.init(jax.random.fold_in(key, 1))}
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt=optimizer.init(params),
-            ema=jax.tree.map(jnp.copy, params),
-            mutable=time_sampler.init(),
-        )
+        return update.start(params, optimizer, mutable=time_sampler.init())
 
     def of_network(params: PyTree) -> PyTree:
         return params if uncertainty is None else params["network"]
@@ -180,12 +174,8 @@ def diffusion(
         if learns_times:
             t, _ = drawn_times(mutable, key, jnp.arange(batch_size), batch_size)
             mutable = time_sampler.update(mutable, t, metrics.pop(_LOSSES))
-        changes, opt = optimizer.update(grads, state.opt, state.params)
-        params = optax.apply_updates(state.params, changes)
-        number = state.step + 1
-        average = update.ema(state.ema, params, number, ema_decay)
-        new = dataclasses.replace(state, step=number, params=params, opt=opt, ema=average, mutable=mutable)
-        return new, metrics
+        new = update.advance(state, optimizer, grads, ema_decay)
+        return dataclasses.replace(new, mutable=mutable), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
         index = batch["_index"]

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from genjax.losses.gaussian import Gaussian
 from genjax.losses.likelihood import Likelihood
+from genjax.random import example_keys
 from genjax.typing import Array, Batch, Key, PyTree, TrainState
 
 
@@ -41,7 +41,7 @@ def vae_space(network: nn.Module, likelihood: Likelihood, num_classes: int | Non
     """
 
     def reconstruct(key: Key, state: TrainState, batch: Batch) -> Array:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["_index"])
+        keys = example_keys(key, batch["_index"])
         outputs, _ = _apply(network, state.ema, "infer", keys, batch["image"], _label(batch, num_classes))
         return likelihood.mean(outputs)
 

@@ -1,13 +1,14 @@
 """What training methods share: gradients of a mean over the global batch, one optimizer step, the moving average."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from genjax.typing import DATA_AXIS, Array, Batch, Key, PyTree, UserError
+from genjax.typing import DATA_AXIS, Array, Batch, Key, PyTree, TrainState, UserError
 
 Loss = Callable[[PyTree, Key, Batch], tuple[Array, dict[str, Array]]]
 """``(params, key, batch) -> (scalar loss, {name: scalar})``, both means over the examples of `batch`."""
@@ -88,6 +89,44 @@ def _sum_over(function: Callable[[PyTree], PyTree], stacked: PyTree) -> PyTree:
     shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], stacked))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return jax.lax.scan(lambda t, x: (jax.tree.map(jnp.add, t, function(x)), None), zeros, stacked)[0]
+
+
+def start(
+    params: PyTree, optimizer: optax.GradientTransformation, *, mutable: PyTree = (), frozen: PyTree = ()
+) -> TrainState:
+    """The state before the first update; the average starts at the parameters."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params),
+        mutable=mutable,
+        frozen=frozen,
+    )
+
+
+def advance(
+    state: TrainState, optimizer: optax.GradientTransformation, grads: PyTree, ema_decay: float
+) -> TrainState:
+    """The state after one step of the optimizer: parameters, their moving average, and the number of updates."""
+    changes, opt = optimizer.update(grads, state.opt, state.params)
+    params = optax.apply_updates(state.params, changes)
+    number = state.step + 1
+    average = ema(state.ema, params, number, ema_decay)
+    return dataclasses.replace(state, step=number, params=params, opt=opt, ema=average)
+
+
+def asked_label(condition: Mapping[str, Array], num_classes: int | None) -> Array | None:
+    """The labels of images that are to be made; None for an unconditional model.
+
+    Raises:
+        UserError: if they are missing.
+    """
+    if num_classes is None:
+        return None
+    if "label" not in condition:
+        raise UserError(f"label is missing: the model is conditional, valid are 0..{num_classes - 1}")
+    return condition["label"]
 
 
 def ema(average: PyTree, params: PyTree, step: Array, decay: float) -> PyTree:

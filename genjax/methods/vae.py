@@ -1,6 +1,5 @@
 """The variational autoencoder as a method: shallow or deep, conditional or not, with any likelihood and any rate."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from genjax.methods import rate as rates
 from genjax.methods import update
 from genjax.nn import initialize
 from genjax.nn.latent import LatentGroup
+from genjax.random import example_keys, fold_in
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _ELBO = rates.kl()
@@ -69,12 +69,7 @@ def vae(
         image = jnp.zeros((1, *batch["image"].shape[1:]))
         label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
         params = initialize(network, key, jax.random.split(key, 1), image, label)["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt=optimizer.init(params),
-            ema=jax.tree.map(jnp.copy, params),
-        )
+        return update.start(params, optimizer)
 
     def infer(params: PyTree, keys: Key, batch: Batch) -> tuple[Array, Sequence[LatentGroup]]:
         """Logarithm of p(x|z), float[B], and the groups."""
@@ -85,19 +80,15 @@ def vae(
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Array]]:
-            log_prob, groups = infer(params, _fold_in(key, batch["_index"]), batch)
+            log_prob, groups = infer(params, example_keys(key, batch["_index"]), batch)
             loss = (rate(state.step, groups) - log_prob).mean()
             return loss, {"distortion": -log_prob.mean(), "rate": rates.divergence(groups).mean()}
 
         metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
-        changes, opt = optimizer.update(grads, state.opt, state.params)
-        params = optax.apply_updates(state.params, changes)
-        number = state.step + 1
-        average = update.ema(state.ema, params, number, ema_decay)
-        return dataclasses.replace(state, step=number, params=params, opt=opt, ema=average), metrics
+        return update.advance(state, optimizer, grads, ema_decay), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
-        keys = _fold_in(key, batch["_index"])
+        keys = example_keys(key, batch["_index"])
         log_prob, groups = infer(state.ema, keys, batch)
         total = rates.divergence(groups)
         values = {"loss": total - log_prob, "distortion": -log_prob, "rate": total}
@@ -113,28 +104,16 @@ def vae(
         return values
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
-        label = None
-        if num_classes is not None:
-            if "label" not in condition:
-                raise UserError(f"label is missing: the model is conditional, valid are 0..{num_classes - 1}")
-            label = condition["label"]
+        label = update.asked_label(condition, num_classes)
         temperature = condition.get("temperature", jnp.ones(keys.shape[0]))
-        outputs = _apply(network, state.ema, _fold_in_all(keys, 0), label, temperature, method="generate")
-        return likelihood.sample(_fold_in_all(keys, 1), outputs) if draw_pixels else likelihood.mean(outputs)
+        outputs = _apply(network, state.ema, fold_in(keys, 0), label, temperature, method="generate")
+        return likelihood.sample(fold_in(keys, 1), outputs) if draw_pixels else likelihood.mean(outputs)
 
     return Method(init, step, evaluate, sample)
 
 
 def _apply(network: nn.Module, params: PyTree, *args: Any, method: str) -> Any:
     return network.apply({"params": params}, *args, method=method)
-
-
-def _fold_in(key: Key, index: Array) -> Key:
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-
-
-def _fold_in_all(keys: Key, number: int | Array) -> Key:
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, number)
 
 
 def _log_weight(log_prob: Array, groups: Sequence[LatentGroup]) -> Array:
@@ -150,7 +129,7 @@ def _importance_weighted(log_weight: Any, keys: Key, k: int) -> Array:
 
     def add(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
         largest, total = carry
-        value = log_weight(_fold_in_all(keys, i))
+        value = log_weight(fold_in(keys, i))
         new = jnp.maximum(largest, value)
         return (new, total * jnp.exp(largest - new) + jnp.exp(value - new)), None
 

@@ -21,6 +21,7 @@ from genjax.methods import update
 from genjax.methods.vae import vae
 from genjax.nn import initialize
 from genjax.nn.latent import LatentGroup
+from genjax.random import example_keys
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _ELBO = rates.kl()
@@ -163,7 +164,7 @@ def vae_gan(
     def look(params: PyTree, key: Key, batch: Batch) -> _View:
         """The draws of z are those of `vae`."""
         x, label = batch["image"], None if num_classes is None else batch["label"]
-        keys, prior_keys = (_fold_in(k, batch["_index"]) for k in (key, jax.random.split(key)[1]))
+        keys, prior_keys = (example_keys(k, batch["_index"]) for k in (key, jax.random.split(key)[1]))
         outputs, groups = _apply(network, params["network"], keys, x, label, method="infer")
         drawn = _apply(network, params["network"], prior_keys, label, method="generate")
         images = x, likelihood.mean(outputs), likelihood.mean(drawn)
@@ -282,7 +283,3 @@ def _of_encoder(params: PyTree, encodes: Callable[[str], bool]) -> PyTree:
 
 def _apply(network: nn.Module, params: PyTree, *args: Any, method: str) -> Any:
     return network.apply({"params": params}, *args, method=method)
-
-
-def _fold_in(key: Key, index: Array) -> Key:
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)

@@ -78,13 +78,7 @@ def vq_vae(
     def init(key: Key, batch: Batch) -> TrainState:
         variables = initialize(network, key, jnp.zeros((1, *batch["image"].shape[1:])))
         params = variables.pop("params")
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt=optimizer.init(params),
-            ema=jax.tree.map(jnp.copy, params),
-            mutable=variables,
-        )
+        return update.start(params, optimizer, mutable=variables)
 
     def losses(variables: PyTree, x: Array) -> tuple[dict[str, Array], Array, Sequence[Quantized]]:
         """The terms, float32[B] each, the outputs, and the quantised levels."""
@@ -113,14 +107,11 @@ def vq_vae(
 
         metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
         statistics: Any = metrics.pop(_STATISTICS)
-        changes, opt = optimizer.update(grads, state.opt, state.params)
-        params = optax.apply_updates(state.params, changes)
-        number = state.step + 1
-        average = update.ema(state.ema, params, number, ema_decay)
+        new = update.advance(state, optimizer, grads, ema_decay)
         # Learning from the same statistics replaces the same dead codes, in the average too.
-        average, *_ = learn(network, average, state.mutable, statistics, state.step == 0)
-        params, mutable, usage = learn(network, params, state.mutable, statistics, state.step == 0)
-        new = dataclasses.replace(state, step=number, params=params, opt=opt, ema=average, mutable=mutable)
+        average, *_ = learn(network, new.ema, state.mutable, statistics, state.step == 0)
+        params, mutable, usage = learn(network, new.params, state.mutable, statistics, state.step == 0)
+        new = dataclasses.replace(new, params=params, ema=average, mutable=mutable)
         return new, {**metrics, **usage}
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from genjax.losses import gaussian
@@ -20,6 +19,7 @@ from genjax.nn.latent import LatentGroup, draw
 from genjax.nn.materialize import materialize
 from genjax.nn.resampling import upsample
 from genjax.nn.top_down import Residual, TopDownGroup
+from genjax.random import fold_in
 from genjax.typing import Array, Key, UserError
 
 Choose: TypeAlias = Callable[[int, Gaussian, Gaussian | None], Array]
@@ -138,7 +138,7 @@ class DeepVAE(nn.Module):
 
         def choose(number: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
             assert posterior is not None
-            latents.append(draw(_fold_in(keys, number), posterior, prior))
+            latents.append(draw(fold_in(keys, number), posterior, prior))
             return latents[-1].z
 
         outputs = self._decode(len(keys), self._encode(x, label), label, choose)
@@ -157,7 +157,7 @@ class DeepVAE(nn.Module):
         """
 
         def choose(number: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
-            return gaussian.sample(_fold_in(keys, number), prior, temperature)
+            return gaussian.sample(fold_in(keys, number), prior, temperature)
 
         return self._decode(len(keys), None, label, choose)
 
@@ -179,7 +179,7 @@ class DeepVAE(nn.Module):
 
         def choose(number: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
             assert posterior is not None
-            return jnp.where(number < depth, gaussian.sample(_fold_in(keys, number), posterior), prior.mean)
+            return jnp.where(number < depth, gaussian.sample(fold_in(keys, number), posterior), prior.mean)
 
         return self._decode(len(keys), self._encode(x, label), label, choose)
 
@@ -243,10 +243,6 @@ class DeepVAE(nn.Module):
                 )
         if self.groups[-1] < 1:
             raise UserError(f"groups={self.groups}: the coarsest resolution needs at least 1 group")
-
-
-def _fold_in(keys: Key, number: int) -> Key:
-    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
 def _pool(x: Array) -> Array:

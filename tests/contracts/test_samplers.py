@@ -7,7 +7,6 @@ table: a sampler may use the methods of `Schedule` only.
 import functools
 import itertools
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +24,7 @@ from genjax.diffusion import (
     sample,
     schedules,
 )
+from tests.diffusion.one_of import one_of
 
 MEAN, STD = 0.4, 0.3
 SHAPE = (4, 4, 1)
@@ -34,28 +34,6 @@ SCHEDULES = {"cosine": schedules.cosine, "flow": schedules.flow, "ve": lambda: s
 
 each_sampler = pytest.mark.parametrize("name", SAMPLERS)
 each_schedule = pytest.mark.parametrize("schedule_name", SCHEDULES)
-
-
-@flax.struct.dataclass
-class OneOf:
-    """The schedule of this index in `SCHEDULES`: one compilation serves them all."""
-
-    index: jax.Array
-
-    def _choose(self, method, x):
-        return jnp.stack([getattr(make(), method)(x) for make in SCHEDULES.values()])[self.index]
-
-    def log_snr(self, t):
-        return self._choose("log_snr", t)
-
-    def time(self, log_snr):
-        return self._choose("time", log_snr)
-
-    def alpha(self, t):
-        return self._choose("alpha", t)
-
-    def sigma(self, t):
-        return self._choose("sigma", t)
 
 
 @functools.cache
@@ -111,7 +89,7 @@ def quick_compilation():
 @each_sampler
 def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule_name):
     """From the exact denoiser of a Gaussian. A sampler that forgets its noise misses the deviation by far."""
-    schedule = OneOf(jnp.asarray(list(SCHEDULES).index(schedule_name)))
+    schedule = one_of(SCHEDULES, schedule_name)
     keys = jax.random.split(jax.random.key(0), NUM)
     x_T = add_noise(
         schedule,

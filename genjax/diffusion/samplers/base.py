@@ -60,11 +60,6 @@ def normal(
     return jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(keys).astype(dtype)
 
 
-def fold_in(keys: Key[Array, "N"], position: ArrayLike) -> Key[Array, "N"]:
-    """Each key folded with the same number: for the draws of a step that are made with one key a sample."""
-    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, position)
-
-
 def check_range(name: str, value: ArrayLike, low: float | int, high: float | int) -> None:
     """Raises a UserError unless all values, if they are concrete, are in [low, high]."""
     if isinstance(value, int | float | np.ndarray | np.generic) and not np.all(

@@ -9,9 +9,10 @@ from jax.typing import ArrayLike
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import noise_added
-from genjax.diffusion.samplers.base import Sampler, check_range, fold_in, half_log_snr, normal, stateless
+from genjax.diffusion.samplers.base import Sampler, check_range, half_log_snr, normal, stateless
 from genjax.diffusion.samplers.exponential import Estimate, estimate
 from genjax.diffusion.schedules import Schedule
+from genjax.random import fold_in
 from genjax.typing import Array
 
 

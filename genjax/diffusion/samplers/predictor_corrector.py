@@ -7,10 +7,11 @@ from jaxtyping import Float
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import expand, noise_added
-from genjax.diffusion.samplers.base import Sampler, fold_in, normal, stateless
+from genjax.diffusion.samplers.base import Sampler, normal, stateless
 from genjax.diffusion.samplers.coordinates import noise_estimate
 from genjax.diffusion.samplers.ddpm import ddpm
 from genjax.diffusion.schedules import Schedule
+from genjax.random import fold_in
 from genjax.typing import Array, PyTree, UserError
 
 

@@ -8,8 +8,9 @@ from jaxtyping import Float
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.process import add_noise, noise_added
-from genjax.diffusion.samplers.base import Sampler, fold_in, normal
+from genjax.diffusion.samplers.base import Sampler, normal
 from genjax.diffusion.schedules import Schedule
+from genjax.random import fold_in
 from genjax.typing import Array, PyTree, UserError
 
 
