@@ -71,6 +71,26 @@ def test_codes_are_drawn_with_the_moments_of_those_seen(fitted):
     np.testing.assert_allclose(np.cov(images.T), expected, atol=0.02)
 
 
+def test_codes_that_never_change_are_drawn_as_they_are(fitted):
+    """The covariance is about the mean: without any, all keys get the image of the mean code."""
+    network, method, state = fitted
+    mean = jnp.array([0.1, -0.2])
+    state = dataclasses.replace(state, mutable={"mean": mean, "second": jnp.outer(mean, mean)})
+    images = method.sample(jax.random.split(jax.random.key(0), 4), state, {})
+    expected = network.apply({"params": state.ema}, mean[None], method="decode")
+    np.testing.assert_allclose(images, jnp.broadcast_to(expected, images.shape), atol=0.02)
+
+
+def test_walkback_corrupts_again_what_it_has_drawn():
+    """A corruption that leaves nothing: every step back then has the same distortion."""
+    _, once = make(corrupt=lambda keys, x: 0 * x)
+    _, thrice = make(corrupt=lambda keys, x: 0 * x, walkback=3)
+    one, three = (
+        m.step(jax.random.key(0), m.init(jax.random.key(0), batch()), batch())[1] for m in (once, thrice)
+    )
+    np.testing.assert_allclose(three["distortion"], 3 * one["distortion"], rtol=1e-6)
+
+
 def test_sparsity():
     code = jnp.array([[0.5, -1.0], [0.0, 2.0]])
     np.testing.assert_allclose(sparsity.l1(code), (1.5 + 2.0) / 2)

@@ -20,6 +20,11 @@ def test_interpolation_goes_along_the_arc_between_the_ends():
     np.testing.assert_allclose(jnp.linalg.norm(path, axis=1), [2, 2.5, 3, 3.5, 4], rtol=1e-5)
 
 
+def test_interpolation_between_any_directions_keeps_the_length():
+    path = interpolate(jnp.array([1.0, 0.0]), jnp.array([0.5, 0.75**0.5]), 3)
+    np.testing.assert_allclose(path[1], [0.75**0.5, 0.5], rtol=1e-5)
+
+
 def test_interpolation_between_parallel_and_opposite_codes_is_straight():
     a = jnp.array([1.0, -1.0])
     np.testing.assert_allclose(interpolate(a, 3 * a, 3), [[1, -1], [2, -2], [3, -3]], rtol=1e-5)

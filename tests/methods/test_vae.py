@@ -144,6 +144,8 @@ def test_warmup_and_free_bits():
     np.testing.assert_allclose(rate.kl(2.0, warmup_steps=4)(step, groups), [2.2, 7.0], rtol=1e-6)
     # The first group's mean, 2, is above a half; the second's, 0.3, is not and counts as a half, without a gradient.
     np.testing.assert_allclose(rate.kl(free_bits=0.5)(step, groups), [1.5, 3.5], rtol=1e-6)
+    # It is the mean that counts: not the largest.
+    np.testing.assert_allclose(rate.kl(free_bits=0.5)(step, [group([0.1, 0.8])]), [0.5, 0.5], rtol=1e-6)
     gradient = jax.grad(lambda nats: rate.kl(free_bits=0.5)(step, [groups[0], group(nats)]).sum())
     np.testing.assert_array_equal(gradient(jnp.array([0.1, 0.5])), [0, 0])
     np.testing.assert_allclose(gradient(jnp.array([0.7, 0.5])), [1, 1])
