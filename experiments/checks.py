@@ -29,6 +29,7 @@ RANGES = {
     "optimizer.warmup_steps": "[0, inf)",
     "optimizer.weight_decay": "[0, inf)",
     "optimizer.clip_norm": "(0, inf)",
+    "optimizer.skip_norm": "(0, inf)",
     "optimizer.accumulate": "[1, inf)",
     "sampling.num_steps": "[1, inf)",
     "sampling.eta": "[0, 1]",

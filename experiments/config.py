@@ -13,6 +13,8 @@ from experiments.families.autoencoder import AutoencoderConfig
 from experiments.families.codes import CodesConfig, VQVAEConfig
 from experiments.families.diffusion import DiffusionConfig, UNetConfig
 from experiments.families.vae import ConvConfig, DeepConfig, MLPConfig, VAEConfig
+from experiments.families.vae_gan import VAEGANConfig
+from experiments.families.vq_gan import VQGANConfig
 from genjax.diffusion import SAMPLERS
 from genjax.diffusion.grids import GRIDS
 from genjax.train.options import FitOptions
@@ -25,7 +27,7 @@ else:  # what is registered is what can be chosen
     SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
     # A preset chooses the network and the method; the command line changes their fields.
     ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig | CodesConfig
-    MethodConfig = DiffusionConfig | VAEConfig | AutoencoderConfig | VQVAEConfig
+    MethodConfig = DiffusionConfig | VAEConfig | VAEGANConfig | AutoencoderConfig | VQVAEConfig | VQGANConfig
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -73,6 +75,8 @@ class OptimizerConfig:
         decay: What follows: the peak rate, or a cosine from it to 0 at the last step.
         weight_decay: Decoupled weight decay (AdamW).
         clip_norm: Gradients with a larger global norm are scaled down to it; None: never.
+        skip_norm: Updates with a larger global norm of the gradient, or one that is not finite, are left out; None:
+            never.
         accumulate: Micro-batches per update; the result is that of the whole batch, in less memory.
     """
 
@@ -81,6 +85,7 @@ class OptimizerConfig:
     decay: Literal["constant", "cosine"] = "cosine"
     weight_decay: float = 0.0
     clip_norm: float | None = 1.0
+    skip_norm: float | None = None
     accumulate: int = 1
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import build
-from experiments.bench import subjects
+from experiments.bench import subjects, torch_vae
 from experiments.bench.stock import with_stock_layers
 from experiments.bench.subjects import Subject
 from experiments.config import Config
@@ -78,6 +78,8 @@ BUILT_IN: dict[str, dict[str, Callable[[Config], Subject]]] = {
     "train": {
         "stock": lambda config: subjects.train(config, stock),
         "pmap": lambda config: subjects.train(_with(config, "fit", backend="pmap")),
+        "one-step": lambda config: subjects.train(_with(config, "fit", steps_per_dispatch=1)),
+        "torch": torch_vae.textbook,
     },
     "sample": {
         "stock": lambda config: subjects.sample(config, stock),

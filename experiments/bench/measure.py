@@ -25,8 +25,8 @@ class Options:
     Attributes:
         repeats: Rounds; in each, everything that is compared is measured once.
         seconds: How long a measurement takes, about.
-        against: Built-in baseline, may be repeated. train: stock (flax.linen's layers), pmap; sample: stock,
-            python-loop; data: streamed.
+        against: Built-in baseline, may be repeated. train: stock (flax.linen's layers), pmap, one-step (a
+            dispatch), torch (the plain VAE as a textbook has it); sample: stock, python-loop; data: streamed.
         baseline: Shell command to compare with, may be repeated; its last line must be a JSON object with
             "images_per_second".
         fresh: Measure compile time, cold and warm, and peak memory, in processes of their own.

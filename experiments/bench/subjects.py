@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -29,12 +29,12 @@ class Subject(NamedTuple):
     Attributes:
         run: ``count -> result`` does it `count` times, and returns the last result when that is there.
         images: that doing it once handles.
-        program: what is compiled for it, by the first `run`.
+        program: what is compiled for it, by the first `run`; None outside of JAX.
     """
 
     run: Callable[[int], PyTree]
     images: int
-    program: Program
+    program: Any  # a Program
 
 
 def _unaltered(method: Method) -> Method:
@@ -138,9 +138,9 @@ def network_evaluations(config: Config) -> int:
     return config.sampling.num_steps * (1 if config.sampling.guidance == 1.0 else 2)
 
 
-def memory(program: Program) -> dict[str, int]:
+def memory(program: Program | None) -> dict[str, int]:
     """Bytes that a compiled program needs on each device, as the compiler counts them."""
-    analysis = program.compiled.memory_analysis()
+    analysis = None if program is None else program.compiled.memory_analysis()
     if analysis is None:
         return {}
     return {

@@ -7,6 +7,8 @@ from experiments.families.codes import CODES, VQVAEConfig
 from experiments.families.diffusion import DIFFUSION, DiffusionConfig
 from experiments.families.family import Family, num_classes
 from experiments.families.vae import VAE, VAEConfig
+from experiments.families.vae_gan import VAE_GAN, VAEGANConfig
+from experiments.families.vq_gan import VQ_GAN, VQGANConfig
 
 if TYPE_CHECKING:
     from experiments.config import Config
@@ -17,6 +19,8 @@ FAMILIES: dict[type, Family] = {
     AutoencoderConfig: AUTOENCODER,
     DiffusionConfig: DIFFUSION,
     VAEConfig: VAE,
+    VAEGANConfig: VAE_GAN,
+    VQGANConfig: VQ_GAN,
     VQVAEConfig: CODES,
 }
 """By the config class of the method."""

@@ -12,8 +12,7 @@ from experiments.families.vae import ConvConfig, MLPConfig, check_images, classe
 from genjax.data import DataInfo
 from genjax.losses import likelihood
 from genjax.losses.likelihood import Likelihood
-from genjax.methods import autoencoder as autoencoders
-from genjax.methods.autoencoder import Corruption, Penalty, autoencoder
+from genjax.methods.autoencoder import Corruption, Penalty, autoencoder, gaussian_noise, kl, l1, masking
 from genjax.methods.latent_space import LatentSpace, autoencoder_space
 from genjax.models.autoencoder import Autoencoder
 from genjax.typing import Method
@@ -60,14 +59,14 @@ LIKELIHOODS: dict[str, Callable[[AutoencoderConfig], Likelihood]] = {
 
 PENALTIES: dict[str, Callable[[AutoencoderConfig], Penalty | None]] = {
     "none": lambda c: None,
-    "l1": lambda c: autoencoders.l1(c.sparsity_weight),
-    "kl": lambda c: autoencoders.kl(c.sparsity_weight, c.sparsity_target),
+    "l1": lambda c: l1(c.sparsity_weight),
+    "kl": lambda c: kl(c.sparsity_weight, c.sparsity_target),
 }
 
 CORRUPTIONS: dict[str, Callable[[AutoencoderConfig], Corruption | None]] = {
     "none": lambda c: None,
-    "gaussian": lambda c: autoencoders.gaussian_noise(c.corruption_level),
-    "masking": lambda c: autoencoders.masking(c.corruption_level),
+    "gaussian": lambda c: gaussian_noise(c.corruption_level),
+    "masking": lambda c: masking(c.corruption_level),
 }
 
 

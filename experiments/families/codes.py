@@ -114,17 +114,27 @@ def codes(config: "Config", info: DataInfo) -> CodeModel:
     return vq_vae_codes(network(config, info), info.image_shape)
 
 
-def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
-    """Both stages, one after the other."""
-    options: VQVAEConfig = config.method
-    first = vq_vae(
+def first_stage(config: "Config", info: DataInfo) -> Method:
+    """The autoencoder."""
+    return vq_vae(
         network(config, info),
-        optimizer(config.optimizer, options.first_steps),
+        optimizer(config.optimizer, config.method.first_steps),
         image_shape=info.image_shape,
-        commitment=options.commitment,
-        ema_decay=options.ema_decay,
+        commitment=config.method.commitment,
+        ema_decay=config.method.ema_decay,
         accumulate=config.optimizer.accumulate,
     )
+
+
+def method(
+    config: "Config",
+    info: DataInfo,
+    scoring: bool = False,
+    first_stage: Callable[["Config", DataInfo], Method] = first_stage,
+) -> Method:
+    """Both stages, one after the other."""
+    options: VQVAEConfig = config.method
+    first = first_stage(config, info)
     model, classes = codes(config, info), num_classes(config, info)
     coarser = (None, *model.num_codes)
     priors = [

@@ -1,5 +1,6 @@
 """What the verbs know of a family of models, and what its members share."""
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,7 +45,10 @@ def num_classes(config: "Config", info: DataInfo) -> int | None:
 
 
 def optimizer(config: "OptimizerConfig", steps: int) -> optax.GradientTransformation:
-    """Adam with the configured learning-rate schedule, decay and clipping."""
+    """Adam with the configured learning-rate schedule, decay, clipping and skipping.
+
+    An update that is left out leaves Adam's moments and the rate's schedule where they are.
+    """
     warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
     after = {
         "constant": optax.constant_schedule(config.learning_rate),
@@ -52,4 +56,8 @@ def optimizer(config: "OptimizerConfig", steps: int) -> optax.GradientTransforma
     }[config.decay]
     rate = optax.join_schedules([warmup, after], [config.warmup_steps])
     clipping = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
-    return optax.chain(*clipping, optax.adamw(rate, weight_decay=config.weight_decay))
+    descent = optax.chain(*clipping, optax.adamw(rate, weight_decay=config.weight_decay))
+    if config.skip_norm is None:
+        return descent
+    large = functools.partial(optax.skip_large_updates, max_squared_norm=config.skip_norm**2)
+    return optax.MultiSteps(descent, 1, should_skip_update_fn=large).gradient_transformation()

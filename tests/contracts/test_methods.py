@@ -13,9 +13,8 @@ from genjax.diffusion import distance, grids, prediction, samplers, schedules, t
 from genjax.losses import adversarial, likelihood
 from genjax.losses.logistic_mixture import logistic_mixture
 from genjax.losses.perceptual import perceptual
-from genjax.methods import autoencoder as autoencoders
 from genjax.methods import diffusion, rate, vae
-from genjax.methods.autoencoder import autoencoder
+from genjax.methods.autoencoder import autoencoder, gaussian_noise, kl
 from genjax.methods.code_prior import code_prior
 from genjax.methods.relay import relay
 from genjax.methods.vae_gan import vae_gan
@@ -128,7 +127,7 @@ def deep_vae():
 
 def sparse_autoencoder():
     network = Autoencoder(MLPEncoder((16,)), MLPDecoder(SHAPE, (16,)), 4, nn.sigmoid)
-    penalty = autoencoders.kl(0.1)
+    penalty = kl(0.1)
     return autoencoder(network, optax.adam(1e-2), likelihood.gaussian(), image_shape=SHAPE, penalty=penalty)
 
 
@@ -139,7 +138,7 @@ def denoising_autoencoder():
         likelihood.gaussian(),
         image_shape=SHAPE,
         num_classes=CLASSES,
-        corrupt=autoencoders.gaussian_noise(0.3),
+        corrupt=gaussian_noise(0.3),
         walkback=2,
         chain=3,
     )

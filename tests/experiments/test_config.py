@@ -28,7 +28,9 @@ ONE_OF_A_KIND = {
 def fields(config_class, prefix="", config=None):
     """(option, description) of every field of a config, by its docstrings: what its options are to be."""
     described = {
-        param.arg_name: param.description for param in docstring_parser.parse(config_class.__doc__).params
+        param.arg_name: param.description
+        for ancestor in reversed(config_class.__mro__)
+        for param in docstring_parser.parse(ancestor.__doc__).params
     }
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):

@@ -9,8 +9,7 @@ import optax
 import pytest
 
 from genjax.losses import likelihood, sparsity
-from genjax.methods import autoencoder as autoencoders
-from genjax.methods.autoencoder import autoencoder
+from genjax.methods.autoencoder import autoencoder, gaussian_noise, kl, l1, masking
 from genjax.models.autoencoder import Autoencoder
 from genjax.models.vae import MLPDecoder, MLPEncoder
 from genjax.typing import UserError
@@ -101,7 +100,7 @@ def test_sparsity():
 
 
 def test_penalty_is_part_of_the_loss_and_shrinks_codes():
-    results = [trained(make(penalty=autoencoders.l1(w), steps=300)[1], 300) for w in (0.0, 3.0)]
+    results = [trained(make(penalty=l1(w), steps=300)[1], 300) for w in (0.0, 3.0)]
     (_, free), (_, penalised) = results
     np.testing.assert_allclose(penalised["loss"], penalised["distortion"] + penalised["penalty"], rtol=1e-6)
     assert (free["penalty"] == 0).all()
@@ -111,16 +110,16 @@ def test_penalty_is_part_of_the_loss_and_shrinks_codes():
 
 def test_corruptions():
     keys, x = jax.random.split(jax.random.key(0), 5000), jnp.full((5000, *SHAPE), 0.25)
-    noisy = autoencoders.gaussian_noise(0.5)(keys, x)
+    noisy = gaussian_noise(0.5)(keys, x)
     np.testing.assert_allclose([noisy.mean(), noisy.std()], [0.25, 0.5], atol=0.02)
-    masked = autoencoders.masking(0.3)(keys, x)
+    masked = masking(0.3)(keys, x)
     np.testing.assert_allclose([(masked == -1).mean(), (masked == 0.25).mean()], [0.3, 0.7], atol=0.02)
-    np.testing.assert_array_equal(masked[7:8], autoencoders.masking(0.3)(keys[7:8], x[7:8]))
+    np.testing.assert_array_equal(masked[7:8], masking(0.3)(keys[7:8], x[7:8]))
 
 
 def test_denoising_autoencoder_is_the_posterior_mean():
     """Of data from a normal distribution the best linear repair is known: Wiener's filter."""
-    network, method = make(latent=6, corrupt=autoencoders.gaussian_noise(0.5), steps=3000)
+    network, method = make(latent=6, corrupt=gaussian_noise(0.5), steps=3000)
     state, _ = trained(method, 3000)
     x = data().reshape(N, 6).astype(np.float64)
     covariance = x.T @ x / N
@@ -142,7 +141,7 @@ def test_markov_chain_visits_the_data():
         optax.adam(0.01),
         likelihood.gaussian(0.1),
         image_shape=SHAPE,
-        corrupt=autoencoders.gaussian_noise(0.6),
+        corrupt=gaussian_noise(0.6),
         walkback=2,
         chain=20,
         ema_decay=0.9,
@@ -174,8 +173,8 @@ def test_options_are_refused(options, message):
 
 def test_weights_and_probabilities_are_refused():
     with pytest.raises(UserError, match=r"probability=1.5: valid are \[0, 1\]"):
-        autoencoders.masking(1.5)
+        masking(1.5)
     with pytest.raises(UserError, match="weight=-1"):
-        autoencoders.l1(-1)
+        l1(-1)
     with pytest.raises(UserError, match=r"target=1: valid are \(0, 1\)"):
-        autoencoders.kl(1.0, 1)
+        kl(1.0, 1)
