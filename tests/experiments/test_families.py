@@ -27,9 +27,9 @@ CODES = (
     " --model.prior-depth 2 --method.first-steps 2"
 )
 RUNS = {
-    "deep-vae-mnist": (
-        "--dataset digits --model.patch 1 --model.groups 1 1 --model.widths 8 8 --model.encoder-blocks 1 1"
-        " --model.decoder-blocks 0 0 --model.latent-channels 2 --method.warmup-steps 2"
+    "deep-vae-cifar10": (
+        "--steps 10 --optimizer.warmup-steps 2 --model.groups 1 1 --model.widths 8 8 --model.encoder-blocks 1 1"
+        " --model.decoder-blocks 0 0 --model.latent-channels 2 --method.mixtures 2 --method.warmup-steps 2"
         " --evaluation.importance-samples 5"
     ),
     "vaegan-digits": (
@@ -49,6 +49,10 @@ def runs(tmp_path_factory, verb):
         if preset not in made:
             made[preset] = tmp_path_factory.mktemp("families") / preset
             options = shlex.split(f"{preset} {OPTIONS} {RUNS[preset]}")
+            if preset == "deep-vae-cifar10":
+                images = np.random.default_rng(0).integers(0, 256, (100, 8, 8, 3), np.uint8)
+                np.savez(made[preset].parent / "colour.npz", images=images)
+                options += ["--dataset", made[preset].parent / "colour.npz"]
             ended = verb("train", *options, "--workdir", made[preset])
             assert ended.code == 0, ended.err
         return made[preset]
@@ -82,11 +86,14 @@ def test_preset_makes_a_method_of_its_images(name):
 
 
 def test_deep_vae_is_judged_by_its_likelihood(runs):
-    found = metrics(runs("deep-vae-mnist"))
+    found = metrics(runs("deep-vae-cifar10"))
     assert found["importance_samples"] == 5
     assert found["test_nll"] < found["test_loss"]  # the tighter bound
     np.testing.assert_allclose(found["test_rate"], found["test_kl_0"] + found["test_kl_1"], rtol=1e-5)
     np.testing.assert_allclose(found["test_loss"], found["test_rate"] + found["test_distortion"], rtol=1e-5)
+    bits = found["test_nll"] / (8 * 8 * 3 * np.log(2))
+    np.testing.assert_allclose(found["test_bits_per_dim"], bits, rtol=1e-5)
+    assert 8 < bits < 12  # of noise it is 8 at best
 
 
 def test_vae_gan(runs):
