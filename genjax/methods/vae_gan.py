@@ -4,7 +4,7 @@ Larsen, Sønderby, Larochelle and Winther, "Autoencoding beyond pixels using a l
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,8 +18,8 @@ from genjax.losses.gaussian import sum_components
 from genjax.losses.likelihood import Likelihood
 from genjax.methods import rate as rates
 from genjax.methods import update
+from genjax.methods.adversary import descend, judge, with_discriminator
 from genjax.methods.vae import vae
-from genjax.nn import initialize
 from genjax.nn.latent import LatentGroup
 from genjax.random import example_keys
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
@@ -224,40 +224,6 @@ def vae_gan(
         return {**base.evaluate(key, state, batch), "feature": view.feature}
 
     return Method(init, step if weight else step_alone, evaluate, base.sample)
-
-
-def with_discriminator(
-    state: TrainState,
-    discriminator: nn.Module,
-    optimizers: Mapping[str, optax.GradientTransformation],
-    key: Key,
-    batch: Batch,
-) -> TrainState:
-    """The state of a network, joined by a discriminator; `optimizers` are those of "network" and "discriminator"."""
-    image = jnp.zeros((1, *batch["image"].shape[1:]))
-    params = {
-        "network": state.params,
-        "discriminator": initialize(discriminator, jax.random.fold_in(key, 1), image)["params"],
-    }
-    opt = {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
-    return dataclasses.replace(state, params=params, opt=opt)
-
-
-def judge(discriminator: nn.Module, params: PyTree, images: Array) -> tuple[Array, tuple[Array, ...]]:
-    """The logits of images, and the features."""
-    result: Any = discriminator.apply({"params": params}, images)
-    return result
-
-
-def descend(
-    optimizers: Mapping[str, optax.GradientTransformation], grads: PyTree, opt: PyTree, params: PyTree
-) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
-    """One step of several optimizers, each with its own part of the parameters: these, and the optimizers' states."""
-    new_params, new_opt = {}, {}
-    for name, optimizer in optimizers.items():
-        changes, new_opt[name] = optimizer.update(grads[name], opt[name], params[name])
-        new_params[name] = optax.apply_updates(params[name], changes)
-    return new_params, new_opt
 
 
 def _only(part: str, params: PyTree, encodes: Callable[[str], bool]) -> PyTree:

@@ -17,7 +17,7 @@ from genjax.diffusion.distance import Distance
 from genjax.losses import adversarial as games
 from genjax.losses.adversarial import AdversarialLoss
 from genjax.methods import update
-from genjax.methods.vae_gan import descend, judge, with_discriminator
+from genjax.methods.adversary import descend, judge, with_discriminator
 from genjax.methods.vq_vae import candidates, learn, share, vq_vae, vq_vae_codes
 from genjax.nn.quantization import Quantized
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError

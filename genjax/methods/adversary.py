@@ -1,0 +1,47 @@
+"""What methods with a discriminator share."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from genjax.nn import initialize
+from genjax.typing import Array, Batch, Key, PyTree, TrainState
+
+
+def with_discriminator(
+    state: TrainState,
+    discriminator: nn.Module,
+    optimizers: Mapping[str, optax.GradientTransformation],
+    key: Key,
+    batch: Batch,
+) -> TrainState:
+    """The state of a network, joined by a discriminator; `optimizers` are those of "network" and "discriminator"."""
+    image = jnp.zeros((1, *batch["image"].shape[1:]))
+    params = {
+        "network": state.params,
+        "discriminator": initialize(discriminator, jax.random.fold_in(key, 1), image)["params"],
+    }
+    opt = {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
+    return dataclasses.replace(state, params=params, opt=opt)
+
+
+def judge(discriminator: nn.Module, params: PyTree, images: Array) -> tuple[Array, tuple[Array, ...]]:
+    """The logits of images, and the features."""
+    result: Any = discriminator.apply({"params": params}, images)
+    return result
+
+
+def descend(
+    optimizers: Mapping[str, optax.GradientTransformation], grads: PyTree, opt: PyTree, params: PyTree
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+    """One step of several optimizers, each with its own part of the parameters: these, and the optimizers' states."""
+    new_params, new_opt = {}, {}
+    for name, optimizer in optimizers.items():
+        changes, new_opt[name] = optimizer.update(grads[name], opt[name], params[name])
+        new_params[name] = optax.apply_updates(params[name], changes)
+    return new_params, new_opt
