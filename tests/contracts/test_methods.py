@@ -38,7 +38,7 @@ CLASSES = 3
 
 def ddpm():
     return diffusion(
-        UNet(channels=8, multipliers=(1, 2), blocks=1, num_classes=CLASSES, dropout=0.1),
+        UNet(channels=8, multipliers=(1,), blocks=1, num_classes=CLASSES, dropout=0.1),
         optax.adam(1e-3),
         schedules.cosine(100),
         samplers.ddpm(),
@@ -53,7 +53,7 @@ def every_option():
     return diffusion(
         UNet(
             channels=8,
-            multipliers=(1, 2),
+            multipliers=(1,),
             blocks=1,
             num_classes=CLASSES,
             dropout=0.1,
