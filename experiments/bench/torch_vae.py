@@ -8,8 +8,7 @@ import numpy as np
 from experiments import build
 from experiments.bench import peers
 from experiments.bench.subjects import Subject
-from experiments.config import Config
-from experiments.families.vae import MLPConfig
+from experiments.config import Config, MLPConfig, VAEConfig, flatten
 from genjax import data
 from genjax.typing import UserError
 
@@ -39,12 +38,16 @@ def textbook(config: Config) -> Subject:
     reason = peers.why_no_torch()
     if reason is not None:
         raise UserError(f"against='torch': {reason}")
-    options = config.method
-    if not isinstance(config.model, MLPConfig) or (options.likelihood, options.rate, options.beta) != (
-        "bernoulli",
-        "kl",
-        1.0,
-    ):
+    fields = flatten(config)
+    plain = {
+        "likelihood": "bernoulli",
+        "rate": "kl",
+        "beta": 1.0,
+        "warmup_steps": 0,
+        "class_conditional": False,
+    }
+    known = isinstance(config.model, MLPConfig) and type(config.method) is VAEConfig
+    if not known or any(fields[f"method.{name}"] != value for name, value in plain.items()):
         raise UserError("against='torch' knows the plain VAE of perceptrons, as that of the preset vae-mnist")
     import torch
     from torch.nn import functional as F

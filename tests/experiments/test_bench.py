@@ -350,7 +350,7 @@ def test_bad_config():
         (
             ("train",),
             Options(against=("sotck",)),
-            r"against='sotck': valid for train are \['pmap', 'stock'\]",
+            r"against='sotck': valid for train are \['one-step', 'pmap', 'stock', 'torch'\]",
         ),
         (("data",), Options(against=("stock",)), r"against='stock': valid for data are \['streamed'\]"),
         (("sample", "data"), Options(baseline=("x",)), "baseline='x' needs one thing to be compared with"),

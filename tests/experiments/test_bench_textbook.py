@@ -1,0 +1,91 @@
+"""The textbook VAE in PyTorch that `bench train` compares with: the same layers, and what it refuses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.bench import baselines, torch_vae
+from experiments.bench.measure import Options, measure
+from experiments.config import (
+    Config,
+    DataConfig,
+    DiffusionConfig,
+    EvaluationConfig,
+    MLPConfig,
+    OptimizerConfig,
+    VAEConfig,
+)
+from experiments.families.vae import network
+from genjax.data import DataInfo
+from genjax.nn import initialize
+from genjax.train.options import FitOptions
+from genjax.typing import UserError
+
+CONFIG = Config(
+    fit=FitOptions(steps=8, batch_size=8, log_every=4, checkpoint_every=4, steps_per_dispatch=4),
+    data=DataConfig(dataset="digits", binarize="static"),
+    model=MLPConfig(latent=3, hidden=(6, 5)),
+    method=VAEConfig(),
+    optimizer=OptimizerConfig(warmup_steps=1),
+    evaluation=EvaluationConfig(loss_every=4, sample_every=4),
+)
+
+
+def test_the_layers_are_ours():
+    torch = pytest.importorskip("torch")
+    ours = network(CONFIG, DataInfo("digits", "train", (8, 8, 1), 10))
+    x = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    params = initialize(ours, jax.random.key(1), jax.random.split(jax.random.key(2), 4), x)["params"]
+    theirs = torch_vae.layers(CONFIG, 64)
+    assert sum(p.numel() for p in theirs.parameters()) == sum(p.size for p in jax.tree.leaves(params))
+
+    encoder, decoder = params["encoder"], params["decoder"]
+    dense = [encoder["hidden_0"], encoder["hidden_1"], params["parameters"]]
+    dense += [decoder["hidden_0"], decoder["hidden_1"], decoder["out"]]
+    linear = [layer for layer in theirs.modules() if isinstance(layer, torch.nn.Linear)]
+    with torch.no_grad():
+        for mine, other in zip(dense, linear, strict=True):
+            other.weight.copy_(torch.tensor(np.asarray(mine["kernel"]).T.copy()))
+            other.bias.copy_(torch.tensor(np.asarray(mine["bias"]) + 0.1))
+            mine["bias"] = mine["bias"] + 0.1
+        parameters = theirs["encoder"](torch.tensor(np.asarray(x)).flatten(1))
+        logits = theirs["decoder"](parameters[:, :3])
+
+    def apply(method, *args):
+        return ours.apply({"params": params}, *args, method=method)
+
+    posterior = apply("posterior", x)
+    expected = jnp.concatenate([posterior.mean, posterior.log_variance], -1)
+    np.testing.assert_allclose(parameters, expected, atol=1e-5)
+    np.testing.assert_allclose(logits.reshape(4, 8, 8, 1), apply("decode", posterior.mean), atol=1e-5)
+
+
+def test_is_measured():
+    pytest.importorskip("torch")
+    options = Options(repeats=1, seconds=0.01, against=("one-step", "torch"), fresh=False)
+    against = measure("train", CONFIG, options, {})["against"]
+    assert list(against) == ["one-step", "torch"]
+    assert all(one["ratio"]["median"] > 0 for one in against.values())
+    assert against["one-step"]["memory"] and not against["torch"]["memory"]
+
+
+def test_steps_of_a_dispatch_are_counted():
+    several, one = (baselines.subjects.train(CONFIG), baselines.BUILT_IN["train"]["one-step"](CONFIG))
+    assert (several.images, one.images) == (4 * 8, 8)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"method": DiffusionConfig()},
+        {"method": dataclasses.replace(CONFIG.method, beta=2.0)},
+        {"method": dataclasses.replace(CONFIG.method, likelihood="gaussian")},
+    ],
+)
+def test_something_else(changed, monkeypatch):
+    monkeypatch.setattr(torch_vae.peers, "why_no_torch", lambda: None)
+    with pytest.raises(UserError, match="knows the plain VAE of perceptrons"):
+        torch_vae.textbook(dataclasses.replace(CONFIG, **changed))
