@@ -1,10 +1,17 @@
 """Discriminators and their games, as the configs of several families name them."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+import optax
+
+from experiments.families.family import optimizer
 from genjax.losses import adversarial
 from genjax.losses.adversarial import AdversarialLoss
+
+if TYPE_CHECKING:
+    from experiments.config import OptimizerConfig
 
 Game = Literal["non_saturating", "minimax", "hinge", "least_squares"]
 
@@ -14,3 +21,10 @@ GAMES: dict[str, Callable[[], AdversarialLoss]] = {
     "hinge": adversarial.hinge,
     "least_squares": adversarial.least_squares,
 }
+
+
+def discriminator_optimizer(
+    config: "OptimizerConfig", steps: int, rate: float
+) -> optax.GradientTransformation:
+    """As the other network's, with `rate` times its learning rate."""
+    return optimizer(dataclasses.replace(config, learning_rate=rate * config.learning_rate), steps)

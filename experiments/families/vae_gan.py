@@ -3,7 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
-from experiments.families.adversaries import GAMES, Game
+from experiments.families.adversaries import GAMES, Game, discriminator_optimizer
 from experiments.families.family import optimizer
 from experiments.families.vae import (
     LIKELIHOODS,
@@ -54,14 +54,11 @@ class VAEGANConfig(VAEConfig):
 def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
     """The training method, with its networks and optimizers."""
     options: VAEGANConfig = config.method
-    theirs = dataclasses.replace(
-        config.optimizer, learning_rate=config.optimizer.learning_rate * options.discriminator_rate
-    )
     return vae_gan(
         network(config, info),
         ImageDiscriminator(options.discriminator_channels, options.discriminator_hidden),
         optimizer(config.optimizer, config.fit.steps),
-        optimizer(theirs, config.fit.steps),
+        discriminator_optimizer(config.optimizer, config.fit.steps, options.discriminator_rate),
         LIKELIHOODS[options.likelihood](options),
         image_shape=info.image_shape,
         num_classes=classes_of(config, info),

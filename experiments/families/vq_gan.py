@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from experiments.families import codes
-from experiments.families.adversaries import GAMES, Game
+from experiments.families.adversaries import GAMES, Game, discriminator_optimizer
 from experiments.families.codes import CODES, VQVAEConfig
 from experiments.families.family import optimizer
 from genjax.data import DataInfo
@@ -56,14 +56,11 @@ DISTANCES: dict[str, Callable[[], Distance | None]] = {
 def first_stage(config: "Config", info: DataInfo) -> Method:
     """The autoencoder and its discriminator."""
     options: VQGANConfig = config.method
-    theirs = dataclasses.replace(
-        config.optimizer, learning_rate=config.optimizer.learning_rate * options.discriminator_rate
-    )
     return vq_gan(
         codes.network(config, info),
         PatchDiscriminator(options.discriminator_layers, options.discriminator_channels),
         optimizer(config.optimizer, options.first_steps),
-        optimizer(theirs, options.first_steps),
+        discriminator_optimizer(config.optimizer, options.first_steps, options.discriminator_rate),
         image_shape=info.image_shape,
         perceptual=DISTANCES[options.features](),
         perceptual_weight=options.perceptual_weight,
