@@ -133,12 +133,12 @@ VAE: dict[str, tuple[str, Config]] = {
     "cvae-mnist": (
         "Conditional convolutional VAE on MNIST (TFDS).",
         Config(
-            fit=FitOptions(steps=20_000, batch_size=100, log_every=500, checkpoint_every=5_000),
+            fit=FitOptions(steps=8000, batch_size=100, log_every=500, checkpoint_every=4000),
             data=DataConfig(dataset="mnist"),
             model=ConvConfig(latent=16),
             method=VAEConfig(class_conditional=True),
             optimizer=OptimizerConfig(learning_rate=1e-3),
-            evaluation=EvaluationConfig(loss_every=2_000, sample_every=5_000, num=10_000),
+            evaluation=EvaluationConfig(loss_every=4000, sample_every=4000, num=10_000),
         ),
     ),
     "deep-vae-mnist": (
