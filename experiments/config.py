@@ -75,8 +75,7 @@ class OptimizerConfig:
         decay: What follows: the peak rate, or a cosine from it to 0 at the last step.
         weight_decay: Decoupled weight decay (AdamW).
         clip_norm: Gradients with a larger global norm are scaled down to it; None: never.
-        skip_norm: Updates with a larger global norm of the gradient, or one that is not finite, are left out; None:
-            never.
+        skip_norm: Updates with a larger global norm of the gradient are left out; None: never.
         accumulate: Micro-batches per update; the result is that of the whole batch, in less memory.
     """
 

@@ -17,9 +17,8 @@ def layers(config: Config, size: int) -> Any:
     """Encoder and decoder of images with `size` pixels."""
     from torch import nn
 
-    def perceptron(*widths: int) -> Any:
-        made = [[nn.Linear(a, b), nn.ReLU()] for a, b in itertools.pairwise(widths)]
-        return nn.Sequential(*itertools.chain(*made))
+    def perceptron(*widths: int) -> list[Any]:
+        return [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
 
     hidden, latent = config.model.hidden, config.model.latent
     encoder = nn.Sequential(*perceptron(size, *hidden), nn.Linear(hidden[-1], 2 * latent))
@@ -40,14 +39,17 @@ def textbook(config: Config) -> Subject:
         raise UserError(f"against='torch': {reason}")
     fields = flatten(config)
     plain = {
-        "likelihood": "bernoulli",
-        "rate": "kl",
-        "beta": 1.0,
-        "warmup_steps": 0,
-        "class_conditional": False,
+        "model.posterior_flow": "none",
+        "model.prior_flow": "none",
+        "method.likelihood": "bernoulli",
+        "method.rate": "kl",
+        "method.beta": 1.0,
+        "method.warmup_steps": 0,
+        "method.free_bits": 0.0,
+        "method.class_conditional": False,
     }
     known = isinstance(config.model, MLPConfig) and type(config.method) is VAEConfig
-    if not known or any(fields[f"method.{name}"] != value for name, value in plain.items()):
+    if not known or any(fields[name] != value for name, value in plain.items()):
         raise UserError("against='torch' knows the plain VAE of perceptrons, as that of the preset vae-mnist")
     import torch
     from torch.nn import functional as F

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -217,20 +217,27 @@ def latent_space(config: "Config", info: DataInfo) -> LatentSpace:
     return vae_space(network(config, info), likelihood, classes_of(config, info))
 
 
+def settings(config: "Config", info: DataInfo, scoring: bool) -> dict[str, Any]:
+    """What every method that trains a variational autoencoder is told by name."""
+    options = config.method
+    return {
+        "image_shape": info.image_shape,
+        "num_classes": classes_of(config, info),
+        "rate": RATES[options.rate](options),
+        "draw_pixels": options.draw_pixels,
+        "ema_decay": options.ema_decay,
+        "importance_samples": config.evaluation.importance_samples if scoring else 0,
+        "accumulate": config.optimizer.accumulate,
+    }
+
+
 def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
     """The training method, with its network and optimizer."""
-    options = config.method
     return vae(
         network(config, info),
         optimizer(config.optimizer, config.fit.steps),
-        LIKELIHOODS[options.likelihood](options),
-        image_shape=info.image_shape,
-        num_classes=classes_of(config, info),
-        rate=RATES[options.rate](options),
-        draw_pixels=options.draw_pixels,
-        ema_decay=options.ema_decay,
-        importance_samples=config.evaluation.importance_samples if scoring else 0,
-        accumulate=config.optimizer.accumulate,
+        LIKELIHOODS[config.method.likelihood](config.method),
+        **settings(config, info, scoring),
     )
 
 

@@ -7,13 +7,12 @@ from experiments.families.adversaries import GAMES, Game, discriminator_optimize
 from experiments.families.family import optimizer
 from experiments.families.vae import (
     LIKELIHOODS,
-    RATES,
     VAE,
     ConvConfig,
     MLPConfig,
     VAEConfig,
-    classes_of,
     network,
+    settings,
 )
 from genjax.data import DataInfo
 from genjax.methods import vae_gan
@@ -60,18 +59,12 @@ def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
         optimizer(config.optimizer, config.fit.steps),
         discriminator_optimizer(config.optimizer, config.fit.steps, options.discriminator_rate),
         LIKELIHOODS[options.likelihood](options),
-        image_shape=info.image_shape,
-        num_classes=classes_of(config, info),
-        rate=RATES[options.rate](options),
         pixel=options.pixel,
         weight=options.weight,
         gamma=options.gamma,
         game=GAMES[options.game](),
         fakes=(options.reconstructions, options.draws),
-        draw_pixels=options.draw_pixels,
-        ema_decay=options.ema_decay,
-        importance_samples=config.evaluation.importance_samples if scoring else 0,
-        accumulate=config.optimizer.accumulate,
+        **settings(config, info, scoring),
     )
 
 

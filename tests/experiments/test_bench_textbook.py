@@ -82,6 +82,8 @@ def test_steps_of_a_dispatch_are_counted():
     [
         {"method": DiffusionConfig()},
         {"method": dataclasses.replace(CONFIG.method, beta=2.0)},
+        {"method": dataclasses.replace(CONFIG.method, free_bits=1.0)},
+        {"model": dataclasses.replace(CONFIG.model, posterior_flow="iaf")},
         {"method": dataclasses.replace(CONFIG.method, likelihood="gaussian")},
     ],
 )
