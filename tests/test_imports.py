@@ -20,8 +20,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "typing": set(),
     "random": {"typing"},
-    "nn": {"typing", "random", "losses"},
-    "losses": {"typing", "random"},
+    "devices": {"typing"},
+    "nn": {"typing", "random", "devices", "losses"},
+    "losses": {"typing", "random", "devices"},
     "diffusion": {"typing", "random"},
     "data": {"typing"},
     "train": {"typing"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     # Hierarchies of latent variables know densities, which are losses.
     "models": {"typing", "random", "nn", "losses"},
     # Networks come in as arguments; nn is there for `initialize`.
-    "methods": {"typing", "random", "losses", "diffusion", "nn"},
+    "methods": {"typing", "random", "devices", "losses", "diffusion", "nn"},
 }
 """Part of genjax -> the other parts that it may import."""
 

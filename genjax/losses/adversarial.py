@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
 
-from genjax.typing import Array, UserError
+from genjax.typing import DATA_AXIS, Array, UserError
 
 
 class AdversarialLoss(NamedTuple):
@@ -26,28 +27,40 @@ class AdversarialLoss(NamedTuple):
     generator: Callable[[Array, Array], Array]
 
 
-def minimax(real_weight: float = 1.0) -> AdversarialLoss:
+def minimax(real_weight: float = 1.0, smoothing: float = 0.0) -> AdversarialLoss:
     """``-log D(x) - log(1 - D(fake))`` against ``log(1 - D(fake))``, D the sigmoid of the logit.
 
     Args:
         real_weight: factor of ``-log D(x)``, above 0.
+        smoothing: s in [0, 0.5). The label of real images is 1 - s, so that ``-log D(x)`` becomes
+            ``-(1 - s) log D(x) - s log(1 - D(x))``; that of fake images stays 0.
+
+    Raises:
+        UserError: a value that is not valid.
 
     References:
-        Goodfellow et al., "Generative Adversarial Nets" (2014), equation 1.
+        Goodfellow et al., "Generative Adversarial Nets" (2014), equation 1. Smoothing of one side: Salimans et al.,
+        "Improved Techniques for Training GANs" (2016), section 3.4.
     """
-    return AdversarialLoss(_cross_entropy(real_weight), lambda real, fake: -_mean(jax.nn.softplus(fake)))
+    judge = _cross_entropy(real_weight, smoothing)
+    return AdversarialLoss(judge, lambda real, fake: -_mean(jax.nn.softplus(fake)))
 
 
-def non_saturating(real_weight: float = 1.0) -> AdversarialLoss:
+def non_saturating(real_weight: float = 1.0, smoothing: float = 0.0) -> AdversarialLoss:
     """As `minimax`, but the generator minimises ``-log D(fake)``, whose gradient does not vanish while D is right.
 
     Args:
         real_weight: factor of ``-log D(x)``, above 0.
+        smoothing: see `minimax`.
+
+    Raises:
+        UserError: a value that is not valid.
 
     References:
         Goodfellow et al., "Generative Adversarial Nets" (2014), section 3.
     """
-    return AdversarialLoss(_cross_entropy(real_weight), lambda real, fake: _mean(jax.nn.softplus(-fake)))
+    judge = _cross_entropy(real_weight, smoothing)
+    return AdversarialLoss(judge, lambda real, fake: _mean(jax.nn.softplus(-fake)))
 
 
 def hinge() -> AdversarialLoss:
@@ -82,13 +95,94 @@ def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> Adversarial
     return AdversarialLoss(discriminator, lambda real, fake: 0.5 * _mean(jnp.square(fake - c)))
 
 
-def _cross_entropy(real_weight: float) -> Callable[[Array, Array], Array]:
+def wasserstein() -> AdversarialLoss:
+    """``D(fake) - D(x)`` against ``-D(fake)``, D the logit.
+
+    It says something of a distance only where the critic's slope is bounded: `genjax.losses.penalties`.
+
+    References:
+        Arjovsky et al., "Wasserstein GAN" (2017), equation 2 and algorithm 1.
+    """
+    return AdversarialLoss(lambda real, fake: _mean(fake) - _mean(real), lambda real, fake: -_mean(fake))
+
+
+def relativistic() -> AdversarialLoss:
+    """``-log sigmoid(D(x) - D(fake))`` against ``-log sigmoid(D(fake) - D(x))``, D the logit.
+
+    Real image i is paired with fake image i, and a patch with the patch at the same place.
+
+    References:
+        Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN" (2018),
+        section 4.1; Huang et al., "The GAN is dead; long live the GAN! A Modern GAN Baseline" (2024),
+        section 2.
+    """
+
+    def discriminator(real: Float[Array, "B ..."], fake: Float[Array, "B ..."]) -> Float[Array, "B"]:
+        return _mean(jax.nn.softplus(fake - real))
+
+    return AdversarialLoss(discriminator, lambda real, fake: _mean(jax.nn.softplus(real - fake)))
+
+
+def top_k(game: AdversarialLoss, fraction: ArrayLike) -> AdversarialLoss:
+    """The generator learns only from the fake images of the batch that the discriminator likes most.
+
+    With N images in the global batch, k is ``fraction * N``, rounded, at least 1. The generator's losses of the k
+    images with the largest logits (the mean over the patches) are multiplied by N / k, the others by 0: the mean over
+    the batch is that over the k. So an image's loss depends on the rest of the batch, on all devices. Of equal logits
+    the first come first.
+
+    Args:
+        game: the other losses; the discriminator's stays as it is.
+        fraction: float[] in (0, 1]; as an array it may change from step to step without a new compilation, so make the
+            game inside the step. An array is not checked.
+
+    Raises:
+        UserError: a fraction that is not valid.
+
+    References:
+        Sinha et al., "Top-k Training of GANs: Improving GAN Performance by Throwing Away Bad Samples" (2020).
+    """
+    if isinstance(fraction, (int, float)) and not 0 < fraction <= 1:
+        raise UserError(f"fraction={fraction}: valid are numbers in (0, 1]")
+
+    def generator(real: Float[Array, "B ..."], fake: Float[Array, "B ..."]) -> Float[Array, "B"]:
+        rank, size = _rank(jax.lax.stop_gradient(_mean(fake)))
+        k = jnp.clip(jnp.round(jnp.asarray(fraction) * size), 1, size)
+        # A product and not a choice: a loss that is not a number must be seen, chosen or not.
+        return game.generator(real, fake) * jnp.where(rank < k, size / k, 0.0)
+
+    return game._replace(generator=generator)
+
+
+def _rank(scores: Float[Array, "B"]) -> tuple[Array, int]:
+    """int32[B], how many of the global batch come before each in falling order, and the size of the global batch."""
+    try:
+        device = jax.lax.axis_index(DATA_AXIS)
+    except NameError:  # no device axis is bound: arrays are global
+        return _inverse(jnp.argsort(scores, descending=True)), scores.size
+    everyone = jax.lax.all_gather(scores, DATA_AXIS, tiled=True)
+    rank = _inverse(jnp.argsort(everyone, descending=True))
+    return jax.lax.dynamic_slice_in_dim(rank, device * scores.size, scores.size), everyone.size
+
+
+def _inverse(permutation: Int[Array, "N"]) -> Int[Array, "N"]:
+    places = jnp.arange(permutation.size, dtype=permutation.dtype)
+    return jnp.zeros_like(permutation).at[permutation].set(places)
+
+
+def _cross_entropy(real_weight: float, smoothing: float) -> Callable[[Array, Array], Array]:
     """``-log D = softplus(-logit)`` and ``-log(1 - D) = softplus(logit)`` hold for logits of any size."""
     if not real_weight > 0:
         raise UserError(f"real_weight={real_weight}: valid are numbers above 0")
+    if not 0 <= smoothing < 0.5:
+        raise UserError(
+            f"smoothing={smoothing}: valid are numbers in [0, 0.5), the label being 1 - smoothing"
+        )
 
     def discriminator(real: Float[Array, "B ..."], fake: Float[Array, "B ..."]) -> Float[Array, "B"]:
-        return real_weight * _mean(jax.nn.softplus(-real)) + _mean(jax.nn.softplus(fake))
+        # (1 - s) softplus(-logit) + s softplus(logit), whose difference is the logit.
+        of_real = jax.nn.softplus(-real) + smoothing * real
+        return real_weight * _mean(of_real) + _mean(jax.nn.softplus(fake))
 
     return discriminator
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax.devices import mean_over_devices
 from genjax.losses import sparsity as penalties
 from genjax.losses.likelihood import Likelihood
 from genjax.methods import update
@@ -42,7 +43,7 @@ def kl(weight: float, target: float = 0.05) -> Penalty:
     _check_weight(weight)
     if not 0 < target < 1:
         raise UserError(f"target={target}: valid are (0, 1)")
-    return lambda code: weight * penalties.kl(update.mean_over_devices(code.mean(0)), target)
+    return lambda code: weight * penalties.kl(mean_over_devices(code.mean(0)), target)
 
 
 def gaussian_noise(std: float) -> Corruption:

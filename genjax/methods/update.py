@@ -8,32 +8,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from genjax.typing import DATA_AXIS, Array, Batch, Key, PyTree, TrainState, UserError
+from genjax.devices import mean_over_devices, num_devices
+from genjax.typing import Array, Batch, Key, PyTree, TrainState, UserError
 
 Loss = Callable[[PyTree, Key, Batch], tuple[Array, dict[str, Array]]]
 """``(params, key, batch) -> (scalar loss, {name: scalar})``, both means over the examples of `batch`."""
 
 
-def mean_over_devices(tree: PyTree) -> PyTree:
-    """Mean of per-device values over the data axis where one is bound (pmap, shard_map).
-
-    Under `jit` on a mesh arrays are global, a mean over the batch is already the mean over all devices, and this is
-    the identity: a method written with it works under every backend.
-    """
-    try:
-        jax.lax.axis_index(DATA_AXIS)
-    except NameError:
-        return tree
-    return jax.lax.pmean(tree, DATA_AXIS)
-
-
 def global_batch_size(batch: Batch) -> int:
     """Number of examples on all devices, also where a device sees only its own."""
-    size = batch["_index"].size
-    try:
-        return size * jax.lax.axis_size(DATA_AXIS)
-    except NameError:
-        return size
+    return batch["_index"].size * num_devices()
 
 
 def gradients(

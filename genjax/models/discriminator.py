@@ -37,8 +37,13 @@ class PatchDiscriminator(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, tuple[Array, ...]]:
-        """float[B,H,W,C] in [-1, 1] -> logits float32[B,h,w], features (float32[B,h_i,w_i,c_i], ...)."""
+    def __call__(
+        self, x: Array, label: Array | None = None, *, train: bool = False
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """float[B,H,W,C] in [-1, 1] -> logits float32[B,h,w], features (float32[B,h_i,w_i,c_i], ...).
+
+        Labels are ignored, and training changes nothing.
+        """
         if self.layers < 1 or min(x.shape[1:3]) < 3 * 2**self.layers:
             raise UserError(
                 f"layers={self.layers} with images of {x.shape[1]}x{x.shape[2]}: valid are 1 and more layers, and "
@@ -83,8 +88,13 @@ class ImageDiscriminator(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, tuple[Array, ...]]:
-        """float[B,H,W,C] in [-1, 1] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...)."""
+    def __call__(
+        self, x: Array, label: Array | None = None, *, train: bool = False
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """float[B,H,W,C] in [-1, 1] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
+
+        Labels are ignored, and training changes nothing.
+        """
         features = []
         for i, width in enumerate(self.channels):
             stride = 2 if i else 1

@@ -2,7 +2,7 @@
 
 * "jit": arrays are global, laid out on a mesh; XLA partitions the step. The default; the only one with FSDP.
 * "pmap": every device runs the step on its part of the batch; the method averages gradients itself
-  (`genjax.methods.update.mean_over_devices`).
+  (`genjax.devices.mean_over_devices`).
 """
 
 from collections.abc import Callable, Mapping

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from genjax.losses import adversarial
 from genjax.typing import UserError
@@ -13,6 +14,8 @@ GAMES = {
     "non-saturating": adversarial.non_saturating(),
     "hinge": adversarial.hinge(),
     "least squares": adversarial.least_squares(),
+    "wasserstein": adversarial.wasserstein(),
+    "relativistic": adversarial.relativistic(),
 }
 REAL, FAKE = np.array([0.3, -1.2, 2.0]), np.array([-0.7, 0.4, 1.5])
 
@@ -26,6 +29,8 @@ EXPECTED = {
     "non-saturating": (-np.log(sigmoid(REAL)) - np.log(1 - sigmoid(FAKE)), -np.log(sigmoid(FAKE))),
     "hinge": (np.maximum(0, 1 - REAL) + np.maximum(0, 1 + FAKE), -FAKE),
     "least squares": ((REAL - 1) ** 2 / 2 + FAKE**2 / 2, (FAKE - 1) ** 2 / 2),
+    "wasserstein": (FAKE - REAL, -FAKE),
+    "relativistic": (-np.log(sigmoid(REAL - FAKE)), -np.log(sigmoid(FAKE - REAL))),
 }
 
 
@@ -79,3 +84,109 @@ def test_options():
     expected = (REAL - b) ** 2 / 2 + (FAKE - a) ** 2 / 2
     np.testing.assert_allclose(squares.discriminator(real, fake), expected, rtol=1e-5)
     np.testing.assert_allclose(squares.generator(real, fake), (FAKE - c) ** 2 / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [adversarial.minimax, adversarial.non_saturating])
+def test_label_smoothing(make):
+    """The label of real images is 0.8, that of fake ones 0, and the generator knows nothing of it."""
+    real, fake = jnp.asarray(REAL), jnp.asarray(FAKE)
+    smooth = make(smoothing=0.2)
+    of_real = -0.8 * np.log(sigmoid(REAL)) - 0.2 * np.log(1 - sigmoid(REAL))
+    of_fake = -np.log(1 - sigmoid(FAKE))
+    np.testing.assert_allclose(smooth.discriminator(real, fake), of_real + of_fake, rtol=1e-5)
+    weighted = make(0.5, 0.2).discriminator(real, fake)
+    np.testing.assert_allclose(weighted, 0.5 * of_real + of_fake, rtol=1e-5)
+    np.testing.assert_array_equal(smooth.generator(real, fake), make().generator(real, fake))
+    # The best discriminator says 0.8 of a real image.
+    at_best = jnp.log(jnp.array([4.0]))
+    slope = jax.grad(lambda x: smooth.discriminator(x, jnp.zeros(1)).sum())(at_best)
+    np.testing.assert_allclose(slope, [0.0], atol=1e-6)
+    for wrong in (-0.1, 0.5, 0.9):
+        with pytest.raises(UserError, match=rf"smoothing={wrong}: valid are numbers in \[0, 0\.5\)"):
+            make(smoothing=wrong)
+
+
+@pytest.mark.parametrize("logit", [-100.0, 100.0])
+def test_label_smoothing_at_large_logits(logit):
+    smooth, x = adversarial.minimax(smoothing=0.1), jnp.array([logit])
+    value, slope = jax.value_and_grad(lambda x: smooth.discriminator(x, -x).sum())(x)
+    np.testing.assert_allclose([value, slope[0]], {-100: [190, -1.9], 100: [10, 0.1]}[logit], rtol=1e-5)
+
+
+def test_relativistic_game_is_of_differences():
+    """Nothing changes where all logits do, and the sides are each other's mirror image."""
+    real, fake = jnp.asarray(REAL), jnp.asarray(FAKE)
+    game = GAMES["relativistic"]
+    np.testing.assert_allclose(
+        game.discriminator(real + 3, fake + 3), game.discriminator(real, fake), rtol=1e-5
+    )
+    np.testing.assert_array_equal(game.generator(real, fake), game.discriminator(fake, real))
+    np.testing.assert_allclose(game.discriminator(real, real), np.full(3, np.log(2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_top_k(name):
+    """Of eight fakes the three with the largest logits count, and the mean is over them."""
+    game = GAMES[name]
+    real, fake = jnp.linspace(-1, 2, 8), jnp.array([0.1, 3.0, -2.0, 0.5, 0.4, -1.0, 2.0, -4.0])
+    best = np.array([1, 3, 6])
+    top = adversarial.top_k(game, 3 / 8)
+    losses, every = top.generator(real, fake), game.generator(real, fake)
+    np.testing.assert_allclose(losses.mean(), every[best].mean(), rtol=1e-6)
+    rest = np.delete(np.arange(8), best)
+    np.testing.assert_array_equal(np.asarray(losses)[rest], 0)
+    slopes = jax.grad(lambda x: top.generator(real, x).mean())(fake)
+    expected = jax.grad(lambda x: game.generator(real[best], x).mean())(fake[best])
+    np.testing.assert_allclose(slopes[best], expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(slopes)[rest], 0)
+    np.testing.assert_array_equal(adversarial.top_k(game, 1.0).generator(real, fake), every)
+    np.testing.assert_array_equal(top.discriminator(real, fake), game.discriminator(real, fake))
+
+
+def test_top_k_ranks_by_the_mean_over_patches():
+    """The second image has the largest patch, the first one the largest mean."""
+    fake = jnp.array([[1.0, 1.0], [2.0, -1.0]]).reshape(2, 1, 2)
+    losses = adversarial.top_k(GAMES["wasserstein"], 0.5).generator(fake, fake)
+    np.testing.assert_array_equal(losses, [-2.0, 0.0])
+
+
+def test_top_k_anneals_without_a_new_compilation():
+    fake = jnp.array([1.0, 2.0, 2.0, 4.0])
+    traced = []
+
+    @jax.jit
+    def losses(fraction):
+        traced.append(fraction)
+        return adversarial.top_k(GAMES["wasserstein"], fraction).generator(fake, fake)
+
+    expected = {1.0: [-1, -2, -2, -4], 0.5: [0, -4, 0, -8], 0.3: [0, 0, 0, -16], 0.01: [0, 0, 0, -16]}
+    for fraction, value in expected.items():
+        np.testing.assert_array_equal(losses(jnp.float32(fraction)), value)
+    assert len(traced) == 1
+
+
+def test_top_k_shows_what_is_not_a_number():
+    """Also where the ranking leaves it out."""
+    fake, nan = jnp.array([5.0, 4.0, 2.0, 1.0]), jnp.array([1.0, 1.0, 1.0, jnp.nan])
+    top = adversarial.top_k(GAMES["relativistic"], 0.25)
+    assert np.isnan(top.generator(nan, fake)).tolist() == [False, False, False, True]
+    assert np.isnan(top.generator(fake, fake + nan)).any()
+
+
+def test_top_k_is_of_the_global_batch():
+    """Eight devices with two fakes each choose as one with all of them."""
+    real, fake = jax.random.normal(jax.random.key(3), (2, 16))
+    top = adversarial.top_k(GAMES["relativistic"], 0.25)
+    expected = top.generator(real, fake)
+    assert (np.asarray(expected) > 0).sum() == 4
+    split = jax.pmap(top.generator, axis_name="data")(real.reshape(8, 2), fake.reshape(8, 2))
+    np.testing.assert_allclose(np.asarray(split).ravel(), expected, rtol=1e-6)
+    sharding = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data"))
+    spread = [jax.device_put(x, sharding) for x in (real, fake)]
+    np.testing.assert_allclose(jax.jit(top.generator)(*spread), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.5, 1.5])
+def test_top_k_of_no_images_is_refused(fraction):
+    with pytest.raises(UserError, match=rf"fraction={fraction}: valid are numbers in \(0, 1\]"):
+        adversarial.top_k(GAMES["hinge"], fraction)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.devices import mean_over_devices
 from genjax.methods import update
 from genjax.typing import DATA_AXIS, UserError
 
@@ -47,9 +48,9 @@ def test_accumulation_must_divide_the_batch():
 
 def test_mean_over_devices_where_an_axis_is_bound():
     x = jnp.arange(8.0)
-    spread = jax.vmap(update.mean_over_devices, axis_name=DATA_AXIS)(x)
+    spread = jax.vmap(mean_over_devices, axis_name=DATA_AXIS)(x)
     np.testing.assert_array_equal(spread, np.full(8, 3.5))
-    np.testing.assert_array_equal(update.mean_over_devices(x), x)
+    np.testing.assert_array_equal(mean_over_devices(x), x)
 
 
 def test_moving_average_follows_its_recursion():

@@ -1,0 +1,63 @@
+"""Path length regularisation: a step in the latent space should change the image equally much everywhere."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Float, Key
+
+from genjax.losses.penalties.penalty import (
+    GeneratorPenalty,
+    check_not_negative,
+    global_mean,
+    sum_of_squares,
+)
+from genjax.typing import Array, UserError
+
+
+def path_length(weight: ArrayLike = 2.0, decay: float = 0.99) -> GeneratorPenalty:
+    """``weight * (|J^T y| - average)^2``, J the derivative of the image in w and y an image of normal noise.
+
+    y has the variance 1 / (H W), so that lengths do not grow with the image. The state is the moving average of the
+    lengths, float32[], from 0; the value is with the average of the steps before.
+
+    The latent w is float[B,D], or float[B,L,D] where each of L layers of the generator has one; the length is then the
+    root of the mean over the layers.
+
+    Args:
+        weight: 0 or more.
+        decay: of the moving average, in [0, 1).
+
+    Raises:
+        UserError: a value that is not valid.
+
+    References:
+        Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), section 3.2, equation 4, and
+        appendix B.
+    """
+    check_not_negative(weight=weight)
+    if not 0 <= decay < 1:
+        raise UserError(f"decay={decay}: valid are numbers in [0, 1)")
+
+    def apply(
+        generate: Callable[[Array], Array],
+        keys: Key[Array, "B"],
+        latent: Float[Array, "B ..."],
+        state: Float[Array, ""],
+    ) -> tuple[Float[Array, "B"], Float[Array, ""]]:
+        def noisy_sum(w: Array) -> Array:
+            images = generate(w)
+            noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(keys)
+            return (images * noise).sum() / math.sqrt(math.prod(images.shape[1:3]))
+
+        layers = math.prod(latent.shape[1:-1])
+        squares = sum_of_squares(jax.grad(noisy_sum)(latent)) / layers
+        # The root has no derivative at 0.
+        moves = squares > 0
+        lengths = jnp.where(moves, jnp.sqrt(jnp.where(moves, squares, 1.0)), 0.0)
+        average = state + (1 - decay) * (global_mean(jax.lax.stop_gradient(lengths)) - state)
+        return jnp.multiply(weight, jnp.square(lengths - state)), average
+
+    return GeneratorPenalty(lambda: jnp.zeros(()), apply)

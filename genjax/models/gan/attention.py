@@ -1,0 +1,65 @@
+"""Self-attention between the convolutions of a generator or discriminator."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from genjax.nn.convolution import Conv
+from genjax.nn.pooling import max_pool
+from genjax.nn.weight_norm import WeightNorm, apply_layer
+from genjax.typing import Array
+
+
+class SpatialAttention(nn.Module):
+    """One head of attention from all positions to those of the halved map, added with a weight that starts at zero.
+
+    Unlike in `genjax.nn.SelfAttention` features are not normalised, and weights may be.
+
+    Attributes:
+        weight_norm: wraps the 1x1 convolutions, see `genjax.nn.weight_norm`; None: not.
+        kernel_init: of all kernels.
+        dtype: type of the computation; the softmax is float32.
+
+    References:
+        Zhang et al., "Self-Attention Generative Adversarial Networks" (2019), section 3.
+    """
+
+    weight_norm: WeightNorm | None = None
+    kernel_init: Callable[..., Any] = nn.initializers.orthogonal()
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        """float[B,H,W,C] -> float[B,H,W,C]; queries and keys have C / 8 channels, values C / 2."""
+        batch, height, width, channels = x.shape
+
+        def project(x: Array, features: int, name: str) -> Array:
+            layer = Conv(
+                max(1, features),
+                (1, 1),
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=self.kernel_init,
+                name=name,
+            )
+            return apply_layer(self.weight_norm, layer, x, train)
+
+        def flat(y: Array) -> Array:
+            return y.reshape(batch, -1, y.shape[-1])
+
+        def halved(y: Array) -> Array:
+            return y if min(height, width) < 2 else max_pool(y, (2, 2), (2, 2))
+
+        query = flat(project(x, channels // 8, "query"))
+        key, value = (
+            flat(halved(project(x, channels // 8, "key"))),
+            flat(halved(project(x, channels // 2, "value"))),
+        )
+        logits = jnp.einsum("bqd,bkd->bqk", query, key)
+        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
+        h = jnp.einsum("bqk,bkd->bqd", weights, value).reshape(batch, height, width, -1)
+        gate = self.param("gate", nn.initializers.zeros, (), jnp.float32)
+        return x + (gate * project(h, channels, "out")).astype(x.dtype)

@@ -1,0 +1,119 @@
+"""BigGAN: class-conditional residual networks whose blocks all see the class, and a part of z.
+
+References:
+    Brock, Donahue and Simonyan, "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (2019), section 3
+    and appendix B.
+"""
+
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from genjax.models.gan.attention import SpatialAttention
+from genjax.models.gan.conditioning import Projection, one_hot
+from genjax.models.gan.residual import ResidualDiscriminator, UpBlock, level_of
+from genjax.models.gan.sizes import base_of
+from genjax.nn.batch_norm import BatchNorm, ConditionalBatchNorm
+from genjax.nn.convolution import Conv
+from genjax.nn.weight_norm import WeightNorm, apply_layer
+from genjax.typing import Array, UserError
+
+_ORTHOGONAL = nn.initializers.orthogonal()
+
+
+class BigGANGenerator(nn.Module):
+    """z is split into one part for the first layer and one for each block.
+
+    A block's part, and an embedding of the label that all blocks share, choose gains and biases of its batch
+    normalisation.
+
+    Attributes:
+        num_classes: number of labels.
+        image_shape: H, W, C of the images; sides are multiples of ``2 ** len(channels)``.
+        channels: of the blocks.
+        embedding: width of the label's embedding.
+        attention: height of the feature map which is followed by self-attention; None: none is.
+        weight_norm: wraps all layers but the label's embedding, see `genjax.nn.weight_norm`; None: not.
+        dtype: type of the computation; parameters and images are float32.
+    """
+
+    num_classes: int
+    image_shape: tuple[int, int, int] = (32, 32, 3)
+    channels: tuple[int, ...] = (256, 256, 256)
+    embedding: int = 128
+    attention: int | None = None
+    weight_norm: WeightNorm | None = None
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
+        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
+
+        Raises:
+            UserError: if Z cannot be split evenly, labels are missing, the sides of the images cannot be halved so
+                often, or no feature map has the height `attention`.
+        """
+        count = len(self.channels)
+        height, width = base_of(self.image_shape, count, "channels")
+        attended = level_of(self.attention, [height * 2 ** (i + 1) for i in range(count)])
+        if z.shape[-1] % (count + 1):
+            raise UserError(
+                f"z has {z.shape[-1]} components: valid are multiples of {count + 1}, a part for the first layer and "
+                f"for each of {count} blocks"
+            )
+        code = one_hot(label, self.num_classes)
+        shared = nn.Dense(
+            self.embedding, use_bias=False, kernel_init=nn.initializers.normal(1.0), name="embed"
+        )(code)
+        first, *parts = jnp.split(z, count + 1, axis=-1)
+
+        norm = functools.partial(ConditionalBatchNorm, weight_norm=self.weight_norm)
+        layers: dict[str, Any] = {
+            "weight_norm": self.weight_norm,
+            "kernel_init": _ORTHOGONAL,
+            "dtype": self.dtype,
+        }
+        start = height, width, self.channels[0]
+        linear = nn.Dense(math.prod(start), dtype=self.dtype, kernel_init=_ORTHOGONAL, name="project")
+        h = apply_layer(self.weight_norm, linear, first, train).reshape(-1, *start)
+        for i, (features, part) in enumerate(zip(self.channels, parts, strict=True)):
+            condition = jnp.concatenate([part, shared.astype(part.dtype)], axis=-1)
+            h = UpBlock(features, norm, **layers, name=f"block_{i}")(h, condition, train=train)
+            if i == attended:
+                h = SpatialAttention(**layers, name="attention")(h, train=train)
+        h = nn.relu(BatchNorm(dtype=self.dtype, name="norm_out")(h, train=train))
+        out = Conv(self.image_shape[-1], (3, 3), dtype=self.dtype, kernel_init=_ORTHOGONAL, name="out")
+        return jnp.tanh(apply_layer(self.weight_norm, out, h, train).astype(jnp.float32))
+
+
+def biggan_discriminator(
+    num_classes: int,
+    channels: tuple[int, ...] = (128, 128, 128, 128),
+    halvings: int = 2,
+    *,
+    attention: int | None = None,
+    weight_norm: WeightNorm | None = None,
+    dtype: jnp.dtype | None = None,
+) -> ResidualDiscriminator:
+    """A projection discriminator: the residual one, orthogonal at the start, with attention.
+
+    Args:
+        num_classes: number of labels.
+        channels: of the blocks.
+        halvings: number of blocks that halve the size.
+        attention: height of the feature map which is followed by self-attention; None: none is.
+        weight_norm: wraps all layers, the label's embedding among them, see `genjax.nn.weight_norm`; None: not.
+        dtype: type of the computation.
+    """
+    return ResidualDiscriminator(
+        channels,
+        halvings,
+        attention=attention,
+        projection=Projection(num_classes, weight_norm),
+        weight_norm=weight_norm,
+        kernel_init=_ORTHOGONAL,
+        dtype=dtype,
+    )

@@ -1,0 +1,146 @@
+"""DCGAN: strided convolutions down, transposed ones up, batch normalisation in between."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from genjax.models.gan.conditioning import joined, projected, seen
+from genjax.models.gan.sizes import doublings
+from genjax.nn.batch_norm import BatchNorm
+from genjax.nn.convolution import Conv, ConvTranspose
+from genjax.nn.weight_norm import WeightNorm, apply_layer
+from genjax.typing import Array
+
+_NORMAL = nn.initializers.normal(0.02)
+
+
+def scale_init(key: Any, shape: Any, dtype: Any = jnp.float32) -> Array:
+    """Gains of the batch normalisation: N(1, 0.02^2)."""
+    return 1 + _NORMAL(key, shape, dtype)
+
+
+DCGANNorm = functools.partial(BatchNorm, scale_init=scale_init)
+"""The batch normalisation of both networks."""
+
+
+class DCGANGenerator(nn.Module):
+    """A linear map to the smallest feature map, and transposed 4x4 convolutions that double it.
+
+    The linear map is the transposed convolution of latent variables with one position. Sizes follow from
+    `image_shape`: 28 = 7 * 4, 32 = 4 * 8, 64 = 4 * 16.
+
+    Attributes:
+        image_shape: H, W, C of the images.
+        channels: of the largest feature map; they double with each halving of the size.
+        join: how a label joins z, see `genjax.models.gan.conditioning.Join`; None: an unconditional generator.
+        norm: makes the normalisation, called with `train`, of all layers but the last; None: none.
+        dtype: type of the computation; parameters and images are float32.
+
+    References:
+        Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
+        Adversarial Networks" (2016), sections 3 and 4, figure 1.
+    """
+
+    image_shape: tuple[int, int, int] = (64, 64, 3)
+    channels: int = 64
+    join: nn.Module | None = None
+    norm: Callable[..., Any] | None = DCGANNorm
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
+        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
+
+        Raises:
+            UserError: if doubling a map of 4 to 7 pixels does not lead to the size of the images.
+        """
+        count, (height, width) = doublings(self.image_shape)
+        h = joined(self.join, z, label)
+        for i in range(count + 1):
+            features = self.channels * 2 ** (count - 1 - i) if i < count else self.image_shape[-1]
+            if i == 0:
+                linear = nn.Dense(
+                    height * width * features,
+                    use_bias=False,
+                    dtype=self.dtype,
+                    kernel_init=_NORMAL,
+                    name="project",
+                )
+                h = linear(h).reshape(-1, height, width, features)
+            else:
+                up = ConvTranspose(
+                    features,
+                    (4, 4),
+                    (2, 2),
+                    use_bias=False,
+                    dtype=self.dtype,
+                    kernel_init=_NORMAL,
+                    name=f"up_{i}",
+                )
+                h = up(h)
+            if i < count:
+                if self.norm is not None:
+                    h = self.norm(dtype=self.dtype, name=f"norm_{i}")(h, train=train)
+                h = nn.relu(h)
+        return jnp.tanh(h.astype(jnp.float32))
+
+
+class DCGANDiscriminator(nn.Module):
+    """The mirror image: strided 4x4 convolutions with leaky units, and a linear map of the smallest feature map.
+
+    Attributes:
+        channels: of the largest feature map; they double with each halving of the size.
+        join: how a label joins the image, as constant channels, see `genjax.models.gan.conditioning.Join`.
+        projection: of the smallest feature map's sum over positions, see `genjax.models.gan.conditioning.Projection`.
+        norm: makes the normalisation, called with `train`, of all layers but the first and last; None: none, as
+            gradient penalties want it.
+        weight_norm: wraps all layers, see `genjax.nn.weight_norm`; None: not.
+        dtype: type of the computation; parameters, logits and features are float32.
+
+    References:
+        As `DCGANGenerator`.
+    """
+
+    channels: int = 64
+    join: nn.Module | None = None
+    projection: nn.Module | None = None
+    norm: Callable[..., Any] | None = DCGANNorm
+    weight_norm: WeightNorm | None = None
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self, images: Array, label: Array | None = None, *, train: bool = False
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """float[B,H,W,C] in [-1, 1], int32[B] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
+
+        Raises:
+            UserError: if halving images does not lead to a map of 4 to 7 pixels.
+        """
+        count, _ = doublings(images.shape[1:])
+        h = seen(self.join, images, label)
+        features = []
+        for i in range(count):
+            down = Conv(
+                self.channels * 2**i,
+                (4, 4),
+                (2, 2),
+                ((1, 1), (1, 1)),
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=_NORMAL,
+                name=f"down_{i}",
+            )
+            h = apply_layer(self.weight_norm, down, h, train)
+            if i and self.norm is not None:
+                h = self.norm(dtype=self.dtype, name=f"norm_{i}")(h, train=train)
+            h = nn.leaky_relu(h, 0.2)
+            features.append(h.astype(jnp.float32))
+        linear = nn.Dense(1, use_bias=False, dtype=self.dtype, kernel_init=_NORMAL, name="logits")
+        logits = apply_layer(self.weight_norm, linear, h.reshape(h.shape[0], -1), train)[:, 0]
+        return projected(self.projection, logits, h.sum((1, 2)), label, train).astype(jnp.float32), tuple(
+            features
+        )
