@@ -1,6 +1,7 @@
 """Values over all devices that a batch is spread over."""
 
 import jax
+import jax.numpy as jnp
 
 from genjax.typing import DATA_AXIS, PyTree
 
@@ -16,6 +17,8 @@ def num_devices() -> int:
 def mean_over_devices(tree: PyTree) -> PyTree:
     """Mean of per-device values over the data axis where one is bound (pmap, shard_map).
 
+    Whole numbers count something, steps or images, that is the same on all devices, and stay as they are.
+
     Under `jit` on a mesh arrays are global, a mean over the batch is already the mean over all devices, and this is
     the identity: what is written with it works under every backend.
     """
@@ -23,4 +26,6 @@ def mean_over_devices(tree: PyTree) -> PyTree:
         jax.lax.axis_index(DATA_AXIS)
     except NameError:
         return tree
-    return jax.lax.pmean(tree, DATA_AXIS)
+    return jax.tree.map(
+        lambda x: x if jnp.issubdtype(x.dtype, jnp.integer) else jax.lax.pmean(x, DATA_AXIS), tree
+    )

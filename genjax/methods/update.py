@@ -12,7 +12,11 @@ from genjax.devices import mean_over_devices, num_devices
 from genjax.typing import Array, Batch, Key, PyTree, TrainState, UserError
 
 Loss = Callable[[PyTree, Key, Batch], tuple[Array, dict[str, Array]]]
-"""``(params, key, batch) -> (scalar loss, {name: scalar})``, both means over the examples of `batch`."""
+"""``(params, key, batch) -> (scalar loss, {name: scalar})``, both means over the examples of `batch`.
+
+An entry may be a pytree too, of statistics that are means over the examples, and of whole numbers that do not depend
+on them.
+"""
 
 
 def global_batch_size(batch: Batch) -> int:
@@ -48,9 +52,14 @@ def gradients(
         metrics, grads = one(batch)
     else:
         total = _sum_over(one, _micro_batches(batch, accumulate))
-        metrics, grads = jax.tree.map(lambda x: x / accumulate, total)
+        metrics, grads = jax.tree.map(lambda x: _share(x, accumulate), total)
     metrics, grads = mean_over_devices((metrics, grads))
     return {**metrics, "grad_norm": optax.tree.norm(grads)}, grads
+
+
+def _share(total: Array, count: int) -> Array:
+    """A `count`-th of a sum; of whole numbers, which are the same in all micro-batches, a whole one."""
+    return total // count if jnp.issubdtype(total.dtype, jnp.integer) else total / count
 
 
 def _micro_batches(batch: Batch, count: int) -> dict[str, Array]:

@@ -10,12 +10,13 @@ import optax
 import pytest
 
 from genjax.diffusion import distance, grids, prediction, samplers, schedules, times, uncertainty, weighting
-from genjax.losses import adversarial, likelihood
+from genjax.losses import adversarial, likelihood, penalties
 from genjax.losses.logistic_mixture import logistic_mixture
 from genjax.losses.perceptual import perceptual
-from genjax.methods import diffusion, rate, vae
+from genjax.methods import diffusion, latent_prior, question, rate, vae
 from genjax.methods.autoencoder import autoencoder, gaussian_noise, kl
 from genjax.methods.code_prior import code_prior
+from genjax.methods.gan import gan
 from genjax.methods.relay import relay
 from genjax.methods.vae_gan import vae_gan
 from genjax.methods.vq_gan import vq_gan
@@ -24,10 +25,14 @@ from genjax.metrics.digits_classifier import load_feature_maps
 from genjax.models import VAE, DeepVAE, UNet
 from genjax.models.autoencoder import Autoencoder
 from genjax.models.discriminator import ImageDiscriminator, PatchDiscriminator
+from genjax.models.gan.conditioning import Join, Projection
+from genjax.models.gan.dcgan import DCGANDiscriminator, DCGANGenerator
+from genjax.models.gan.heads import CodeHead
+from genjax.models.gan.residual import ResidualDiscriminator, ResidualGenerator
 from genjax.models.pixel_cnn import PixelCNN
 from genjax.models.vae import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genjax.models.vq_vae import VQVAE
-from genjax.nn import flows
+from genjax.nn import SpectralNorm, flows
 from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.train import sharding
 from genjax.train.program import Program
@@ -191,7 +196,48 @@ def vq_gan_with_features():
     )
 
 
+def dcgan_with_every_rule():
+    """Batch normalisation in both networks."""
+    latent = latent_prior.with_codes(latent_prior.normal(4), (3,), 1)
+    return gan(
+        DCGANGenerator(SHAPE, 4, join=Join(CLASSES)),
+        DCGANDiscriminator(4, join=Join(CLASSES)),
+        optax.adam(1e-3),
+        optax.adam(1e-3),
+        image_shape=SHAPE,
+        latent=latent,
+        num_classes=CLASSES,
+        game=adversarial.relativistic(),
+        penalty=penalties.lecam(),
+        generator_penalty=penalties.lazy(penalties.path_length(), 2),
+        weight_penalties={side: penalties.orthogonal for side in ("generator", "discriminator")},
+        question=question.mutual_information(CodeHead((3,), 1, 8), latent),
+        top_k=lambda step: 1 - 0.1 * step,
+        constrain=penalties.clip_weights,
+    )
+
+
+def sngan():
+    """Spectral normalisation, and a penalty on slopes; the generator is updated in the second step only."""
+    return gan(
+        ResidualGenerator(SHAPE, (4,), num_classes=CLASSES),
+        ResidualDiscriminator(
+            (4, 4), 1, projection=Projection(CLASSES, SpectralNorm), weight_norm=SpectralNorm
+        ),
+        optax.adam(1e-3, b1=0.0),
+        optax.adam(1e-3, b1=0.0),
+        image_shape=SHAPE,
+        latent=latent_prior.normal(4),
+        num_classes=CLASSES,
+        game=adversarial.hinge(),
+        penalty=penalties.combine(penalties.r1(), penalties.lazy(penalties.gradient_penalty(), 2)),
+        discriminator_steps=2,
+    )
+
+
 METHODS = {
+    "GAN, batch normalisation and every rule": dcgan_with_every_rule,
+    "GAN, spectral normalisation, two updates to one": sngan,
     "diffusion": ddpm,
     "diffusion, every option": every_option,
     "VAE, conditional, with flows": conditional_vae,

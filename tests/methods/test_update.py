@@ -51,6 +51,8 @@ def test_mean_over_devices_where_an_axis_is_bound():
     spread = jax.vmap(mean_over_devices, axis_name=DATA_AXIS)(x)
     np.testing.assert_array_equal(spread, np.full(8, 3.5))
     np.testing.assert_array_equal(mean_over_devices(x), x)
+    counts = jax.vmap(mean_over_devices, axis_name=DATA_AXIS)(jnp.full(8, 3))
+    assert counts.dtype == jnp.int32 and (counts == 3).all()  # whole numbers stay whole
 
 
 def test_moving_average_follows_its_recursion():

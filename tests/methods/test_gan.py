@@ -1,0 +1,536 @@
+"""GANs: whose gradient is whose, in which order, and whether every rule reaches the update. Linear networks."""
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from genjax.losses import adversarial, penalties
+from genjax.methods import latent_prior, question
+from genjax.methods.gan import gan, recognise
+from genjax.methods.referee import after
+from genjax.models.gan.conditioning import Join, Projection
+from genjax.models.gan.heads import ClassHead, CodeHead
+from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator
+from genjax.nn import BatchNorm, SpectralNorm
+from genjax.random import example_keys, fold_in
+from genjax.typing import UserError
+
+SHAPE, N, Z, CLASSES = (2, 2, 1), 8, 3, 3
+SIZE, RATE = 4, 0.1
+KEY = jax.random.key(3)
+
+
+class Generator(nn.Module):
+    """``x = W z``; with a norm its statistics, with labels a shift for each."""
+
+    norm: bool = False
+    conditional: bool = False
+
+    @nn.compact
+    def __call__(self, z, label=None, *, train=False):
+        x = nn.Dense(SIZE, use_bias=False, name="w")(z)
+        if self.conditional:
+            x = x + nn.Embed(CLASSES, SIZE, name="shift")(label)
+        x = BatchNorm(name="norm")(x, train=train) if self.norm else x
+        return x.reshape(-1, *SHAPE)
+
+
+class Discriminator(nn.Module):
+    """``logit = w x``."""
+
+    norm: bool = False
+    spectral: bool = False
+    conditional: bool = False
+
+    @nn.compact
+    def __call__(self, images, label=None, *, train=False):
+        x = images.reshape(len(images), -1)
+        if self.conditional:
+            x = x + nn.Embed(CLASSES, SIZE, name="shift")(label)
+        x = BatchNorm(affine=False, name="norm")(x, train=train) if self.norm else x
+        layer = nn.Dense(1, use_bias=False, name="w")
+        logits = SpectralNorm(layer)(x, train=train) if self.spectral else layer(x)
+        return logits[:, 0], (x.reshape(-1, *SHAPE),)
+
+
+def method(generator=None, discriminator=None, **options):
+    options = {
+        "image_shape": SHAPE,
+        "latent": latent_prior.normal(Z),
+        "game": adversarial.wasserstein(),
+    } | options
+    generator, discriminator = generator or Generator(), discriminator or Discriminator()
+    return gan(generator, discriminator, optax.sgd(RATE), optax.sgd(RATE), **options)
+
+
+def batch(seed=0):
+    image = jax.random.uniform(jax.random.key(seed), (N, *SHAPE), minval=-1)
+    return {"image": image, "label": jnp.arange(N) % CLASSES, "_index": jnp.arange(N)}
+
+
+def run(method, steps=1):
+    """The states and metrics of some steps, the first state being the initial one."""
+    states, metrics = [method.init(jax.random.key(0), batch())], []
+    step = jax.jit(method.step)
+    for i in range(steps):
+        state, values = step(jax.random.fold_in(KEY, i), states[-1], batch(i))
+        states.append(state)
+        metrics.append(values)
+    assert step._cache_size() == 1
+    return states, metrics
+
+
+def weights(state):
+    """w [4] of the discriminator, and W [3, 4] of the generator."""
+    judge = state.params["discriminator"]["discriminator"]
+    return (
+        np.asarray(judge["w"]["kernel"])[:, 0],
+        np.asarray(state.params["generator"]["w"]["kernel"]),
+    )
+
+
+def latents(i=0):
+    keys = example_keys(jax.random.fold_in(KEY, i), jnp.arange(N))
+    return np.asarray(latent_prior.draw(latent_prior.normal(Z), fold_in(keys, 0)))
+
+
+def flat(i=0):
+    return np.asarray(batch(i)["image"]).reshape(N, -1)
+
+
+def test_the_generator_answers_the_discriminator_as_it_has_become():
+    (before, after), (metrics,) = run(method())
+    w, kernel = weights(before)
+    z, x = latents(), flat()
+    fake = z @ kernel
+    stepped = w + RATE * (x.mean(0) - fake.mean(0))
+    answered = kernel + RATE * np.outer(z.mean(0), stepped)
+    np.testing.assert_allclose(weights(after)[0], stepped, rtol=1e-5)
+    np.testing.assert_allclose(weights(after)[1], answered, rtol=1e-5)
+    np.testing.assert_allclose(metrics["real_logit"], (x @ w).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["fake_logit"], (fake @ w).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["generator"], -(fake @ w).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], (fake @ w).mean() - (x @ w).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["grad_norm"], np.linalg.norm(x.mean(0) - fake.mean(0)), rtol=1e-5)
+    np.testing.assert_allclose(
+        metrics["generator_grad_norm"], np.linalg.norm(np.outer(z.mean(0), stepped)), rtol=1e-5
+    )
+
+
+def test_one_update_of_the_generator_for_three_of_the_discriminator():
+    states, _ = run(method(discriminator_steps=3, ema_decay=0.5), 6)
+    moved = [(weights(a)[1] != weights(b)[1]).any() for a, b in itertools.pairwise(states)]
+    judged = [(weights(a)[0] != weights(b)[0]).any() for a, b in itertools.pairwise(states)]
+    assert moved == [False, False, True, False, False, True]
+    assert all(judged)
+    # The average counts the generator's updates, of which there have been two.
+    first, second = weights(states[3])[1], weights(states[6])[1]
+    rates = [1 - 2 / 11, 1 - 3 / 12]
+    average = weights(states[0])[1]
+    for rate, kernel in zip(rates, (first, second), strict=True):
+        average = average + rate * (kernel - average)
+    np.testing.assert_allclose(states[6].ema["params"]["w"]["kernel"], average, rtol=1e-5)
+
+
+def test_images_are_made_with_the_average_of_parameters_and_statistics():
+    m = method(Generator(norm=True))
+    states, _ = run(m, 3)
+    statistics = [s.mutable["generator"]["batch_stats"]["norm"]["mean"] for s in states]
+    average = statistics[0]
+    for number, now in enumerate(statistics[1:], 1):
+        average = average + (1 - (1 + number) / (10 + number)) * (now - average)
+    ema = states[-1].ema
+    np.testing.assert_allclose(ema["batch_stats"]["norm"]["mean"], average, rtol=1e-5)
+    keys = jax.random.split(jax.random.key(9), 5)
+    z = latent_prior.draw(latent_prior.normal(Z), keys)
+    expected = Generator(norm=True).apply(ema, z, None, train=False)
+    np.testing.assert_allclose(m.sample(keys, states[-1], {}), expected, rtol=1e-6)
+
+
+def test_running_statistics_are_those_of_real_images_and_then_of_fakes():
+    (before, after), _ = run(method(discriminator=Discriminator(norm=True)))
+    fake = latents() @ weights(before)[1]
+    expected = 0.9 * (0.1 * flat().mean(0)) + 0.1 * fake.mean(0)
+    statistics = after.mutable["discriminator"]["batch_stats"]["discriminator"]["norm"]
+    np.testing.assert_allclose(statistics["mean"], expected, rtol=1e-5)
+
+
+def test_the_power_iteration_goes_one_step_further_in_a_step():
+    """Of a kernel with one column the first step finds the norm, so u is a sign; a kernel that is normalised has the
+    slope one at real images and at fakes."""
+    m = method(discriminator=Discriminator(spectral=True), penalty=penalties.gradient_penalty(1.0))
+    (before, _), (metrics,) = run(m)
+    w, kernel = weights_of_spectral(before), weights_of_generator(before)
+    unit = w / np.linalg.norm(w)
+    np.testing.assert_allclose(metrics["penalty"], 0.0, atol=1e-10)
+    np.testing.assert_allclose(metrics["real_logit"], (flat() @ unit).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["fake_logit"], (latents() @ kernel @ unit).mean(), rtol=1e-4)
+
+
+def test_both_times_it_is_the_network_with_the_same_vectors():
+    variables = {"params": 1, "batch_stats": 2, "spectral": 3}
+    changed = {"batch_stats": 20, "spectral": 30}
+    assert after(variables, changed) == {"params": 1, "batch_stats": 20, "spectral": 3}
+
+
+def weights_of_spectral(state):
+    (kernel,) = jax.tree.leaves(state.params["discriminator"])
+    return np.asarray(kernel)[:, 0]
+
+
+def weights_of_generator(state):
+    return np.asarray(state.params["generator"]["w"]["kernel"])
+
+
+def test_a_penalty_is_added_to_the_discriminators_loss_alone():
+    (_, plain_after), _ = run(method())
+    (before, after), (metrics,) = run(method(penalty=penalties.gradient_penalty(5.0)))
+    w = weights(before)[0]
+    norm = np.linalg.norm(w)
+    np.testing.assert_allclose(metrics["penalty"], 5.0 * (norm - 1) ** 2, rtol=1e-5)
+    pushed = weights(plain_after)[0] - RATE * 10.0 * (norm - 1) * w / norm
+    np.testing.assert_allclose(weights(after)[0], pushed, rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], metrics["discriminator"] + metrics["penalty"], rtol=1e-5)
+
+
+def test_states_of_penalties_go_on():
+    states, metrics = run(method(penalty=penalties.lazy(penalties.lecam(0.3, 0.9), 2)), 4)
+    assert [int(s.mutable["penalty"].step) for s in states] == [0, 1, 2, 3, 4]
+    real = [m["real_logit"] for m in metrics]
+    np.testing.assert_allclose(
+        states[4].mutable["penalty"].inner.real, 0.9 * 0.1 * real[0] + 0.1 * real[2], rtol=1e-5
+    )
+
+
+class Fixed(NamedTuple):
+    """An augmentation: images are multiplied by `factor`; it counts what it is told."""
+
+    factor: float = 2.0
+
+    def init(self):
+        return {"images": jnp.zeros((), jnp.int32), "sign": jnp.zeros(())}
+
+    def apply(self, keys, images, state):
+        return self.factor * images
+
+    def update(self, state, sign, count):
+        return {"images": state["images"] + count, "sign": sign}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_augmentation_is_on_all_that_the_discriminator_sees(accumulate):
+    m = method(augmentation=Fixed(), penalty=penalties.r1(3.0), accumulate=accumulate)
+    (before, after), (metrics,) = run(m)
+    w, kernel = weights(before)
+    logits = 2 * flat() @ w
+    np.testing.assert_allclose(metrics["real_logit"], logits.mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["fake_logit"], (2 * latents() @ kernel @ w).mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["penalty"], 0.5 * 3.0 * 4 * (w @ w), rtol=1e-5)  # behind it
+    state = after.mutable["augmentation"]
+    assert int(state["images"]) == N
+    np.testing.assert_allclose(state["sign"], np.sign(logits).mean(), rtol=1e-6)
+    answered = kernel + RATE * np.outer(latents().mean(0), 2 * weights(after)[0])
+    np.testing.assert_allclose(weights(after)[1], answered, rtol=1e-4)
+
+
+def test_real_images_are_attacked_and_fakes_are_not():
+    def attack(objective, keys, images):
+        return images + 0.1 * jnp.sign(jax.grad(lambda x: objective(x).sum())(images))
+
+    (before, _), (metrics,) = run(method(attack=attack))
+    w, kernel = weights(before)
+    np.testing.assert_allclose(metrics["real_logit"], (flat() @ w).mean() - 0.1 * np.abs(w).sum(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["fake_logit"], (latents() @ kernel @ w).mean(), rtol=1e-4)
+
+
+def test_constraints_follow_the_update_and_come_before_the_answer():
+    constrain = functools.partial(penalties.clip_weights, bound=0.05)
+    (before, after), _ = run(method(constrain=constrain))
+    kernel = weights(before)[1]
+    stepped = weights(before)[0] + RATE * (flat().mean(0) - (latents() @ kernel).mean(0))
+    clipped = np.clip(stepped, -0.05, 0.05)
+    np.testing.assert_allclose(weights(after)[0], clipped, rtol=1e-5)
+    answered = kernel + RATE * np.outer(latents().mean(0), clipped)
+    np.testing.assert_allclose(weights(after)[1], answered, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["generator", "discriminator"])
+def test_penalties_of_weights(side):
+    def squares(params):
+        return 0.5 * sum(jnp.square(x).sum() for x in jax.tree.leaves(params))
+
+    (before, plain), _ = run(method())
+    (_, after), _ = run(method(weight_penalties={side: squares}))
+    which = {"discriminator": 0, "generator": 1}[side]
+    expected = weights(plain)[which] - RATE * weights(before)[which]
+    np.testing.assert_allclose(weights(after)[which], expected, rtol=1e-5)
+
+
+def test_the_generator_learns_from_the_best_fakes():
+    """The share is that of the step: all images in the first, a quarter in the second."""
+    share = lambda step: jnp.where(step == 0, 1.0, 0.25)  # noqa: E731
+    states, _ = run(method(top_k=share), 2)
+    plain, _ = run(method(), 1)
+    np.testing.assert_allclose(weights(states[1])[1], weights(plain[1])[1], rtol=1e-6)
+    kernel, w = weights(states[1])[1], weights(states[2])[0]
+    z = latents(1)
+    best = np.argsort(-(z @ kernel @ w))[:2]
+    expected = kernel + RATE * np.outer(z[best].mean(0), w)
+    np.testing.assert_allclose(weights(states[2])[1], expected, rtol=1e-5)
+
+
+def test_relativistic_generators_see_the_real_images():
+    (before, after), _ = run(method(game=adversarial.relativistic()))
+    (_, kernel), stepped = weights(before), weights(after)[0]
+    z = latents()
+    gap = flat() @ stepped - z @ kernel @ stepped
+    gradient = (-(1 / (1 + np.exp(-gap)))[:, None, None] * z[:, :, None] * stepped).mean(0)
+    np.testing.assert_allclose(weights(after)[1], kernel - RATE * gradient, rtol=1e-5)
+
+
+def test_fakes_get_the_labels_beside_them():
+    m = method(Generator(conditional=True), Discriminator(conditional=True), num_classes=CLASSES)
+    (before, _), (metrics,) = run(m)
+    w, kernel = weights(before)
+    label = np.arange(N) % CLASSES
+    shift = np.asarray(before.params["generator"]["shift"]["embedding"])[label]
+    judged = np.asarray(before.params["discriminator"]["discriminator"]["shift"]["embedding"])[label]
+    np.testing.assert_allclose(metrics["real_logit"], ((flat() + judged) @ w).mean(), rtol=1e-4)
+    fake = latents() @ kernel + shift
+    np.testing.assert_allclose(metrics["fake_logit"], ((fake + judged) @ w).mean(), rtol=1e-4)
+    keys = jax.random.split(KEY, 3)
+    made = m.sample(keys, before, {"label": jnp.arange(3)}) - m.sample(
+        keys, before, {"label": jnp.zeros(3, jnp.int32)}
+    )
+    table = np.asarray(before.ema["params"]["shift"]["embedding"])
+    np.testing.assert_allclose(made.reshape(3, -1), table - table[:1], atol=1e-6)
+
+
+def test_an_auxiliary_classifier_learns_from_both_and_teaches_the_generator():
+    ask = question.auxiliary_classifier(ClassHead(CLASSES), 0.5)
+    m = method(Generator(conditional=True), question=ask, num_classes=CLASSES)
+    states, (metrics,) = run(m)
+    before, after = states
+    head = before.params["discriminator"]["head"]["logits"]
+    label = np.arange(N) % CLASSES
+    fake = latents() @ weights(before)[1] + np.asarray(
+        before.params["generator"]["shift"]["embedding"][label]
+    )
+
+    def entropy(x, head):
+        logits = x @ head["kernel"] + head["bias"][None]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
+
+    expected = 0.5 * (entropy(flat(), head) + entropy(fake, head))
+    np.testing.assert_allclose(metrics["question"], expected, rtol=1e-5)
+    taught, w = after.params["discriminator"]["head"]["logits"], weights(after)[0]
+
+    def answered(kernel):
+        x = latents() @ kernel + (fake - latents() @ weights(before)[1])
+        return 0.5 * entropy(x, taught) - (x @ w).mean()
+
+    kernel = weights(before)[1]
+    np.testing.assert_allclose(
+        weights(after)[1], kernel - RATE * np.asarray(jax.grad(answered)(kernel)), rtol=1e-4
+    )
+    logits = recognise(Discriminator(), ask, after, batch()["image"])
+    np.testing.assert_allclose(logits, flat() @ taught["kernel"] + taught["bias"][None], rtol=1e-5)
+
+
+def test_codes_are_recognised_in_fakes():
+    prior = latent_prior.with_codes(latent_prior.normal(1), (2,), 1)
+    ask = question.mutual_information(CodeHead((2,), 1, 4), prior, 0.7, 0.3)
+    m = method(latent=prior, question=ask)
+    (before, after), (metrics,) = run(m)
+    keys = example_keys(jax.random.fold_in(KEY, 0), jnp.arange(N))
+    z = latent_prior.draw(prior, fold_in(keys, 0))
+    fake = Generator().apply({"params": before.params["generator"]}, z)
+    answer = recognise(Discriminator(), ask, before, fake)
+    log_q = jax.nn.log_softmax(answer.logits[0])
+    categorical = -(log_q * z[:, 1:3]).sum(1)
+    mean, log_variance = (np.asarray(x)[:, 0] for x in answer.continuous)
+    error = np.asarray(z)[:, 3] - mean
+    continuous = 0.5 * (np.log(2 * np.pi) + log_variance + error**2 / np.exp(log_variance))
+    np.testing.assert_allclose(metrics["question"], (0.7 * categorical + 0.3 * continuous).mean(), rtol=1e-5)
+    for side in ("generator", "discriminator"):
+        pairs = jax.tree.map(lambda a, b: (a != b).any(), before.params[side], after.params[side])
+        assert all(jax.tree.leaves(pairs))
+
+
+def test_micro_batches_add_up():
+    options = {"penalty": penalties.combine(penalties.lecam(), penalties.r1()), "ema_decay": 0.5}
+    whole, _ = run(method(**options), 3)
+    parts, _ = run(method(**options, accumulate=4), 3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), parts[-1], whole[-1])
+
+
+def test_evaluate_judges_with_running_statistics_and_the_average():
+    m = method(Generator(), Discriminator(norm=True), game=adversarial.hinge())
+    states, _ = run(m, 2)
+    values = m.evaluate(KEY, states[-1], batch())
+    fake = m.sample(example_keys(KEY, jnp.arange(N)), states[-1], {})
+    statistics = states[-1].mutable["discriminator"]["batch_stats"]["discriminator"]["norm"]
+    w = weights(states[-1])[0]
+
+    def logits(x):
+        return (x - statistics["mean"][None]) / np.sqrt(statistics["var"][None] + 1e-5) @ w
+
+    real, made = logits(flat()), logits(np.asarray(fake).reshape(N, -1))
+    np.testing.assert_allclose(values["real_logit"], real, rtol=1e-4)
+    np.testing.assert_allclose(values["fake_logit"], made, rtol=1e-4)
+    expected = np.maximum(0, 1 - real) + np.maximum(0, 1 + made)
+    np.testing.assert_allclose(values["loss"], expected, rtol=1e-4)
+
+
+def test_temperature_is_of_the_noise_and_codes_can_be_asked_for():
+    prior = latent_prior.with_codes(latent_prior.uniform(4), (3, 2), 1)
+    keys = jax.random.split(KEY, 600)
+    z = latent_prior.draw(prior, keys)
+    assert z.shape == (600, prior.width) == (600, 10)
+    cold = latent_prior.draw(prior, keys, jnp.full(600, 0.5), jnp.full(600, 2))
+    np.testing.assert_allclose(cold[:, :4], 0.5 * z[:, :4])
+    np.testing.assert_array_equal(cold[:, 4:7], np.tile([0.0, 0.0, 1.0], (600, 1)))
+    np.testing.assert_array_equal(cold[:, 7:], z[:, 7:])
+    (first, second), continuous = latent_prior.codes(prior, z)
+    for code in (first, second):
+        np.testing.assert_array_equal(code.sum(1), np.ones(600))
+        np.testing.assert_allclose(code.mean(0), 1 / code.shape[1], atol=0.07)
+    # Independent of each other, and evenly spread.
+    np.testing.assert_allclose(first.T @ second / 600, np.full((3, 2), 1 / 6), atol=0.06)
+    assert float(jnp.abs(continuous.mean())) < 0.1 and float(continuous.min()) < -0.9
+    assert float(z[:, :4].min()) < -0.99 and float(z[:, :4].max()) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"discriminator_steps": 0}, "discriminator_steps=0: valid are whole numbers of 1 and more"),
+        (
+            {"weight_penalties": {"judge": lambda p: 0.0}},
+            r"weight_penalties=\['judge'\]: valid are generator",
+        ),
+        ({"latent": None}, "width=0: valid are 1"),
+        ({"image_shape": (4, 4, 1)}, r"image_shape=\(4, 4, 1\): the generator makes images of \(2, 2, 1\)"),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(UserError, match=message):
+        if "latent" in options:
+            latent_prior.normal(0)
+        method(**options).init(KEY, batch())
+
+
+def test_labels_must_be_there():
+    m = method(Generator(conditional=True), Discriminator(conditional=True), num_classes=CLASSES)
+    unlabelled = {name: x for name, x in batch().items() if name != "label"}
+    with pytest.raises(UserError, match=r"label is missing: .* data sets with labels 0\.\.2"):
+        m.init(KEY, unlabelled)
+    state = m.init(KEY, batch())
+    with pytest.raises(UserError, match=r"label is missing: .* valid are 0\.\.2"):
+        m.sample(jax.random.split(KEY, 2), state, {})
+    prior = latent_prior.normal(2)
+    with pytest.raises(UserError, match="prior has no codes"):
+        question.mutual_information(CodeHead(), prior)
+    with pytest.raises(UserError, match="code is given"):
+        latent_prior.draw(prior, jax.random.split(KEY, 2), code=jnp.zeros(2, jnp.int32))
+    with pytest.raises(UserError, match="categorical=\\(1,\\), continuous=0"):
+        latent_prior.with_codes(prior, (1,), 0)
+
+
+GAMES = (
+    adversarial.minimax,
+    adversarial.non_saturating,
+    functools.partial(adversarial.non_saturating, smoothing=0.1),
+    adversarial.hinge,
+    adversarial.least_squares,
+    adversarial.wasserstein,
+    adversarial.relativistic,
+)
+
+
+def chosen(which):
+    """The game number `which`, an array: all of them in one program."""
+    made = [make() for make in GAMES]
+
+    def side(name):
+        return lambda real, fake: jax.lax.switch(which, [getattr(g, name) for g in made], real, fake)
+
+    return adversarial.AdversarialLoss(side("discriminator"), side("generator"))
+
+
+def all_penalties(weight):
+    """Those with weights above 0 count; all are in one program."""
+
+    def augment(keys, images):
+        return images + 0.1 * jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys)
+
+    return penalties.combine(
+        penalties.gradient_penalty(weight[0]),
+        penalties.dragan(weight[1]),
+        penalties.r1(weight[2]),
+        penalties.r2(weight[3]),
+        penalties.lecam(weight[4]),
+        penalties.balanced_consistency(augment, weight[5], weight[5]),
+        penalties.lazy(penalties.r1(weight[6]), 4),
+    )
+
+
+@pytest.mark.parametrize("conditioning", ["none", "concatenation", "projection", "auxiliary", "codes"])
+def test_any_game_with_any_penalty_and_any_conditioning_stays_finite(conditioning):
+    """Twenty steps of each combination; the program is compiled once for all games and penalties."""
+    classes = None if conditioning in ("none", "codes") else CLASSES
+    join = None if classes is None else Join(CLASSES)
+    latent = latent_prior.normal(Z)
+    ask = None
+    if conditioning == "codes":
+        latent = latent_prior.with_codes(latent, (3,), 1)
+        ask = question.mutual_information(CodeHead((3,), 1, 4), latent)
+    if conditioning == "auxiliary":
+        ask = question.auxiliary_classifier(ClassHead(CLASSES))
+
+    def build(which, weight):
+        return gan(
+            MLPGenerator(SHAPE, (8,), join),
+            MLPDiscriminator(
+                (8,),
+                2,
+                join if conditioning == "concatenation" else None,
+                Projection(CLASSES) if conditioning == "projection" else None,
+            ),
+            optax.adam(1e-2, b1=0.5),
+            optax.adam(1e-2, b1=0.5),
+            image_shape=SHAPE,
+            latent=latent,
+            num_classes=classes,
+            game=chosen(which),
+            penalty=all_penalties(weight),
+            question=ask,
+        )
+
+    @jax.jit
+    def twenty(which, weight, state):
+        def one(state, i):
+            state, metrics = build(which, weight).step(jax.random.fold_in(KEY, i), state, batch())
+            return state, metrics
+
+        return jax.lax.scan(one, state, jnp.arange(20))
+
+    kinds = 7
+    weights = np.concatenate([np.zeros((1, kinds)), np.eye(kinds)]) * 10.0
+    initial = build(0, np.ones(kinds)).init(jax.random.key(0), batch())
+    losses = {}
+    for which in range(len(GAMES)):
+        for i, weight in enumerate(weights.astype(np.float32)):
+            state, metrics = twenty(which, weight, initial)
+            for path, leaf in jax.tree_util.tree_leaves_with_path((state, metrics)):
+                assert jnp.isfinite(leaf).all(), (which, i, jax.tree_util.keystr(path))
+            losses[which, i] = float(metrics["loss"][-1])
+    # Each game and each penalty is another one: where they were not applied, losses would coincide.
+    assert len(set(losses.values())) == len(losses)
