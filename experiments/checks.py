@@ -26,6 +26,8 @@ RANGES = {
     "data.resident_mb": "[0, inf)",
     "method.ema_decay": "[0, 1)",
     "optimizer.learning_rate": "(0, inf)",
+    "optimizer.b1": "[0, 1)",
+    "optimizer.b2": "[0, 1)",
     "optimizer.warmup_steps": "[0, inf)",
     "optimizer.weight_decay": "[0, inf)",
     "optimizer.clip_norm": "(0, inf)",

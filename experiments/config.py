@@ -12,6 +12,14 @@ import tyro
 from experiments.families.autoencoder import AutoencoderConfig
 from experiments.families.codes import CodesConfig, VQVAEConfig
 from experiments.families.diffusion import DiffusionConfig, UNetConfig
+from experiments.families.gan import GANConfig
+from experiments.families.gan_networks import (
+    BigGANConfig,
+    DCGANConfig,
+    MLPGANConfig,
+    R3GANConfig,
+    ResidualGANConfig,
+)
 from experiments.families.vae import ConvConfig, DeepConfig, MLPConfig, VAEConfig
 from experiments.families.vae_gan import VAEGANConfig
 from experiments.families.vq_gan import VQGANConfig
@@ -26,8 +34,11 @@ if TYPE_CHECKING:
 else:  # what is registered is what can be chosen
     SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
     # A preset chooses the network and the method; the command line changes their fields.
-    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig | CodesConfig
-    MethodConfig = DiffusionConfig | VAEConfig | VAEGANConfig | AutoencoderConfig | VQVAEConfig | VQGANConfig
+    GANModelConfig = MLPGANConfig | DCGANConfig | ResidualGANConfig | BigGANConfig | R3GANConfig
+    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig | CodesConfig | GANModelConfig
+    MethodConfig = (
+        DiffusionConfig | VAEConfig | VAEGANConfig | AutoencoderConfig | VQVAEConfig | VQGANConfig | GANConfig
+    )
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -71,6 +82,8 @@ class OptimizerConfig:
 
     Attributes:
         learning_rate: Peak value.
+        b1: Decay of Adam's average of gradients.
+        b2: Decay of Adam's average of their squares.
         warmup_steps: Updates over which the rate grows linearly from 0.
         decay: What follows: the peak rate, or a cosine from it to 0 at the last step.
         weight_decay: Decoupled weight decay (AdamW).
@@ -80,6 +93,8 @@ class OptimizerConfig:
     """
 
     learning_rate: float = 1e-3
+    b1: float = 0.9
+    b2: float = 0.999
     warmup_steps: int = 100
     decay: Literal["constant", "cosine"] = "cosine"
     weight_decay: float = 0.0

@@ -15,6 +15,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from experiments import build, families, workdir
+from experiments.code_scores import code_scores
 from experiments.config import Config
 from experiments.latent_scores import latent_scores
 from experiments.restore import Run
@@ -71,7 +72,7 @@ def score_run(
     method = build.method(run.config, run.info, scoring=True)
     means = held_out(run.config, method, run.mesh, test)(run.state)
     results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
-    results |= latent_scores(run, train, test, seed=seed)
+    results |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
     if has_score(run.config):
         real_train, real_test = data.to_memory(train), data.to_memory(test)
         labels = (

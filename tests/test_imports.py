@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "typing": set(),
     "random": {"typing"},
     "devices": {"typing"},
+    "augmentation": {"typing", "random", "devices"},
     "nn": {"typing", "random", "devices", "losses"},
     "losses": {"typing", "random", "devices"},
     "diffusion": {"typing", "random"},
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     # Hierarchies of latent variables know densities, which are losses.
     "models": {"typing", "random", "nn", "losses"},
     # Networks come in as arguments; nn is there for `initialize`.
-    "methods": {"typing", "random", "devices", "losses", "diffusion", "nn"},
+    "methods": {"typing", "random", "devices", "augmentation", "losses", "diffusion", "nn"},
 }
 """Part of genjax -> the other parts that it may import."""
 

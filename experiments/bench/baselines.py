@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import build
-from experiments.bench import subjects, torch_vae
+from experiments.bench import subjects, torch_gan, torch_vae
 from experiments.bench.stock import with_stock_layers
 from experiments.bench.subjects import Subject
-from experiments.config import Config
+from experiments.config import Config, GANConfig
 from experiments.families import diffusion as family
 from genjax.diffusion import PREDICTIONS, Denoiser, denoiser, guidance, initial_noise
 from genjax.diffusion import sample as take_steps
@@ -69,6 +69,11 @@ def python_loop(config: Config) -> Subject:
     return Subject(run, size, program)
 
 
+def in_torch(config: Config) -> Subject:
+    """Training steps as PyTorch's examples of the model write them."""
+    return (torch_gan.example if isinstance(config.method, GANConfig) else torch_vae.textbook)(config)
+
+
 def _with(config: Config, part: str, **fields: Any) -> Config:
     """`config` with some fields of one part changed."""
     return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
@@ -79,7 +84,7 @@ BUILT_IN: dict[str, dict[str, Callable[[Config], Subject]]] = {
         "stock": lambda config: subjects.train(config, stock),
         "pmap": lambda config: subjects.train(_with(config, "fit", backend="pmap")),
         "one-step": lambda config: subjects.train(_with(config, "fit", steps_per_dispatch=1)),
-        "torch": torch_vae.textbook,
+        "torch": in_torch,
     },
     "sample": {
         "stock": lambda config: subjects.sample(config, stock),

@@ -6,6 +6,7 @@ from experiments.families.autoencoder import AUTOENCODER, AutoencoderConfig
 from experiments.families.codes import CODES, VQVAEConfig
 from experiments.families.diffusion import DIFFUSION, DiffusionConfig
 from experiments.families.family import Family, num_classes
+from experiments.families.gan import GAN, GANConfig
 from experiments.families.vae import VAE, VAEConfig
 from experiments.families.vae_gan import VAE_GAN, VAEGANConfig
 from experiments.families.vq_gan import VQ_GAN, VQGANConfig
@@ -18,6 +19,7 @@ __all__ = ["FAMILIES", "Family", "num_classes", "of"]
 FAMILIES: dict[type, Family] = {
     AutoencoderConfig: AUTOENCODER,
     DiffusionConfig: DIFFUSION,
+    GANConfig: GAN,
     VAEConfig: VAE,
     VAEGANConfig: VAE_GAN,
     VQGANConfig: VQ_GAN,

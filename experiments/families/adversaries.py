@@ -13,13 +13,15 @@ from genjax.losses.adversarial import AdversarialLoss
 if TYPE_CHECKING:
     from experiments.config import OptimizerConfig
 
-Game = Literal["non_saturating", "minimax", "hinge", "least_squares"]
+Game = Literal["non_saturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"]
 
 GAMES: dict[str, Callable[[], AdversarialLoss]] = {
     "non_saturating": adversarial.non_saturating,
     "minimax": adversarial.minimax,
     "hinge": adversarial.hinge,
     "least_squares": adversarial.least_squares,
+    "wasserstein": adversarial.wasserstein,
+    "relativistic": adversarial.relativistic,
 }
 
 

@@ -56,7 +56,9 @@ def optimizer(config: "OptimizerConfig", steps: int) -> optax.GradientTransforma
     }[config.decay]
     rate = optax.join_schedules([warmup, after], [config.warmup_steps])
     clipping = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
-    descent = optax.chain(*clipping, optax.adamw(rate, weight_decay=config.weight_decay))
+    descent = optax.chain(
+        *clipping, optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay)
+    )
     if config.skip_norm is None:
         return descent
     large = functools.partial(optax.skip_large_updates, max_squared_norm=config.skip_norm**2)

@@ -5,7 +5,8 @@ What each took and what it gave, where it was run, is in the README.
 
 from experiments.config import Config
 from experiments.presets.diffusion import DIFFUSION
+from experiments.presets.gan import GAN
 from experiments.presets.vae import VAE
 
-PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE
+PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN
 """What each is about, and its config, by name."""

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax.augmentation import Augmentation, check_differentiable
 from genjax.losses import adversarial as games
 from genjax.losses.adversarial import AdversarialLoss
+from genjax.losses.attacks import Attack
 from genjax.losses.penalties import GeneratorPenalty, Penalty, combine
 from genjax.methods import latent_prior, update
 from genjax.methods.latent_prior import LatentPrior
@@ -38,8 +40,8 @@ def gan(
     generator_penalty: GeneratorPenalty | None = None,
     weight_penalties: Mapping[str, Callable[[PyTree], Array]] | None = None,
     question: Question | None = None,
-    augmentation: Any = None,
-    attack: Callable[..., Array] | None = None,
+    augmentation: Augmentation | None = None,
+    attack: Attack | None = None,
     top_k: Callable[[Array], Array] | None = None,
     constrain: Callable[[PyTree], PyTree] | None = None,
     discriminator_steps: int = 1,
@@ -93,7 +95,8 @@ def gan(
         first categorical code, drawn without.
 
     Raises:
-        UserError: ``discriminator_steps`` below 1, weight penalties of another network; from `init`, an
+        UserError: ``discriminator_steps`` below 1, weight penalties of another network, an augmentation through which
+            no gradient passes; from `init`, an
             `image_shape` that the generator does not make.
 
     References:
@@ -104,6 +107,8 @@ def gan(
     weight_penalties = weight_penalties or {}
     if not set(weight_penalties) <= set(_SIDES):
         raise UserError(f"weight_penalties={sorted(weight_penalties)}: valid are {', '.join(_SIDES)}")
+    if augmentation is not None:
+        check_differentiable(augmentation, image_shape)
     penalty = combine() if penalty is None else penalty
     referee = Referee(discriminator, None if question is None else question.head)
 
@@ -148,7 +153,7 @@ def gan(
         """Images as the discriminator sees them."""
         if augmentation is None:
             return images
-        return augmentation.apply(keys, images, state.mutable["augmentation"])  # type: ignore[no-any-return]
+        return augmentation.apply(keys, images, state.mutable["augmentation"])
 
     def discriminator_loss(
         params: PyTree, key: Key, batch: Batch, state: TrainState

@@ -1,4 +1,4 @@
-"""The textbook VAE in PyTorch that `bench train` compares with: the same layers, and what it refuses."""
+"""The VAE and the DCGAN in PyTorch that `bench train` compares with: the same layers, and what they refuse."""
 
 import dataclasses
 
@@ -7,17 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.bench import baselines, torch_vae
+from experiments.bench import baselines, torch_gan, torch_vae
 from experiments.bench.measure import Options, measure
 from experiments.config import (
     Config,
     DataConfig,
+    DCGANConfig,
     DiffusionConfig,
     EvaluationConfig,
+    GANConfig,
     MLPConfig,
     OptimizerConfig,
     VAEConfig,
 )
+from experiments.families import gan_networks
 from experiments.families.vae import network
 from genjax.data import DataInfo
 from genjax.nn import initialize
@@ -32,6 +35,7 @@ CONFIG = Config(
     optimizer=OptimizerConfig(warmup_steps=1),
     evaluation=EvaluationConfig(loss_every=4, sample_every=4),
 )
+GAN = dataclasses.replace(CONFIG, model=DCGANConfig(channels=4), method=GANConfig(latent=6))
 
 
 def test_the_layers_are_ours():
@@ -63,10 +67,26 @@ def test_the_layers_are_ours():
     np.testing.assert_allclose(logits.reshape(4, 8, 8, 1), apply("decode", posterior.mean), atol=1e-5)
 
 
-def test_is_measured():
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])
+def test_the_networks_of_the_gan_are_ours(shape):
+    """Their layers, one by one, are compared with ours in tests/parity."""
+    torch = pytest.importorskip("torch")
+    ours = gan_networks.networks(GAN, DataInfo("", "", shape), None)
+    z, x = jnp.zeros((2, 6)), jnp.zeros((2, *shape))
+    theirs = torch_gan.generator(GAN, shape), torch_gan.discriminator(GAN, shape)
+    given = torch.zeros(2, 6, 1, 1), torch.zeros(2, shape[2], *shape[:2])
+    for mine, other, argument, tensor in zip(ours, theirs, (z, x), given, strict=True):
+        params = jax.eval_shape(lambda x, net=mine: net.init(jax.random.key(0), x), argument)["params"]
+        sizes = sorted(p.size for p in jax.tree.leaves(params))
+        assert sizes == sorted(p.numel() for p in other.parameters())
+        assert tuple(other(tensor).shape) == ((2, shape[2], *shape[:2]) if mine is ours[0] else (2, 1, 1, 1))
+
+
+@pytest.mark.parametrize("config", [CONFIG, GAN], ids=["VAE", "GAN"])
+def test_is_measured(config):
     pytest.importorskip("torch")
     options = Options(repeats=1, seconds=0.01, against=("one-step", "torch"), fresh=False)
-    against = measure("train", CONFIG, options, {})["against"]
+    against = measure("train", config, options, {})["against"]
     assert list(against) == ["one-step", "torch"]
     assert all(one["ratio"]["median"] > 0 for one in against.values())
     assert against["one-step"]["memory"] and not against["torch"]["memory"]
@@ -91,3 +111,18 @@ def test_something_else(changed, monkeypatch):
     monkeypatch.setattr(torch_vae.peers, "why_no_torch", lambda: None)
     with pytest.raises(UserError, match="knows the plain VAE of perceptrons"):
         torch_vae.textbook(dataclasses.replace(CONFIG, **changed))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"method": dataclasses.replace(GAN.method, penalty="r1")},
+        {"method": dataclasses.replace(GAN.method, discriminator_steps=2)},
+        {"model": dataclasses.replace(GAN.model, discriminator_norm="none")},
+        {"model": MLPConfig()},
+    ],
+)
+def test_another_gan(changed, monkeypatch):
+    monkeypatch.setattr(torch_gan.peers, "why_no_torch", lambda: None)
+    with pytest.raises(UserError, match="knows the plain DCGAN"):
+        baselines.in_torch(dataclasses.replace(GAN, **changed))

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -11,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from genjax.augmentation import Augmentation
 from genjax.losses import adversarial, penalties
 from genjax.methods import latent_prior, question
 from genjax.methods.gan import gan, recognise
@@ -209,24 +209,17 @@ def test_states_of_penalties_go_on():
     )
 
 
-class Fixed(NamedTuple):
-    """An augmentation: images are multiplied by `factor`; it counts what it is told."""
-
-    factor: float = 2.0
-
-    def init(self):
-        return {"images": jnp.zeros((), jnp.int32), "sign": jnp.zeros(())}
-
-    def apply(self, keys, images, state):
-        return self.factor * images
-
-    def update(self, state, sign, count):
-        return {"images": state["images"] + count, "sign": sign}
+DOUBLED = Augmentation(
+    init=lambda: {"images": jnp.zeros((), jnp.int32), "sign": jnp.zeros(())},
+    apply=lambda keys, images, state: 2 * images,
+    update=lambda state, sign, images: {"images": state["images"] + images, "sign": sign},
+)
+"""It writes down what it is told."""
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_augmentation_is_on_all_that_the_discriminator_sees(accumulate):
-    m = method(augmentation=Fixed(), penalty=penalties.r1(3.0), accumulate=accumulate)
+    m = method(augmentation=DOUBLED, penalty=penalties.r1(3.0), accumulate=accumulate)
     (before, after), (metrics,) = run(m)
     w, kernel = weights(before)
     logits = 2 * flat() @ w
@@ -415,6 +408,10 @@ def test_temperature_is_of_the_noise_and_codes_can_be_asked_for():
         (
             {"weight_penalties": {"judge": lambda p: 0.0}},
             r"weight_penalties=\['judge'\]: valid are generator",
+        ),
+        (
+            {"augmentation": DOUBLED._replace(apply=lambda k, x, s: jnp.round(x))},
+            "derivative .* zero everywhere",
         ),
         ({"latent": None}, "width=0: valid are 1"),
         ({"image_shape": (4, 4, 1)}, r"image_shape=\(4, 4, 1\): the generator makes images of \(2, 2, 1\)"),

@@ -1,0 +1,94 @@
+"""The DCGAN step as PyTorch's example of it is written, with the layers of a config."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments import build
+from experiments.bench import peers
+from experiments.bench.subjects import Subject
+from experiments.config import Config, DCGANConfig, GANConfig
+from genjax import data
+from genjax.models.gan.sizes import doublings
+from genjax.typing import UserError
+
+Size = tuple[int, int, int]
+
+
+def generator(config: Config, image_shape: Size) -> Any:
+    """Transposed convolutions, from latent variables with one position on."""
+    from torch import nn
+
+    count, base = doublings(image_shape)
+    widths = [config.model.channels * 2**i for i in reversed(range(count))]
+    layers: list[Any] = [nn.ConvTranspose2d(config.method.latent, widths[0], base, bias=False)]
+    for before, after in zip(widths, [*widths[1:], image_shape[-1]], strict=True):
+        layers += [nn.BatchNorm2d(before), nn.ReLU(True)]
+        layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+    return nn.Sequential(*layers, nn.Tanh())
+
+
+def discriminator(config: Config, image_shape: Size) -> Any:
+    """Strided convolutions; a probability."""
+    from torch import nn
+
+    count, base = doublings(image_shape)
+    widths = [image_shape[-1], *(config.model.channels * 2**i for i in range(count))]
+    layers: list[Any] = []
+    for i in range(count):
+        layers += [nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1, bias=False)]
+        layers += [nn.BatchNorm2d(widths[i + 1])] if i else []
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base, bias=False), nn.Sigmoid())
+
+
+def is_dcgan(config: Config) -> bool:
+    """Whether the config is one of a DCGAN without more."""
+    plain = GANConfig(latent=config.method.latent) if isinstance(config.method, GANConfig) else None
+    return config.method == plain and config.model == DCGANConfig(getattr(config.model, "channels", 0))
+
+
+def example(config: Config) -> Subject:
+    """Training steps on images that are in memory as float32 already.
+
+    As in pytorch/examples: three passes of the discriminator and three backward ones, of which the last computes
+    gradients that nobody wants, and two steps of Adam. No moving average: less than a step of ours. Numbers too small
+    for normal floats become 0, as in JAX: once the discriminator is sure there are many, and they are slow.
+
+    Raises:
+        UserError: PyTorch is not there, or the config is of something else.
+    """
+    reason = peers.why_no_torch()
+    if reason is not None:
+        raise UserError(f"against='torch': {reason}")
+    if not is_dcgan(config):
+        raise UserError("against='torch' knows the plain DCGAN, as that of the preset dcgan-mnist")
+    import torch
+    from torch import nn
+
+    torch.set_flush_denormal(True)
+    arrays = data.to_memory(build.source(config.data, config.data.train_split))["image"]
+    images = torch.tensor(np.ascontiguousarray(arrays.transpose(0, 3, 1, 2)), dtype=torch.float32) / 127.5 - 1
+    shape: Size = arrays.shape[1:]
+    network_g, network_d = generator(config, shape), discriminator(config, shape)
+    betas, rate = (config.optimizer.b1, config.optimizer.b2), config.optimizer.learning_rate
+    optimizer_g = torch.optim.Adam(network_g.parameters(), rate, betas)
+    optimizer_d = torch.optim.Adam(network_d.parameters(), rate * config.method.discriminator_rate, betas)
+    criterion, size = nn.BCELoss(), config.fit.batch_size
+    real, fake = torch.ones(size), torch.zeros(size)
+
+    def step(x: Any) -> None:
+        network_d.zero_grad()
+        criterion(network_d(x).view(-1), real).backward()
+        made = network_g(torch.randn(size, config.method.latent, 1, 1))
+        criterion(network_d(made.detach()).view(-1), fake).backward()
+        optimizer_d.step()
+        network_g.zero_grad()
+        criterion(network_d(made).view(-1), real).backward()
+        optimizer_g.step()
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            step(images[torch.randint(len(images), (size,))])
+
+    return Subject(run, size, None)

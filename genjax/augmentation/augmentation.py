@@ -1,0 +1,38 @@
+"""What an augmentation is, and the one that does nothing."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from genjax.typing import Array, PyTree
+
+
+class Augmentation(NamedTuple):
+    """Of the images that a discriminator sees; see `genjax.augmentation`.
+
+    Attributes:
+        init: ``() -> state``.
+        apply: ``(keys Key[B], images float[B,H,W,C] in [-1,1], state) -> float[B,H,W,C]``, each image alone, and
+            differentiable in the images, twice. Values may leave [-1, 1].
+        update: ``(state, real_logits) -> state`` after a step of the discriminator; logits are float[B] or
+            float[B,h,w], and all devices come to the same state.
+        strongest: ``() -> state`` in which all is applied to each image, for checks; None: the first state is one.
+    """
+
+    init: Callable[[], PyTree]
+    apply: Callable[[Array, Array, PyTree], Array]
+    update: Callable[[PyTree, Array, int], PyTree]
+    strongest: Callable[[], PyTree] | None = None
+
+
+def none() -> Augmentation:
+    """Leaves images as they are."""
+    return constant(lambda keys, images: images)
+
+
+def constant(augment: Callable[[Array, Array], Array]) -> Augmentation:
+    """An augmentation without a state, from ``(keys Key[B], images float[B,H,W,C]) -> float[B,H,W,C]``."""
+    return Augmentation(
+        init=lambda: (),
+        apply=lambda keys, images, state: augment(keys, images),
+        update=lambda state, sign, images: state,
+    )
