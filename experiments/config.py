@@ -49,7 +49,7 @@ class DataConfig:
 
     Attributes:
         dataset: "digits" (bundled), "shapes" (drawn), a TFDS name such as "mnist", a folder of images
-            ("folder:PATH") or a .npz file.
+            ("folder:PATH"), a .npz file, or "stacked:NAME": three grayscale images of NAME as colour channels.
         data_dir: Where TFDS data sets live; None: TFDS's default, ~/tensorflow_datasets.
         train_split: Split to train on.
         test_split: Split to evaluate on.

@@ -14,21 +14,17 @@ import tqdm
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, families, workdir
+from experiments import build, collapse_scores, families, workdir
 from experiments.code_scores import code_scores
 from experiments.config import Config
 from experiments.latent_scores import latent_scores
 from experiments.restore import Run
 from genjax import data
-from genjax.metrics import load_digits_classifier
 from genjax.metrics.score import score
 from genjax.train import sharding
 from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
-
-# What the bundled classifier was trained to tell apart. Its features mean nothing on other images.
-_DIGIT_SETS = ("digits", "mnist")
 
 
 def held_out(
@@ -81,14 +77,16 @@ def score_run(
         start = time.perf_counter()
         generated = make(run, labels=labels, num=num, seed=seed)
         seconds = time.perf_counter() - start
+        extractor = collapse_scores.extractor(run.config.data.dataset)
         results |= score(
             generated,
             real_test["image"],
             real_train["image"],
             labels=labels,
-            extractor=load_digits_classifier(),
+            extractor=extractor,
             reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
         )
+        results |= collapse_scores.collapse_scores(generated, real_train, real_test["image"], extractor)
         options = dataclasses.asdict(run.config.sampling)
         known = {name: options[name] for name in families.of(run.config).sampling}
         results["sampling"] = {**known, "seed": seed, "num": num}
@@ -107,7 +105,7 @@ def score_run(
 
 def has_score(config: Config) -> bool:
     """Whether the bundled classifier knows what the images show."""
-    return config.data.dataset.partition(":")[0] in _DIGIT_SETS  # "mnist:3.0.1" is a version of it
+    return collapse_scores.is_known(config.data.dataset)
 
 
 def make(run: Run, *, labels: np.ndarray | None, num: int, seed: int, first: int = 0) -> np.ndarray:
@@ -133,5 +131,5 @@ def _print_table(results: dict[str, Any], dataset: str) -> None:
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         print(f"{name:<{width}}  {text}")
     if "rho" not in results:
-        known = ", ".join(_DIGIT_SETS)
+        known = ", ".join(collapse_scores.DIGIT_SETS)
         print(f"No image score: the bundled classifier knows digits ({known}), not {dataset!r}.")

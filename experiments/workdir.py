@@ -33,7 +33,7 @@ _STRICT = dacite.Config(cast=[tuple], strict=True)
 _UNIONS: dict[str, tuple[type, ...]] = {"model": get_args(ModelConfig), "method": get_args(MethodConfig)}
 
 # What may differ when a run is resumed, since the states a run goes through do not depend on it.
-_FREE = {
+FREE = {
     "fit.checkpoint_every",
     "fit.keep_checkpoints",
     "fit.steps_per_dispatch",
@@ -165,7 +165,7 @@ def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> 
     changed = {
         name: (old.get(name), new.get(name))
         for name in {**old, **new}
-        if name not in _FREE and old.get(name) != new.get(name)
+        if name not in FREE and old.get(name) != new.get(name)
     }
     path = workdir / DATA
     before, now = json.loads(path.read_text()) if path.exists() else {}, json.loads(json.dumps(facts))

@@ -9,6 +9,7 @@ from genjax.data.permutation import permute
 from genjax.data.preprocess import preprocess, to_float, to_uint8
 from genjax.data.registry import load
 from genjax.data.source import ArraySource, BadRecordError, DataInfo, Source, load_npz
+from genjax.data.stacked import Stacked
 from genjax.data.tfds import load_tfds
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "OnBadRecord",
     "Prefetcher",
     "Source",
+    "Stacked",
     "digits",
     "eval_batches",
     "load",

@@ -8,9 +8,11 @@ from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord, check_options, resize_array
 from genjax.data.shapes import shapes
 from genjax.data.source import ArraySource, Source, check_channels, load_npz
+from genjax.data.stacked import CHANNELS, Stacked
 from genjax.data.tfds import load_tfds
 
 _FOLDER = "folder:"
+_STACKED = "stacked:"
 
 
 def load(
@@ -26,8 +28,9 @@ def load(
 
     Args:
         name: "digits" (bundled, 8x8); "shapes" (drawn, 32x32 or as `image_size` says); "folder:PATH" or a path
-            with a slash to a folder of images; a path to a ``.npz`` file; otherwise the name of a TFDS data set such
-            as "mnist" or "downsampled_imagenet/32x32".
+            with a slash to a folder of images; a path to a ``.npz`` file; "stacked:NAME", three images of NAME as the
+            channels of one (see `Stacked`); otherwise the name of a TFDS data set such as "mnist" or
+            "downsampled_imagenet/32x32".
         split: "train", "test", or what the data set has.
         data_dir: where TFDS keeps its data sets; None is TFDS's own default. Unused by the other kinds.
         image_size: resize the shorter side to this and crop the centre square; None takes images as they are.
@@ -38,9 +41,15 @@ def load(
         The source.
 
     Raises:
-        UserError: as `digits`, `ImageFolder`, `load_npz` and `load_tfds`.
+        UserError: as `digits`, `ImageFolder`, `load_npz`, `load_tfds` and `Stacked`.
     """
     check_options(image_size, channels, on_bad_record)
+    if name.startswith(_STACKED):
+        check_channels(channels, CHANNELS, f"data set {name!r}")
+        plain = name.removeprefix(_STACKED)
+        return Stacked(
+            load(plain, split, data_dir=data_dir, image_size=image_size, on_bad_record=on_bad_record)
+        )
     path = pathlib.Path(name.removeprefix(_FOLDER)).expanduser()
     if name == "digits":
         return _as_asked(digits(split), image_size, channels)
