@@ -57,18 +57,19 @@ def nearest(queries: Float[np.ndarray, "N D"], gallery: Float[np.ndarray, "M _"]
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise UserError("queries or gallery has a value that is not finite")
     index = np.empty(len(x), np.int64)
-    norms = np.square(y).sum(1)
+    norms, minus_twice = np.square(y).sum(1), -2 * y.T
     rows = max(1, _BLOCK // len(y))
     for start in range(0, len(x), rows):
-        block = norms[None] - 2 * x[start : start + rows] @ y.T  # plus |x|^2, the same for all neighbours
+        block = x[start : start + rows] @ minus_twice
+        block += norms[None]  # and |x|^2, the same for all neighbours
         if others:
             here = np.arange(len(block))
             block[here, start + here] = np.inf
         index[start : start + rows] = block.argmin(1)
     distance = np.empty(len(x), np.float64)
     for start in range(0, len(x), _ROWS):
-        here = slice(start, start + _ROWS)
-        distance[here] = np.sqrt(np.square(x[here] - y[index[here]]).sum(1))
+        part = slice(start, start + _ROWS)
+        distance[part] = np.sqrt(np.square(x[part] - y[index[part]]).sum(1))
     return Neighbours(distance, index)
 
 

@@ -1,5 +1,6 @@
 """Collapse of runs: injected generators of digits, the table over seeds, and points on the grid."""
 
+import dataclasses
 import json
 
 import jax
@@ -83,25 +84,27 @@ def test_score_of_a_run_on_stacked_digits(tmp_path, monkeypatch, capsys):
     method = Method(None, None, lambda key, state, batch: {"loss": batch["image"].mean((1, 2, 3))}, sample)
     monkeypatch.setattr(build, "method", lambda *args, **kwargs: method)
     _, config = presets.PRESETS["ddpm-digits"]
-    config = config.__class__(
-        **{
-            **vars(config),
-            "data": config.data.__class__(dataset="stacked:digits"),
-            "method": config.method.__class__(class_conditional=False),
-        }
+    config = dataclasses.replace(
+        config,
+        data=dataclasses.replace(config.data, dataset="stacked:digits"),
+        method=dataclasses.replace(config.method, class_conditional=False),
     )
     mesh = sharding.make_mesh()
-    state = sharding.place(TrainState(jnp.zeros((), jnp.int32), (), ()), sharding.replicated(mesh))
+    state = jax.device_put(TrainState(jnp.zeros((), jnp.int32), (), ()), sharding.replicated(mesh))
     run = restore.Run(config, train.info, method, state, 0, mesh)
     scoring.score_run(run, epath.Path(tmp_path), train, test, num=300)
     results = json.loads((tmp_path / "metrics.json").read_text())
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == results
     assert results["num_modes"] == 1000 and results["mode_samples"] == 300
     assert results["mode_samples_needed"] > 10_000
-    labels = records["label"]
-    assert 0.7 * len(chosen) < results["modes"] <= len(np.unique(labels[labels < 400])) + 10
-    # With so few images a mode counts as made if there is one image; the others have at least 0.6 of the data.
-    assert results["collapse"] > 0.6 and results["kl"] > -np.log(0.4) and results["class_tv"] > 0.6
+    known_label = {x.tobytes(): y for x, y in zip(records["image"], records["label"], strict=True)}
+    made = np.array([known_label[x.tobytes()] for x in scoring.make(run, labels=None, num=300, seed=0)])
+    assert made.max() < 400
+    # The classifier is wrong about a few of the 8x8 digits. With so few images a mode is lost if there is none of it.
+    assert results["modes"] == pytest.approx(len(np.unique(made)), abs=8)
+    lost = 1 - np.isin(data.to_memory(train)["label"], made).mean()
+    assert results["collapse"] == pytest.approx(lost, abs=0.02) and lost > 0.6
+    assert results["kl"] > -np.log(0.4) and results["class_tv"] > 0.6
     assert 0 < results["memorised"] < 0.05 and results["duplicates"] > 0.5
     assert results["rho"] > 1 and "3 stacked digits_classifier" in results["protocol"]
 

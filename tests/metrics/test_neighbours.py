@@ -46,7 +46,7 @@ def test_copies_are_at_distance_0():
 def test_planted_duplicates_are_found():
     x = draw(0, 200)
     threshold = duplicate_threshold(draw(1, 200))
-    assert 0 < threshold
+    assert threshold > 0
     assert duplicate_rate(np.concatenate([x, x]), 0.0) == 1.0
     assert duplicate_rate(np.concatenate([x, x + np.float32(1e-4)]), threshold) == 1.0
     assert duplicate_rate(x, 0.0) == 0.0
