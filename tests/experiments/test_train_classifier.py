@@ -59,12 +59,52 @@ def test_learns_digits():
 
 def test_command_writes_what_the_extractor_reads(tmp_path, capsys, small_digits_for_mnist):
     out = tmp_path / "weights.safetensors"
-    main(Config(out=out, num_steps=2, batch_size=8))
+    main(Config(out=out, num_steps=2, batch_size=8, robust_images=0))
     digest = hashlib.sha256(out.read_bytes()).hexdigest()
     printed = capsys.readouterr().out
     assert f"sha256 {digest}" in printed
     assert "mnist test accuracy: 0." in printed and "digits test accuracy: 0." in printed
     assert load_digits_classifier(out, sha256=digest).sha256 == digest
     # The same seed, the same bytes.
-    main(Config(out=out, num_steps=2, batch_size=8))
+    main(Config(out=out, num_steps=2, batch_size=8, robust_images=0))
     assert hashlib.sha256(out.read_bytes()).hexdigest() == digest
+
+
+def small_batch():
+    source = load("digits", "train", image_size=28)
+    return train_classifier.train_batch(source, 0, batch_size=16, seed=0)
+
+
+def test_attack_is_in_the_step():
+    """The loss of the update is that of attacked images, and the parameters that come of it are others."""
+    batch, key = small_batch(), jax.random.key(0)
+    optimizer = train_classifier.optax.sgd(0.1)
+    losses, params = {}, {}
+    for name in ("none", "fgsm", "pgd"):
+        start = train_classifier.init_params(jax.random.key(1))
+        attack = train_classifier.ATTACKS[name](Config(out=None, attack=name, attack_steps=3))
+        step = train_classifier.make_step(optimizer, attack)
+        params[name], _, loss = step(key, start, optimizer.init(start), batch)
+        losses[name] = float(loss)
+    assert losses["fgsm"] > losses["none"] + 0.3 and losses["pgd"] > losses["none"] + 0.3
+    weights = {name: np.asarray(value["logits"]["kernel"]) for name, value in params.items()}
+    assert not np.allclose(weights["none"], weights["pgd"], atol=1e-4)
+
+
+def test_robust_accuracy_is_of_the_first_images():
+    params = train_classifier.init_params(jax.random.key(1))
+    source = load("digits", "test", image_size=28)
+    first = train_classifier.ArraySource(*source.read(np.arange(40)).values())
+    clean = train_classifier.robust_accuracy(params, source, train_classifier.no_attack, 40)
+    assert clean == accuracy(params, first)
+    assert train_classifier.robust_accuracy(params, source, train_classifier.pgd_of(2.0, 3), 40) <= clean
+
+
+def test_command_tells_robust_accuracies(tmp_path, capsys, small_digits_for_mnist):
+    main(
+        Config(out=tmp_path / "w", num_steps=2, batch_size=8, attack="pgd", attack_steps=1, robust_steps=(2,))
+    )
+    assert "mnist robust accuracy: 0." in (printed := capsys.readouterr().out)
+    assert "of 355 under PGD-2, epsilon 0.2" in printed
+    with pytest.raises(train_classifier.UserError, match="robust_steps"):
+        main(Config(out=tmp_path / "w", robust_steps=(0,)))

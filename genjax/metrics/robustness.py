@@ -1,0 +1,58 @@
+"""How many images a classifier gets right if somebody changes them a little. Pure, jittable.
+
+A set of any size is measured batch by batch: `robust_correct` of each, summed where the batch has images.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Bool, Float, Int, Key
+
+from genjax.typing import Array
+
+Attack = Callable[[Callable[[Array], Array], Array, Array], Array]
+"""See `genjax.losses.attacks`."""
+
+
+def robust_correct(
+    classify: Callable[[Array], Array],
+    attack: Attack,
+    keys: Key[Array, "B"],
+    images: Float[Array, "B H W C"],
+    labels: Int[Array, "B"],
+) -> Bool[Array, "B"]:
+    """Whether an image is classified as labelled both as it is and attacked.
+
+    The image is in the ball of changes too, so one that is wrong to begin with is not robust, also where a random
+    change puts it right. What an attack finds is an upper bound: a stronger one may find more.
+
+    Args:
+        classify: ``images -> logits float[B,K]``, each image alone.
+        attack: raises the cross-entropy of the logits with the labels.
+        keys: of the attack, one an image.
+        images: in [-1, 1].
+        labels: true classes.
+
+    References:
+        Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), section 2.
+    """
+
+    def objective(x: Array) -> Array:
+        return optax.softmax_cross_entropy_with_integer_labels(classify(x), labels)
+
+    def correct(x: Array) -> Array:
+        return classify(x).argmax(-1) == labels
+
+    return correct(images) & correct(attack(objective, keys, images))
+
+
+def robust_accuracy(
+    classify: Callable[[Array], Array],
+    attack: Attack,
+    keys: Key[Array, "B"],
+    images: Float[Array, "B H W C"],
+    labels: Int[Array, "B"],
+) -> Float[Array, ""]:
+    """The share of the images that are `robust_correct`, in [0, 1]."""
+    return jnp.mean(robust_correct(classify, attack, keys, images, labels), dtype=jnp.float32)
