@@ -24,14 +24,15 @@ MAY_IMPORT = {
     "augmentation": {"typing", "random", "devices"},
     "nn": {"typing", "random", "devices", "losses"},
     "losses": {"typing", "random", "devices"},
+    "augmentation": {"typing", "random", "devices"},
     "diffusion": {"typing", "random"},
     "data": {"typing"},
     "train": {"typing"},
     "metrics": {"typing", "nn"},
     # Hierarchies of latent variables know densities, which are losses.
     "models": {"typing", "random", "nn", "losses"},
-    # Networks come in as arguments; nn is there for `initialize`.
-    "methods": {"typing", "random", "devices", "augmentation", "losses", "diffusion", "nn"},
+    # Networks and augmentations come in as arguments; nn is there for `initialize`, augmentation for the type.
+    "methods": {"typing", "random", "devices", "losses", "augmentation", "diffusion", "nn"},
 }
 """Part of genjax -> the other parts that it may import."""
 

@@ -20,7 +20,7 @@ class Augmentation(NamedTuple):
 
     init: Callable[[], PyTree]
     apply: Callable[[Array, Array, PyTree], Array]
-    update: Callable[[PyTree, Array, int], PyTree]
+    update: Callable[[PyTree, Array], PyTree]
     strongest: Callable[[], PyTree] | None = None
 
 
@@ -34,5 +34,5 @@ def constant(augment: Callable[[Array, Array], Array]) -> Augmentation:
     return Augmentation(
         init=lambda: (),
         apply=lambda keys, images, state: augment(keys, images),
-        update=lambda state, sign, images: state,
+        update=lambda state, real_logits: state,
     )
