@@ -89,6 +89,7 @@ class Gaussians:
 
 def make_gan(options: Gaussians) -> Method:
     """The method that is trained, of points as images float32[B,1,1,2]."""
+
     def optimizer() -> optax.GradientTransformation:
         return optax.adam(options.learning_rate, b1=0.5)
 

@@ -21,7 +21,6 @@ MAY_IMPORT = {
     "typing": set(),
     "random": {"typing"},
     "devices": {"typing"},
-    "augmentation": {"typing", "random", "devices"},
     "nn": {"typing", "random", "devices", "losses"},
     "losses": {"typing", "random", "devices"},
     "augmentation": {"typing", "random", "devices"},

@@ -1,13 +1,13 @@
 """Augmentation of the images that a discriminator sees, real and fake, so that it cannot learn few images by heart.
 
-An `Augmentation` is three pure functions: `init` makes its state, `apply` changes images, `update` looks at the logits
-of (augmented) real images after a step of the discriminator::
+An `Augmentation` is three pure functions: `init` makes its state, `apply` changes images, `update` hears how sure
+the discriminator was of the (augmented) real images::
 
     augmentation = adaptive(pipeline())
     state = augmentation.init()
     real_logits = critic(augmentation.apply(real_keys, real, state))
     fake_logits = critic(augmentation.apply(fake_keys, fake, state))  # in the generator's step too
-    state = augmentation.update(state, real_logits)
+    state = augmentation.update(state, jnp.sign(real_logits).mean(), len(real))
 
 * An image's result depends on its own key only, so a batch may be split in any way.
 * Gradients of the generator and second derivatives of penalties pass through `apply`. `check_differentiable` refuses

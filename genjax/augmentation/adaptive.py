@@ -2,14 +2,12 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from genjax.augmentation.augmentation import Augmentation
 from genjax.augmentation.pipeline import Pipeline
-from genjax.devices import mean_over_devices, num_devices
 from genjax.typing import Array, UserError
 
 
@@ -44,7 +42,7 @@ def fixed(pipeline: Pipeline, p: ArrayLike) -> Augmentation:
     return Augmentation(
         init=lambda: jnp.asarray(p, jnp.float32),
         apply=pipeline,
-        update=lambda state, real_logits: state,
+        update=lambda state, sign, images: state,
         strongest=lambda: jnp.ones(()),
     )
 
@@ -94,18 +92,17 @@ def adaptive(
         zero = jnp.zeros(())
         return AdaptiveState(jnp.asarray(p, jnp.float32), zero, zero, jnp.zeros((), jnp.int32))
 
-    def update(state: AdaptiveState, real_logits: Float[Array, "B ..."]) -> AdaptiveState:
-        size = real_logits.shape[0] * num_devices()
-        signs = state.signs + size * mean_over_devices(jnp.sign(jax.lax.stop_gradient(real_logits)).mean())
-        images = state.images + size
+    def update(state: AdaptiveState, sign: Float[Array, ""], images: int) -> AdaptiveState:
+        signs = state.signs + images * sign
+        seen = state.images + images
         step = state.step + 1
-        moved = jnp.clip(state.p + jnp.sign(signs / images - target) * images / speed_images, 0.0, maximum)
+        moved = jnp.clip(state.p + jnp.sign(signs / seen - target) * seen / speed_images, 0.0, maximum)
         moves = step % every == 0
         zero = jnp.zeros(())
         return AdaptiveState(
             p=jnp.where(moves, moved, state.p),
             signs=jnp.where(moves, zero, signs),
-            images=jnp.where(moves, zero, images),
+            images=jnp.where(moves, zero, seen),
             step=step,
         )
 

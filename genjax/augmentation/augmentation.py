@@ -13,14 +13,14 @@ class Augmentation(NamedTuple):
         init: ``() -> state``.
         apply: ``(keys Key[B], images float[B,H,W,C] in [-1,1], state) -> float[B,H,W,C]``, each image alone, and
             differentiable in the images, twice. Values may leave [-1, 1].
-        update: ``(state, real_logits) -> state`` after a step of the discriminator; logits are float[B] or
-            float[B,h,w], and all devices come to the same state.
+        update: ``(state, sign, images) -> state`` after a step of the discriminator; `sign` is float[], the mean over
+            the real images of the global batch of the sign of their logits, and `images` is how many these were.
         strongest: ``() -> state`` in which all is applied to each image, for checks; None: the first state is one.
     """
 
     init: Callable[[], PyTree]
     apply: Callable[[Array, Array, PyTree], Array]
-    update: Callable[[PyTree, Array], PyTree]
+    update: Callable[[PyTree, Array, int], PyTree]
     strongest: Callable[[], PyTree] | None = None
 
 
@@ -34,5 +34,5 @@ def constant(augment: Callable[[Array, Array], Array]) -> Augmentation:
     return Augmentation(
         init=lambda: (),
         apply=lambda keys, images, state: augment(keys, images),
-        update=lambda state, real_logits: state,
+        update=lambda state, sign, images: state,
     )

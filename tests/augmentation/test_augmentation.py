@@ -20,6 +20,7 @@ from genjax.augmentation import (
 )
 from genjax.augmentation.augmentation import constant
 from genjax.augmentation.diff_augment import colour, cutout, translation
+from genjax.devices import mean_over_devices
 from genjax.typing import DATA_AXIS, UserError
 
 ALL = ("blit", "geometric", "colour", "filter", "noise", "cutout")
@@ -53,7 +54,7 @@ def test_p_follows_the_formula(options, shape):
 
     def scan(update):
         def step(state, values):
-            state = update(state, values)
+            state = update(state, mean_over_devices(jnp.sign(values).mean()), 8)
             return state, state.p
 
         return lambda values: jax.lax.scan(step, augmentation.init(), values)[1]
@@ -78,7 +79,7 @@ def test_images_are_changed_with_the_state_s_probability():
     np.testing.assert_array_equal(apply(KEYS, X, state._replace(p=p)), COMPILED(KEYS, X, p))
     at = fixed(FULL, 0.7)
     assert at.init() == p and at.apply is FULL
-    assert at.update(at.init(), jnp.ones(4)) == at.init()
+    assert at.update(at.init(), jnp.ones(()), 4) == at.init()
     np.testing.assert_array_equal(none().apply(KEYS, X, none().init()), X)
 
 
