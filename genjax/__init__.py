@@ -5,7 +5,9 @@ Importing it, or any sub-package, has no side effect: no device is touched, Tens
 * `genjax.typing`: the vocabulary: batches, the state of a run, what a training method is.
 * `genjax.nn`: layers that several networks share.
 * `genjax.models`: networks.
+* `genjax.augmentation`: differentiable changes of the images that a discriminator sees.
 * `genjax.diffusion`: the noise-schedule and sampler core, pure and jittable.
+* `genjax.losses`: what is minimised, as functions of arrays; attacks, which maximise.
 * `genjax.methods`: training methods, each four pure functions.
 * `genjax.train`: the training loop, sharding, checkpoints, logs.
 * `genjax.data`: random-access image sources and step-indexed batches.

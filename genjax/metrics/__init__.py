@@ -3,6 +3,8 @@
 * `frechet`: moments of features, and the Fréchet distance between them.
 * `protocol`: a number and how it was measured; only like is compared with like.
 * `extractor`, `digits_classifier`: from images to features and logits.
+* `modes`, `neighbours`, `intervals`, `stacked`: mode collapse, copies, and confidence intervals over seeds.
+* `purity`: of codes that were found without labels; `robustness`: accuracy under attack.
 * `score`: one call from images to numbers, ``genjax.metrics.score.score``.
 """
 
