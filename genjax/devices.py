@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from genjax.typing import DATA_AXIS, PyTree
+from genjax.typing import DATA_AXIS, Array, PyTree
 
 
 def num_devices() -> int:
@@ -29,3 +29,27 @@ def mean_over_devices(tree: PyTree) -> PyTree:
     return jax.tree.map(
         lambda x: x if jnp.issubdtype(x.dtype, jnp.integer) else jax.lax.pmean(x, DATA_AXIS), tree
     )
+
+
+def gather_over_devices(x: Array) -> Array:
+    """float or int[B,...] -> [global B,...]: the rows of all devices, in the order of the global batch.
+
+    The identity under `jit` on a mesh, where arrays are global. A sum and not a gather: of its result shard_map knows
+    that it is the same on every device, so that it may become part of a state.
+    """
+    try:
+        device = jax.lax.axis_index(DATA_AXIS)
+    except NameError:
+        return x
+    whole = jnp.zeros((x.shape[0] * num_devices(), *x.shape[1:]), x.dtype)
+    return jax.lax.psum(jax.lax.dynamic_update_slice_in_dim(whole, x, device * x.shape[0], 0), DATA_AXIS)
+
+
+def own_rows(x: Array) -> Array:
+    """[global B,...] -> [B,...]: this device's rows of what `gather_over_devices` gathered."""
+    try:
+        device = jax.lax.axis_index(DATA_AXIS)
+    except NameError:
+        return x
+    size = x.shape[0] // num_devices()
+    return jax.lax.dynamic_slice_in_dim(x, device * size, size)

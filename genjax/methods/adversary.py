@@ -45,3 +45,24 @@ def descend(
         changes, new_opt[name] = optimizer.update(grads[name], opt[name], params[name])
         new_params[name] = optax.apply_updates(params[name], changes)
     return new_params, new_opt
+
+
+def initialize_all(
+    networks: Mapping[str, tuple[nn.Module, tuple[int, ...]]], key: Key
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+    """Parameters and other variables of networks by name, each given with the H, W, C of what it takes."""
+    params, others = {}, {}
+    for i, (name, (network, shape)) in enumerate(networks.items()):
+        variables = dict(initialize(network, jax.random.fold_in(key, i), jnp.zeros((1, *shape))))
+        params[name], others[name] = variables.pop("params"), variables
+    return params, others
+
+
+def train(
+    network: nn.Module, params: PyTree, others: PyTree, *args: Any, **options: Any
+) -> tuple[Any, PyTree]:
+    """What a network that is being trained makes of its arguments, and its other variables, updated."""
+    result: Any = network.apply(
+        {"params": params, **others}, *args, train=True, mutable=list(others), **options
+    )
+    return result
