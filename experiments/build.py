@@ -15,18 +15,31 @@ _READ_AHEAD, _READERS = 4, 2
 
 
 def source(config: DataConfig, split: str) -> data.Source:
-    """One split of the data set; decoded into memory once where it is small."""
-    lazy: data.Source = data.load(
-        config.dataset,
+    """One split of the data set, with images of the other domain where there is one; decoded into memory once where it
+    is small."""
+    lazy = _open(config, config.dataset, split)
+    if config.binarize == "static" or (config.binarize == "dynamic" and split == config.test_split):
+        lazy = data.Binarized(lazy)
+    if config.source is None:
+        return _in_memory(lazy) if is_small(config, lazy) else lazy
+    make = {"paired": data.Paired, "unpaired": data.Unpaired}[config.pairing]
+    pair: data.Paired | data.Unpaired = make(lazy, _open(config, config.source, split))
+    return pair.map(_in_memory) if is_small(config, pair) else pair
+
+
+def _open(config: DataConfig, name: str, split: str) -> data.Source:
+    return data.load(
+        name,
         split,
         data_dir=config.data_dir,
         image_size=config.image_size,
         channels=config.channels,
         on_bad_record=config.on_bad_record,
     )
-    if config.binarize == "static" or (config.binarize == "dynamic" and split == config.test_split):
-        lazy = data.Binarized(lazy)
-    if isinstance(lazy, data.ArraySource) or not is_small(config, lazy):
+
+
+def _in_memory(lazy: data.Source) -> data.ArraySource:
+    if isinstance(lazy, data.ArraySource):
         return lazy
     return data.ArraySource.from_records(data.to_memory(lazy), lazy.info, lazy.skipped)
 
@@ -37,8 +50,21 @@ def is_small(config: DataConfig, source: data.Source) -> bool:
 
 
 def training_feed(config: Config, source: data.Source, process_index: int, process_count: int) -> feed.Feed:
-    """The batches of a run: resident where the data is small and one process reads it, streamed otherwise."""
-    batch_size, seed = config.fit.batch_size, config.fit.seed
+    """The batches of a run: resident where the data is small and one process reads it, streamed otherwise.
+
+    Two domains without pairs are fed apart, each in its own order.
+    """
+    if isinstance(source, data.Unpaired):
+        domains = source.parts(config.fit.seed)
+        feeds = [_feed(config, part, seed, process_index, process_count) for part, seed in domains]
+        return feed.beside(*feeds, {"image": "source"})
+    return _feed(config, source, config.fit.seed, process_index, process_count)
+
+
+def _feed(
+    config: Config, source: data.Source, seed: int, process_index: int, process_count: int
+) -> feed.Feed:
+    batch_size = config.fit.batch_size
     if is_small(config.data, source) and process_count == 1 and config.fit.backend == "jit":
         indices = functools.partial(
             data.train_indices, batch_size=batch_size, num_examples=len(source), seed=seed
@@ -61,6 +87,8 @@ def example(info: data.DataInfo) -> Batch:
         "image": np.zeros((1, *info.image_shape), np.uint8),
         "_index": np.zeros(1, np.int32),
     }
+    if info.source_shape is not None:
+        batch["source"] = np.zeros((1, *info.source_shape), np.uint8)
     return batch | ({} if info.num_classes is None else {"label": np.zeros(1, np.int32)})
 
 

@@ -123,7 +123,7 @@ def check_fits(
 
 
 def _check_alike(train: data.DataInfo, test: data.DataInfo) -> None:
-    for name in ("image_shape", "num_classes"):
+    for name in ("image_shape", "num_classes", "source_shape"):
         first, second = getattr(train, name), getattr(test, name)
         if first != second:
             raise UserError(

@@ -53,6 +53,10 @@ class DataConfig:
         data_dir: Where TFDS data sets live; None: TFDS's default, ~/tensorflow_datasets.
         train_split: Split to train on.
         test_split: Split to evaluate on.
+        source: What images are translated from, for models that do so: another data set, or one made of images,
+            such as "edges:mnist" and "inverted:mnist".
+        pairing: Whether its images belong to those of the dataset one by one (in folders by the names of the files), or
+            not at all.
         image_size: Resize the shorter side to this many pixels and crop the centre; None: as they are.
         channels: 1 or 3 to insist on grayscale or colour; None: as they are.
         on_bad_record: Stop at a record that cannot be read, or skip it and report how many.
@@ -67,6 +71,8 @@ class DataConfig:
     data_dir: Annotated[str | None, _unprefixed] = None
     train_split: str = "train"
     test_split: str = "test"
+    source: Annotated[str | None, _unprefixed] = None
+    pairing: Annotated[Literal["paired", "unpaired"], _unprefixed] = "paired"
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
     on_bad_record: Literal["error", "skip"] = "error"

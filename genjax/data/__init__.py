@@ -2,9 +2,11 @@
 
 from genjax.data.batches import Prefetcher, eval_batches, nbytes, to_memory, train_batch, train_indices
 from genjax.data.binarize import Binarized
+from genjax.data.derived import Derived
 from genjax.data.digits import digits
 from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord
+from genjax.data.pairs import Paired, Unpaired, unpaired_batch
 from genjax.data.permutation import permute
 from genjax.data.preprocess import preprocess, to_float, to_uint8
 from genjax.data.registry import load
@@ -17,11 +19,14 @@ __all__ = [
     "BadRecordError",
     "Binarized",
     "DataInfo",
+    "Derived",
     "ImageFolder",
     "OnBadRecord",
+    "Paired",
     "Prefetcher",
     "Source",
     "Stacked",
+    "Unpaired",
     "digits",
     "eval_batches",
     "load",
@@ -35,4 +40,5 @@ __all__ = [
     "to_uint8",
     "train_batch",
     "train_indices",
+    "unpaired_batch",
 ]

@@ -171,7 +171,8 @@ class Prefetcher(Generic[T]):
 def nbytes(source: Source) -> int:
     """Bytes that the whole of `source` takes in memory, decoded."""
     labels = 0 if source.info.num_classes is None else np.dtype(np.int32).itemsize
-    return len(source) * (math.prod(source.info.image_shape) + labels)
+    others = math.prod(source.info.source_shape or (0,))
+    return len(source) * (math.prod(source.info.image_shape) + others + labels)
 
 
 def to_memory(source: Source, *, chunk_size: int = 1024) -> dict[str, np.ndarray]:
@@ -182,7 +183,7 @@ def to_memory(source: Source, *, chunk_size: int = 1024) -> dict[str, np.ndarray
         chunk_size: how many are read at a time.
 
     Returns:
-        "image" uint8[N,H,W,C] and, where there are labels, "label" int32[N].
+        The records as `Source.read` gives them.
     """
     arrays: dict[str, np.ndarray] = {}
     starts = range(0, len(source), chunk_size)

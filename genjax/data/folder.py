@@ -67,6 +67,8 @@ class ImageFolder:
         label_of = {name: label for label, name in enumerate(class_names)}
         self._labels = np.array([label_of[classes[i]] for i in kept], np.int32) if class_names else None
         self._image_size = image_size
+        self.names = tuple(file.relative_to(root).with_suffix("").as_posix() for file in self._files)
+        """Paths in the folder, without the suffix, by which folders are paired."""
         self.info = DataInfo(
             name=f"folder:{root}",
             split=split,

@@ -18,41 +18,50 @@ def preprocess(
     crop_padding: int = 0,
     binarize: bool = False,
 ) -> dict[str, Array]:
-    """Scales the images of a batch to [-1, 1], and augments them.
+    """Scales the images of a batch to [-1, 1], and augments them; a "source" in the same way as its image.
 
     Each example's randomness derives from ``fold_in(key, batch["_index"][i])`` and so does not depend on how
     the global batch is split over devices, hosts and accumulation steps.
 
     Args:
         key: of this step. Unused without augmentation.
-        batch: "image" uint8[B,H,W,C]; "_index" int32[B] if anything is random; the rest is passed through.
+        batch: "image" uint8[B,H,W,C]; of two domains "source" uint8[B,H',W',C']; "_index" int32[B] if anything is
+            random; the rest is passed through.
         flip: mirror each image left to right with probability one half.
         crop_padding: pixels p of reflect padding on every side, out of which a random window of the original
             size is cut; all (2p + 1)^2 windows are equally likely.
-        binarize: draw each pixel anew, white with probability level / 255 and else black.
+        binarize: draw each pixel of "image" anew, white with probability level / 255 and else black.
 
     Returns:
-        The batch with "image" float32[B,H,W,C] in [-1, 1].
+        The batch with "image" float32[B,H,W,C] in [-1, 1], and so "source".
 
     Raises:
-        UserError: crop_padding that is negative or not smaller than the image.
+        UserError: crop_padding that is negative or not smaller than the image, or with a source of another size.
     """
-    image = jnp.asarray(batch["image"])
+    both = {name: jnp.asarray(batch[name]) for name in ("image", "source") if name in batch}
+    image = both["image"]
     if not 0 <= crop_padding < min(image.shape[1:3]):
         raise UserError(
             f"crop_padding={crop_padding}: valid are 0..{min(image.shape[1:3]) - 1} for images of "
             f"{image.shape[1]}x{image.shape[2]} pixels"
         )
+    if crop_padding and any(x.shape[1:3] != image.shape[1:3] for x in both.values()):
+        raise UserError(
+            f"crop_padding={crop_padding}: valid is 0 where sources have another size than images, "
+            f"{both['source'].shape[1:3]} and {image.shape[1:3]}"
+        )
     if flip or crop_padding or binarize:
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["_index"])
         flip_keys, crop_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         if flip:
-            image = jax.vmap(_random_flip)(flip_keys, image)
+            both = {name: jax.vmap(_random_flip)(flip_keys, x) for name, x in both.items()}
         if crop_padding:
-            image = jax.vmap(_random_crop, in_axes=(0, 0, None))(crop_keys, image, crop_padding)
+            crop = jax.vmap(_random_crop, in_axes=(0, 0, None))
+            both = {name: crop(crop_keys, x, crop_padding) for name, x in both.items()}
         if binarize:
-            image = jax.vmap(_random_levels)(jax.vmap(jax.random.fold_in, (0, None))(keys, 2), image)
-    return {**batch, "image": to_float(image)}
+            level_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 2)
+            both["image"] = jax.vmap(_random_levels)(level_keys, both["image"])
+    return {**batch, **{name: to_float(x) for name, x in both.items()}}
 
 
 def to_float(image: UInt8[Array, "*B H W C"]) -> Float[Array, "*B H W C"]:

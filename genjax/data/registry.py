@@ -3,6 +3,7 @@
 import pathlib
 
 from genjax.data.batches import to_memory
+from genjax.data.derived import DERIVATIONS, Derived
 from genjax.data.digits import digits
 from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord, check_options, resize_array
@@ -30,7 +31,8 @@ def load(
         name: "digits" (bundled, 8x8); "shapes" (drawn, 32x32 or as `image_size` says); "folder:PATH" or a path
             with a slash to a folder of images; a path to a ``.npz`` file; "stacked:NAME", three images of NAME as the
             channels of one (see `Stacked`); otherwise the name of a TFDS data set such as "mnist" or
-            "downsampled_imagenet/32x32".
+            "downsampled_imagenet/32x32". Before any of these, "edges:" stands for the edges of its images and "inverted:" for their negatives
+            (`genjax.data.derived`); `channels` is then of the images.
         split: "train", "test", or what the data set has.
         data_dir: where TFDS keeps its data sets; None is TFDS's own default. Unused by the other kinds.
         image_size: resize the shorter side to this and crop the centre square; None takes images as they are.
@@ -50,6 +52,17 @@ def load(
         return Stacked(
             load(plain, split, data_dir=data_dir, image_size=image_size, on_bad_record=on_bad_record)
         )
+    prefix, _, rest = name.partition(":")
+    if prefix in DERIVATIONS:
+        images = load(
+            rest,
+            split,
+            data_dir=data_dir,
+            image_size=image_size,
+            channels=channels,
+            on_bad_record=on_bad_record,
+        )
+        return Derived(images, DERIVATIONS[prefix], prefix)
     path = pathlib.Path(name.removeprefix(_FOLDER)).expanduser()
     if name == "digits":
         return _as_asked(digits(split), image_size, channels)

@@ -20,6 +20,7 @@ class DataInfo:
         image_shape: (H, W, C) of every image.
         num_classes: labels lie in ``range(num_classes)``; None where there are no labels.
         class_names: one per class; empty where there are no labels or no names.
+        source_shape: (H, W, C) of every image of the other domain, "source", where there is one.
     """
 
     name: str
@@ -27,6 +28,7 @@ class DataInfo:
     image_shape: tuple[int, int, int]
     num_classes: int | None = None
     class_names: tuple[str, ...] = ()
+    source_shape: tuple[int, int, int] | None = None
 
 
 @runtime_checkable
@@ -47,7 +49,7 @@ class Source(Protocol):
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """Records `indices` (int[N]): "image" uint8[N,H,W,C] and, where there are labels, "label"
-        int32[N]."""
+        int32[N]; of two domains "source" uint8[N,H',W',C'] too (see `genjax.data.pairs`)."""
         ...
 
 

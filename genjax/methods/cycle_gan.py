@@ -81,8 +81,8 @@ def cycle_gan(
         of other variables "pools", and ``ema`` is the generators' variables. Metrics of a step are "loss" (the
         generators'), "cycle_l1" and "identity", means over the two directions, "adversarial" and
         "discriminator", sums over the two games. `evaluate` gives "loss", "cycle_l1", "cycle_psnr" in dB and, where it
-        has a weight, "identity". `sample` translates ``condition["source"]``, or back ``condition["image"]``, float[N,H,W,C] in
-        [-1, 1]; it takes nothing from its keys.
+        has a weight, "identity". `sample` translates ``condition["source"]``, or back ``condition["image"]``,
+        float[N,H,W,C] in [-1, 1]; it takes nothing from its keys.
 
     Raises:
         UserError: a number that is not valid; from `init`, images of other shapes, no sources, or another number of

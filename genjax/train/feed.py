@@ -62,6 +62,38 @@ def streamed(
     return Feed({}, batches, lambda arrays, item: item)
 
 
+def beside(main: Feed, other: Feed, names: Mapping[str, str]) -> Feed:
+    """Two feeds as one, of data sets that have nothing to do with each other, nor as many records.
+
+    Args:
+        main: gives the batches.
+        other: a feed of batches of the same size.
+        names: which of its arrays join them, and under which names: ``{"image": "source"}``.
+    """
+    prefix = "other/"
+
+    @contextlib.contextmanager
+    def items(start: int) -> Iterator[Iterator[Mapping[str, np.ndarray]]]:
+        with main.items(start) as firsts, other.items(start) as seconds:
+            yield (
+                {**a, **{prefix + name: x for name, x in b.items()}}
+                for a, b in zip(firsts, seconds, strict=False)
+            )
+
+    def batch(arrays: Mapping[str, Array], item: Mapping[str, Array]) -> Batch:
+        (main_arrays, other_arrays), (main_item, other_item) = _apart(arrays, prefix), _apart(item, prefix)
+        rows = other.batch(other_arrays, other_item)
+        return {**main.batch(main_arrays, main_item), **{new: rows[old] for old, new in names.items()}}
+
+    return Feed({**main.arrays, **{prefix + name: x for name, x in other.arrays.items()}}, items, batch)
+
+
+def _apart(mapping: Mapping[str, Array], prefix: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What has no prefix, and what has one, without it."""
+    own = {name: x for name, x in mapping.items() if not name.startswith(prefix)}
+    return own, {name.removeprefix(prefix): x for name, x in mapping.items() if name not in own}
+
+
 def _item(records: np.ndarray) -> dict[str, np.ndarray]:
     return {"_record": records.astype(np.int32), "_index": np.arange(len(records), dtype=np.int32)}
 

@@ -1,0 +1,61 @@
+"""Data sets made of the images of another one: their edges, their negatives."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from genjax.data.source import Source
+
+Derivation = Callable[[np.ndarray], np.ndarray]
+"""uint8[N,H,W,C] -> uint8[N,H,W,C'], a function of each image alone."""
+
+
+def edges(images: UInt8[np.ndarray, "N H W C"]) -> UInt8[np.ndarray, "N H W 1"]:
+    """White lines on black along the edges of images: 255 where the largest channel has a morphological gradient of at
+    least 128, else 0.
+
+    The gradient is the largest minus the smallest level of the 3x3 pixels around a pixel; outside of an image its
+    border is repeated.
+    """
+    levels = images.max(-1)
+    padded = np.pad(levels, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    height, width = levels.shape[1:]
+    around = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    gradient = np.maximum.reduce(around) - np.minimum.reduce(around)
+    return np.where(gradient >= 128, 255, 0).astype(np.uint8)[..., None]
+
+
+def inverted(images: UInt8[np.ndarray, "N H W C"]) -> UInt8[np.ndarray, "N H W C"]:
+    """Negatives: level x becomes 255 - x."""
+    return 255 - images
+
+
+DERIVATIONS: dict[str, Derivation] = {"edges": edges, "inverted": inverted}
+"""By the prefix with which `genjax.data.load` knows them: "edges:mnist"."""
+
+
+class Derived:
+    """A source of what a function makes of the images of another source; labels pass unchanged.
+
+    Args:
+        source: the images.
+        derivation: the function.
+        name: its name, which comes before that of the data set.
+    """
+
+    def __init__(self, source: Source, derivation: Derivation, name: str):
+        self._source, self._derivation = source, derivation
+        made = derivation(np.zeros((1, *source.info.image_shape), np.uint8)).shape
+        shape: tuple[int, int, int] = (made[1], made[2], made[3])
+        self.info = dataclasses.replace(source.info, name=f"{name}:{source.info.name}", image_shape=shape)
+        self.skipped = source.skipped
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Source.read`."""
+        records = self._source.read(indices)
+        return {**records, "image": self._derivation(records["image"])}

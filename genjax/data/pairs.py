@@ -1,0 +1,127 @@
+"""Images of two domains side by side: "image" of the domain that is wanted, "source" of the one that is given."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from genjax.data.batches import train_batch
+from genjax.data.permutation import permute
+from genjax.data.source import DataInfo, Source
+from genjax.typing import UserError
+
+_OTHER_STREAM = 2**96
+"""Added to the seed for the source's own order; no seed of a run is so large."""
+
+
+class Paired:
+    """A source whose record i has an image of each domain, which show the same.
+
+    Two folders of images are paired by the files' paths in them, without the suffix; other data sets by index.
+
+    Args:
+        target: gives "image" and, where it has them, "label".
+        source: its images become "source".
+
+    Raises:
+        UserError: of folders, names the first file without a partner; of others, if one has more records.
+    """
+
+    def __init__(self, target: Source, source: Source):
+        self._parts, self._order = (target, source), _partners(target, source)
+        self.info, self.skipped = _info(target, source), (*target.skipped, *source.skipped)
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Source.read`; "source" too."""
+        target, source = self._parts
+        return {**target.read(indices), "source": source.read(self._order[indices])["image"]}
+
+    def map(self, function: Callable[[Source], Source]) -> "Paired":
+        """Both parts replaced, as by copies in memory; the records stay in their order."""
+        new = object.__new__(Paired)
+        new.__dict__.update(self.__dict__, _parts=tuple(map(function, self._parts)))
+        return new
+
+
+class Unpaired:
+    """A source of images of two domains that have nothing to do with each other, nor as many records.
+
+    Its records are those of `target`. Read by index, record i has always the same partner, by a fixed permutation of
+    the other domain: that is for evaluation. Training goes through both domains independently, each in an order of its
+    own that is fresh each epoch: see `parts` and `unpaired_batch`. Both are pure functions of seed and position.
+
+    Args:
+        target: gives "image" and, where it has them, "label".
+        source: its images become "source".
+        seed: of the fixed permutation.
+    """
+
+    def __init__(self, target: Source, source: Source, seed: int = 0):
+        self.target, self.source, self._seed = target, source, seed
+        self.info, self.skipped = _info(target, source), (*target.skipped, *source.skipped)
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Source.read`; "source" too."""
+        turns, places = np.divmod(np.asarray(indices, np.int64), len(self.source))
+        partners = np.zeros_like(places)
+        for turn in np.unique(turns):
+            chosen = turns == turn
+            partners[chosen] = permute(places[chosen], len(self.source), (self._seed, int(turn)))
+        return {**self.target.read(indices), "source": self.source.read(partners)["image"]}
+
+    def map(self, function: Callable[[Source], Source]) -> "Unpaired":
+        """Both parts replaced, as by copies in memory."""
+        return Unpaired(function(self.target), function(self.source), self._seed)
+
+    def parts(self, seed: int) -> tuple[tuple[Source, int], tuple[Source, int]]:
+        """The two domains, each with the seed of its order in training, which must not be the same: sets of one size
+        would be paired by index."""
+        return (self.target, seed), (self.source, seed + _OTHER_STREAM)
+
+
+def unpaired_batch(
+    pair: Unpaired,
+    step: int,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> dict[str, np.ndarray]:
+    """This process's contiguous share of training batch `step`: as `train_batch`, of each domain in its own order."""
+    share = {"batch_size": batch_size, "process_index": process_index, "process_count": process_count}
+    batch, other = (train_batch(part, step, seed=own, **share) for part, own in pair.parts(seed))
+    return {**batch, "source": other["image"]}
+
+
+def _info(target: Source, source: Source) -> DataInfo:
+    return dataclasses.replace(target.info, source_shape=source.info.image_shape)
+
+
+def _partners(target: Source, source: Source) -> np.ndarray:
+    """For each record of `target` the index of its partner."""
+    names, others = getattr(target, "names", None), getattr(source, "names", None)
+    if names is None or others is None:
+        if len(target) != len(source):
+            raise UserError(
+                f"{target.info.name!r} has {len(target)} images in split {target.info.split!r} and "
+                f"{source.info.name!r} has {len(source)} in split {source.info.split!r}: pairs by index need as many; "
+                "or train without pairs"
+            )
+        return np.arange(len(target))
+    infos = {True: target.info, False: source.info}
+    unmatched = sorted(set(names) ^ set(others))
+    if unmatched:
+        here = unmatched[0] in names
+        raise UserError(
+            f"{unmatched[0]!r} is in {infos[here].name!r} and not in {infos[not here].name!r} (split "
+            f"{target.info.split!r}): pairs need files of the same names ({len(unmatched)} such files)"
+        )
+    index = {name: i for i, name in enumerate(others)}
+    return np.array([index[name] for name in names])
