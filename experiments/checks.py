@@ -99,6 +99,15 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
             f"sampling.{''.join(without_meaning[:1])} has no meaning for {type(config.method).__name__}, where "
             f"sampling has {', '.join((*families.of(config).sampling, 'batch_size'))}",
         ),
+        (
+            bool(families.of(config).translates) != (config.data.source is not None),
+            f"source={config.data.source!r}: "
+            + (
+                "the name of a data set to translate from is needed"
+                if families.of(config).translates
+                else f"{type(config.method).__name__} translates no images, valid is None"
+            ),
+        ),
         (config.evaluation.num == 1, "evaluation.num=1: valid are 0 (no score) and 2 or more"),
     ]
 

@@ -11,6 +11,7 @@ import tyro
 
 from experiments.families.autoencoder import AutoencoderConfig
 from experiments.families.codes import CodesConfig, VQVAEConfig
+from experiments.families.cycle_gan import CycleGANConfig
 from experiments.families.diffusion import DiffusionConfig, UNetConfig
 from experiments.families.gan import GANConfig
 from experiments.families.gan_networks import (
@@ -20,6 +21,8 @@ from experiments.families.gan_networks import (
     R3GANConfig,
     ResidualGANConfig,
 )
+from experiments.families.pix2pix import Pix2PixConfig
+from experiments.families.translation import ResidualTranslatorConfig, TranslationUNetConfig
 from experiments.families.vae import ConvConfig, DeepConfig, MLPConfig, VAEConfig
 from experiments.families.vae_gan import VAEGANConfig
 from experiments.families.vq_gan import VQGANConfig
@@ -34,11 +37,11 @@ if TYPE_CHECKING:
 else:  # what is registered is what can be chosen
     SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
     # A preset chooses the network and the method; the command line changes their fields.
-    GANModelConfig = MLPGANConfig | DCGANConfig | ResidualGANConfig | BigGANConfig | R3GANConfig
-    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig | CodesConfig | GANModelConfig
-    MethodConfig = (
-        DiffusionConfig | VAEConfig | VAEGANConfig | AutoencoderConfig | VQVAEConfig | VQGANConfig | GANConfig
-    )
+    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig | CodesConfig
+    ModelConfig |= MLPGANConfig | DCGANConfig | ResidualGANConfig | BigGANConfig | R3GANConfig
+    ModelConfig |= TranslationUNetConfig | ResidualTranslatorConfig
+    MethodConfig = DiffusionConfig | VAEConfig | VAEGANConfig | AutoencoderConfig | VQVAEConfig | VQGANConfig
+    MethodConfig |= GANConfig | Pix2PixConfig | CycleGANConfig
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -91,7 +94,8 @@ class OptimizerConfig:
         b1: Decay of Adam's average of gradients.
         b2: Decay of Adam's average of their squares.
         warmup_steps: Updates over which the rate grows linearly from 0.
-        decay: What follows: the peak rate, or a cosine from it to 0 at the last step.
+        decay: What follows: the peak rate, a cosine from it to 0 at the last step, or ("linear") half of the steps at
+            the peak rate and half on a straight line to 0.
         weight_decay: Decoupled weight decay (AdamW).
         clip_norm: Gradients with a larger global norm are scaled down to it; None: never.
         skip_norm: Updates with a larger global norm of the gradient are left out; None: never.
@@ -102,7 +106,7 @@ class OptimizerConfig:
     b1: float = 0.9
     b2: float = 0.999
     warmup_steps: int = 100
-    decay: Literal["constant", "cosine"] = "cosine"
+    decay: Literal["constant", "cosine", "linear"] = "cosine"
     weight_decay: float = 0.0
     clip_norm: float | None = 1.0
     skip_norm: float | None = None

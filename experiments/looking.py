@@ -18,10 +18,7 @@ def reconstructions(run: Run, source: data.Source, num: int, seed: int, columns:
     """A picture of `num` images, each row of them above the row of their reconstructions."""
     space, batch = _space(run), _batch(source, num)
     made = jax.jit(space.reconstruct)(jax.random.key(seed), run.state, batch)
-    shown = _levels(jnp.stack([batch["image"], made], axis=1))  # [num, 2, H, W, C]
-    blank = np.full((-num % columns, *shown.shape[1:]), 255, np.uint8)
-    rows = np.concatenate([shown, blank]).reshape(-1, columns, *shown.shape[1:]).swapaxes(1, 2)
-    return pictures.grid(rows.reshape(-1, *shown.shape[2:]), columns)
+    return pictures.below_each_other([_levels(batch["image"]), _levels(made)], columns)
 
 
 def traversals(run: Run, source: data.Source, num: int, columns: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -25,8 +26,27 @@ def grid(images: np.ndarray, columns: int, *, scale: int | None = None, gap: int
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
         canvas[top : top + height, left : left + width] = image
-    scale = scale or max(1, 900 // max(canvas.shape[:2]))
-    return canvas.repeat(scale, 0).repeat(scale, 1)
+    return enlarged(canvas) if scale is None else canvas.repeat(scale, 0).repeat(scale, 1)
+
+
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """A picture magnified as often as keeps its width and height below 900 pixels."""
+    scale = max(1, 900 // max(picture.shape[:2]))
+    return picture.repeat(scale, 0).repeat(scale, 1)
+
+
+def below_each_other(stacks: Sequence[np.ndarray], columns: int, *, scale: int | None = None) -> np.ndarray:
+    """A grid in which each row of images of the first stack stands above those that belong to them.
+
+    Args:
+        stacks: uint8[N,H,W,C] each.
+        columns: images per row.
+        scale: see `grid`.
+    """
+    shown = np.stack(stacks, axis=1)  # [N, stacks, H, W, C]
+    blank = np.full((-len(shown) % columns, *shown.shape[1:]), 255, np.uint8)
+    rows = np.concatenate([shown, blank]).reshape(-1, columns, *shown.shape[1:]).swapaxes(1, 2)
+    return grid(rows.reshape(-1, *shown.shape[2:]), columns, scale=scale)
 
 
 def by_class(images: np.ndarray, labels: np.ndarray | None, columns: int) -> np.ndarray:

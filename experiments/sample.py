@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from etils import epath
 
-from experiments import build, cli, families, looking, pictures, restore, scoring, workdir
+from experiments import build, cli, families, looking, pictures, restore, scoring, translation, workdir
 from experiments.config import SamplingOverrides
 from genjax.typing import UserError
 
@@ -29,9 +29,12 @@ class Sample:
         labels: Classes asked for, in turn; None: all classes in turn.
         show: What to make a picture of. Of models with an encoder also "reconstructions" of NUM test images,
             "traversals" of NUM components of the code, and NUM "interpolations" between test images.
-        columns: Images a row in such a picture.
+        domain: What a model from images to images is given: test images of the domain "source" or, where there is a
+            way back, of the domain "image". Its picture has rows of what is given, below each what it became and, of
+            pairs, what it should have become.
+        columns: Images a row in such pictures.
         data_dir: Where TFDS data sets live, for the test images; None: where they did at training time.
-        out: A picture (.png), one row a class, or a .npz file with arrays "images" (uint8) and "labels".
+        out: A picture (.png), one row a class, or a .npz file with arrays "images" (uint8) and "labels", or "given".
     """
 
     workdir: str
@@ -40,6 +43,7 @@ class Sample:
     first: int = 0
     labels: tuple[int, ...] | None = None
     show: Literal["samples", "reconstructions", "traversals", "interpolations"] = "samples"
+    domain: Literal["source", "image"] = "source"
     columns: int = 10
     data_dir: str | None = None
     out: pathlib.Path = pathlib.Path("samples.png")
@@ -64,9 +68,29 @@ def sample(options: Sample) -> None:
     if classes is None and options.sampling.guidance not in (None, 1.0):
         raise UserError(f"guidance={options.sampling.guidance}: the model is unconditional, valid is 1")
     labels = asked_labels(options, classes)
-    images = scoring.make(run, labels=labels, num=options.num, seed=options.seed, first=options.first)
-    encode = {".npz": _as_arrays, ".png": _as_picture}[options.out.suffix]
-    write(options, encode(images, labels), f"{options.num} images of step {run.step}")
+    if families.of(run.config).translates or options.domain != "source":
+        content = _translate(options, run)
+    else:
+        images = scoring.make(run, labels=labels, num=options.num, seed=options.seed, first=options.first)
+        encode = {".npz": _as_arrays, ".png": _as_picture}[options.out.suffix]
+        content = encode(images, labels)
+    write(options, content, f"{options.num} images of step {run.step}")
+
+
+def _translate(options: Sample, run: restore.Run) -> bytes:
+    test = build.source(run.config.data, run.config.data.test_split)
+    numbers = range(options.first, options.first + options.num)
+    given = translation.given(run.config, test, numbers, options.domain)
+    images = scoring.make(
+        run, labels=None, num=options.num, seed=options.seed, first=options.first, given=given
+    )
+    real = translation.records(test, numbers)
+    if options.out.suffix == ".npz":
+        content = io.BytesIO()
+        np.savez(content, images=images, given=real[options.domain])
+        return content.getvalue()
+    columns = min(options.columns, options.num)
+    return pictures.encode(translation.picture(run.config, real, options.domain, images, columns))
 
 
 def write(options: Sample, content: bytes, what: str) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import tqdm
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, collapse_scores, families, workdir
+from experiments import build, collapse_scores, families, translation, workdir
 from experiments.code_scores import code_scores
 from experiments.config import Config
 from experiments.latent_scores import latent_scores
@@ -75,7 +75,8 @@ def score_run(
             _labels_like(real_train["label"], num) if families.num_classes(run.config, run.info) else None
         )
         start = time.perf_counter()
-        generated = make(run, labels=labels, num=num, seed=seed)
+        given = translation.given(run.config, test, range(num))
+        generated = make(run, labels=labels, num=num, seed=seed, given=given)
         seconds = time.perf_counter() - start
         extractor = collapse_scores.extractor(run.config.data.dataset)
         results |= score(
@@ -108,10 +109,19 @@ def has_score(config: Config) -> bool:
     return collapse_scores.is_known(config.data.dataset)
 
 
-def make(run: Run, *, labels: np.ndarray | None, num: int, seed: int, first: int = 0) -> np.ndarray:
-    """Images number `first` to ``first + num - 1`` of `seed`: uint8[num,H,W,C], with a progress bar."""
+def make(
+    run: Run,
+    *,
+    labels: np.ndarray | None,
+    num: int,
+    seed: int,
+    first: int = 0,
+    given: Mapping[str, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Images number `first` to ``first + num - 1`` of `seed`: uint8[num,H,W,C], with a progress bar; translated from
+    what is `given`."""
     generate = generator(run.method, run.mesh, min(run.config.sampling.batch_size, num))
-    condition = build.condition(run.config, labels, num)
+    condition = build.condition(run.config, labels, num) | dict(given or {})
     parts = []
     with tqdm.tqdm(total=num, desc="sample", unit=" images", disable=None) as bar:
         for images in generate(run.state, jax.random.key(seed), condition, range(first, first + num)):

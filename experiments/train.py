@@ -19,7 +19,7 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, checks, cli, families, pictures, restore, scoring, workdir
+from experiments import build, checks, cli, families, pictures, restore, scoring, translation, workdir
 from experiments.config import Config, Launch
 from experiments.presets import PRESETS
 from genjax import data
@@ -83,7 +83,7 @@ def train(config: Config, launch: Launch) -> None:
             Hook(config.evaluation.loss_every, test_loss(config, method, mesh, test_source)),
             Hook(
                 config.evaluation.sample_every,
-                sample_grid(config, method, mesh, train_source.info, directory),
+                sample_grid(config, method, mesh, test_source, directory),
             ),
         ],
         mesh=mesh,
@@ -114,25 +114,41 @@ def test_loss(config: Config, method: Method, mesh: Mesh, test: data.Source) -> 
 
 
 def sample_grid(
-    config: Config, method: Method, mesh: Mesh, info: data.DataInfo, directory: epath.Path
+    config: Config, method: Method, mesh: Mesh, test: data.Source, directory: epath.Path
 ) -> HookFunction:
-    """A hook that writes a picture of samples, one row a class, always from the same noise."""
-    generate = generator(method, mesh, config.sampling.batch_size)
-    columns, classes = config.evaluation.grid_columns, families.num_classes(config, info)
-    labels = None if classes is None else np.repeat(np.arange(classes), columns)
-    count = 10 * columns if labels is None else len(labels)
-    condition = build.condition(config, labels, count)
+    """A hook that writes a picture of samples, always from the same noise: one row a class, or translations of the same
+    test images."""
+    columns = config.evaluation.grid_columns
+    if families.of(config).translates:
+        draw = translation.drawer(config, method, mesh, test, 4 * columns, columns)
+    else:
+        draw = _drawer(config, method, mesh, test.info, columns)
 
     def write(step: int, state: TrainState, writer: logging.Writer) -> None:
-        images = list(generate(state, jax.random.key(config.fit.seed), condition, range(count)))
-        picture = pictures.by_class(
-            np.asarray(data.to_uint8(jnp.asarray(np.concatenate(images)))), labels, columns
-        )
+        picture = draw(state)
         if cli.is_first_process():
             workdir.write_bytes(directory / workdir.GRID, pictures.encode(picture))
             writer.write_images(step, {"samples": picture})
 
     return write
+
+
+def _drawer(
+    config: Config, method: Method, mesh: Mesh, info: data.DataInfo, columns: int
+) -> Callable[[TrainState], np.ndarray]:
+    """A function from a state to a picture of samples, one row a class."""
+    generate = generator(method, mesh, config.sampling.batch_size)
+    classes = families.num_classes(config, info)
+    labels = None if classes is None else np.repeat(np.arange(classes), columns)
+    count = 10 * columns if labels is None else len(labels)
+    condition = build.condition(config, labels, count)
+
+    def draw(state: TrainState) -> np.ndarray:
+        images = list(generate(state, jax.random.key(config.fit.seed), condition, range(count)))
+        levels = np.asarray(data.to_uint8(jnp.asarray(np.concatenate(images))))
+        return pictures.by_class(levels, labels, columns)
+
+    return draw
 
 
 def is_scored(directory: epath.Path, step: int) -> bool:

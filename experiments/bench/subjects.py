@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import build, families
+from experiments import build, families, translation
 from experiments.config import Config
 from genjax import data
 from genjax.train import backend as backends
@@ -130,7 +130,8 @@ def sampling_batch(config: Config, mesh: Mesh) -> int:
 def condition(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:
     """What `num` images are asked to be: all classes in turn."""
     classes = families.num_classes(config, info)
-    return build.condition(config, None if classes is None else np.arange(num) % classes, num)
+    labels = None if classes is None else np.arange(num) % classes
+    return build.condition(config, labels, num) | translation.blank(config, info, num)
 
 
 def network_evaluations(config: Config) -> int:

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 from experiments.families.autoencoder import AUTOENCODER, AutoencoderConfig
 from experiments.families.codes import CODES, VQVAEConfig
+from experiments.families.cycle_gan import CYCLE_GAN, CycleGANConfig
 from experiments.families.diffusion import DIFFUSION, DiffusionConfig
 from experiments.families.family import Family, num_classes
 from experiments.families.gan import GAN, GANConfig
+from experiments.families.pix2pix import PIX2PIX, Pix2PixConfig
 from experiments.families.vae import VAE, VAEConfig
 from experiments.families.vae_gan import VAE_GAN, VAEGANConfig
 from experiments.families.vq_gan import VQ_GAN, VQGANConfig
@@ -18,8 +20,10 @@ __all__ = ["FAMILIES", "Family", "num_classes", "of"]
 
 FAMILIES: dict[type, Family] = {
     AutoencoderConfig: AUTOENCODER,
+    CycleGANConfig: CYCLE_GAN,
     DiffusionConfig: DIFFUSION,
     GANConfig: GAN,
+    Pix2PixConfig: PIX2PIX,
     VAEConfig: VAE,
     VAEGANConfig: VAE_GAN,
     VQGANConfig: VQ_GAN,

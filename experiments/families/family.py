@@ -26,6 +26,7 @@ class Family(NamedTuple):
         check_images: ``(config, image_shape) -> None``; raises UserError where network and images do not.
         sampling: the fields of ``config.sampling``, beside the batch size, that mean something to it.
         condition: ``(config, num) -> {name: array[num]}``, what `Method.sample` is told beside the labels.
+        translates: of models from images to images the arrays of a batch that `Method.sample` can be given.
         latent_space: ``(config, info) -> LatentSpace``, of models with an encoder; None for a family without.
     """
 
@@ -36,6 +37,7 @@ class Family(NamedTuple):
     sampling: tuple[str, ...]
     check_images: Callable[["Config", tuple[int, int, int]], None] = lambda config, image_shape: None
     condition: Callable[["Config", int], dict[str, np.ndarray]] = lambda config, num: {}
+    translates: tuple[str, ...] = ()
     latent_space: Callable[["Config", DataInfo], LatentSpace] | None = None
 
 
@@ -49,9 +51,13 @@ def optimizer(config: "OptimizerConfig", steps: int) -> optax.GradientTransforma
 
     An update that is left out leaves Adam's moments and the rate's schedule where they are.
     """
+    half = (steps - config.warmup_steps) // 2
     warmup = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
     after = {
         "constant": optax.constant_schedule(config.learning_rate),
+        "linear": optax.linear_schedule(
+            config.learning_rate, 0.0, steps - config.warmup_steps - half, transition_begin=half
+        ),
         "cosine": optax.cosine_decay_schedule(config.learning_rate, steps - config.warmup_steps),
     }[config.decay]
     rate = optax.join_schedules([warmup, after], [config.warmup_steps])

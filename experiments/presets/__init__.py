@@ -6,7 +6,8 @@ What each took and what it gave, where it was run, is in the README.
 from experiments.config import Config
 from experiments.presets.diffusion import DIFFUSION
 from experiments.presets.gan import GAN
+from experiments.presets.translation import TRANSLATION
 from experiments.presets.vae import VAE
 
-PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN
+PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN | TRANSLATION
 """What each is about, and its config, by name."""
