@@ -33,7 +33,6 @@ class CycleGANConfig:
         discriminator_layers: Strided convolutions of the patch discriminators; 3 see patches of 70 pixels.
         discriminator_channels: Width of the first.
         discriminator_rate: Their learning rate, as a multiple of the others'.
-        beta1: Decay of the first moment of all optimizers.
         ema_decay: Decay of the moving average of the generators, with which images are made.
     """
 
@@ -46,7 +45,6 @@ class CycleGANConfig:
     discriminator_layers: int = 3
     discriminator_channels: int = 64
     discriminator_rate: float = 1.0
-    beta1: float = 0.5
     ema_decay: float = 0.999
 
 
@@ -58,8 +56,8 @@ def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
         translator(config, info.image_shape[-1]),
         translator(config, source_shape[-1]),
         PatchDiscriminator(options.discriminator_layers, options.discriminator_channels),
-        optimizer(config.optimizer, steps, options.beta1),
-        discriminator_optimizer(config.optimizer, steps, options.discriminator_rate, options.beta1),
+        optimizer(config.optimizer, steps),
+        discriminator_optimizer(config.optimizer, steps, options.discriminator_rate),
         image_shape=info.image_shape,
         source_shape=source_shape,
         cycle=options.cycle,

@@ -25,7 +25,6 @@ class Pix2PixConfig:
         discriminator_layers: Strided convolutions of the patch discriminator; 3 see patches of 70 pixels.
         discriminator_channels: Width of the first.
         discriminator_rate: Its learning rate, as a multiple of the other's.
-        beta1: Decay of the first moment of both optimizers.
         ema_decay: Decay of the moving average of the generator, with which images are made.
     """
 
@@ -35,7 +34,6 @@ class Pix2PixConfig:
     discriminator_layers: int = 3
     discriminator_channels: int = 64
     discriminator_rate: float = 1.0
-    beta1: float = 0.5
     ema_decay: float = 0.999
 
 
@@ -46,8 +44,8 @@ def method(config: "Config", info: DataInfo, scoring: bool = False) -> Method:
     return pix2pix(
         translator(config, info.image_shape[-1]),
         PatchDiscriminator(options.discriminator_layers, options.discriminator_channels),
-        optimizer(config.optimizer, steps, options.beta1),
-        discriminator_optimizer(config.optimizer, steps, options.discriminator_rate, options.beta1),
+        optimizer(config.optimizer, steps),
+        discriminator_optimizer(config.optimizer, steps, options.discriminator_rate),
         image_shape=info.image_shape,
         source_shape=info.source_shape or info.image_shape,
         l1_weight=options.l1_weight,

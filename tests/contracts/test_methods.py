@@ -17,6 +17,8 @@ from genjax.methods import diffusion, latent_prior, question, rate, vae
 from genjax.methods.autoencoder import autoencoder, gaussian_noise, kl
 from genjax.methods.code_prior import code_prior
 from genjax.methods.gan import gan
+from genjax.methods.cycle_gan import cycle_gan
+from genjax.methods.pix2pix import pix2pix
 from genjax.methods.relay import relay
 from genjax.methods.vae_gan import vae_gan
 from genjax.methods.vq_gan import vq_gan
@@ -29,6 +31,7 @@ from genjax.models.gan.conditioning import Join, Projection
 from genjax.models.gan.dcgan import DCGANDiscriminator, DCGANGenerator
 from genjax.models.gan.heads import CodeHead
 from genjax.models.gan.residual import ResidualDiscriminator, ResidualGenerator
+from genjax.models.gan.translation import ResidualTranslator, UNetGenerator
 from genjax.models.pixel_cnn import PixelCNN
 from genjax.models.vae import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genjax.models.vq_vae import VQVAE
@@ -38,6 +41,8 @@ from genjax.train import sharding
 from genjax.train.program import Program
 
 SHAPE = (8, 8, 1)
+SOURCE = (8, 8, 2)
+"""Of images that are to be translated."""
 CLASSES = 3
 
 
@@ -235,6 +240,33 @@ def sngan():
     )
 
 
+def pix2pix_with_noise():
+    """Sources have another number of channels; batch normalisation and dropout are in the generator."""
+    return pix2pix(
+        UNetGenerator(1, 4, levels=2, dropout_levels=1),
+        PatchDiscriminator(1, 4),
+        optax.adam(1e-3),
+        optax.adam(1e-3),
+        image_shape=SHAPE,
+        source_shape=SOURCE,
+    )
+
+
+def cycle_gan_with_a_pool():
+    """The pool is full from the first step on."""
+    return cycle_gan(
+        ResidualTranslator(1, 4, blocks=1, halvings=1),
+        UNetGenerator(2, 4, levels=2),
+        PatchDiscriminator(1, 4),
+        optax.adam(1e-3),
+        optax.adam(1e-3),
+        image_shape=SHAPE,
+        source_shape=SOURCE,
+        identity=0.0,
+        pool=5,
+    )
+
+
 METHODS = {
     "GAN, batch normalisation and every rule": dcgan_with_every_rule,
     "GAN, spectral normalisation, two updates to one": sngan,
@@ -249,6 +281,8 @@ METHODS = {
     "VAE-GAN, conditional": conditional_vae_gan,
     "VQGAN": vq_gan_with_features,
     "finite scalar quantisation, then a PixelCNN": fsq_with_a_prior,
+    "pix2pix": pix2pix_with_noise,
+    "CycleGAN": cycle_gan_with_a_pool,
 }
 DETERMINISTIC = {"autoencoder, sparse", "VQ-VAE-2", "VQGAN"}
 """Those whose step takes nothing from its key."""
@@ -257,7 +291,13 @@ N = 8
 
 def batch(seed=0):
     image = jax.random.uniform(jax.random.key(seed), (N, *SHAPE), minval=-1)
-    return {"image": image, "label": jnp.arange(N) % CLASSES, "_index": jnp.arange(N, dtype=jnp.int32)}
+    source = jax.random.uniform(jax.random.key(seed + 100), (N, *SOURCE), minval=-1)
+    return {
+        "image": image,
+        "source": source,
+        "label": jnp.arange(N) % CLASSES,
+        "_index": jnp.arange(N, dtype=jnp.int32),
+    }
 
 
 class Subject:
@@ -340,15 +380,14 @@ def test_evaluate_gives_one_value_per_example(subject):
 
 def test_image_belongs_to_its_key_and_condition(subject):
     sample = jax.jit(subject.method.sample)
-    keys, label = jax.random.split(jax.random.key(0), N), jnp.arange(N) % CLASSES
-    images = sample(keys, subject.state, {"label": label})
+    keys = jax.random.split(jax.random.key(0), N)
+    condition = {name: batch()[name] for name in ("label", "source")}
+    images = sample(keys, subject.state, condition)
     assert images.shape == (N, *SHAPE) and images.dtype == jnp.float32
     assert float(jnp.abs(images).max()) <= 1.0
-    np.testing.assert_allclose(
-        sample(keys[3:4], subject.state, {"label": label[3:4]}), images[3:4], atol=1e-5
-    )
+    one = {name: x[3:4] for name, x in condition.items()}
+    np.testing.assert_allclose(sample(keys[3:4], subject.state, one), images[3:4], atol=1e-5)
     order = jnp.arange(N)[::-1]
-    np.testing.assert_allclose(
-        sample(keys[order], subject.state, {"label": label[order]}), images[order], atol=1e-5
-    )
+    turned = {name: x[order] for name, x in condition.items()}
+    np.testing.assert_allclose(sample(keys[order], subject.state, turned), images[order], atol=1e-5)
     assert len({x.tobytes() for x in np.asarray(images)}) == N

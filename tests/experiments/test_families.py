@@ -69,12 +69,14 @@ def test_preset_makes_a_method_of_its_images(name):
     """What it is trained on and what it makes have one shape; nothing is compiled."""
     config = PRESETS[name][1]
     shape = IMAGES[config.data.dataset]
-    info = DataInfo(config.data.dataset, "train", shape, 10)
+    source = {} if config.data.source is None else {"source": jax.ShapeDtypeStruct((4, *shape), jnp.float32)}
+    info = DataInfo(config.data.dataset, "train", shape, 10, source_shape=shape if source else None)
     method = build.method(config, info)
     batch = {
         "image": jax.ShapeDtypeStruct((4, *shape), jnp.float32),
         "label": jax.ShapeDtypeStruct((4,), jnp.int32),
         "_index": jax.ShapeDtypeStruct((4,), jnp.int32),
+        **source,
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(method.init, key, batch)
@@ -82,7 +84,8 @@ def test_preset_makes_a_method_of_its_images(name):
     assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
     assert {"loss", "grad_norm"} <= metrics.keys()
     keys = jax.eval_shape(lambda key: jax.random.split(key, 4), key)
-    assert jax.eval_shape(method.sample, keys, state, {"label": batch["label"]}).shape == (4, *shape)
+    condition = {"label": batch["label"], **source}
+    assert jax.eval_shape(method.sample, keys, state, condition).shape == (4, *shape)
 
 
 def test_deep_vae_is_judged_by_its_likelihood(runs):
