@@ -56,8 +56,8 @@ def training_feed(config: Config, source: data.Source, process_index: int, proce
     """
     if isinstance(source, data.Unpaired):
         domains = source.parts(config.fit.seed)
-        feeds = [_feed(config, part, seed, process_index, process_count) for part, seed in domains]
-        return feed.beside(*feeds, {"image": "source"})
+        main, other = (_feed(config, part, seed, process_index, process_count) for part, seed in domains)
+        return feed.beside(main, other, {"image": "source"})
     return _feed(config, source, config.fit.seed, process_index, process_count)
 
 

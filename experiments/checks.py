@@ -101,7 +101,7 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
         ),
         (
             bool(families.of(config).translates) != (config.data.source is not None),
-            f"source={config.data.source!r}: "
+            f"data.source={config.data.source!r}: "
             + (
                 "the name of a data set to translate from is needed"
                 if families.of(config).translates

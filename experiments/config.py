@@ -74,8 +74,8 @@ class DataConfig:
     data_dir: Annotated[str | None, _unprefixed] = None
     train_split: str = "train"
     test_split: str = "test"
-    source: Annotated[str | None, _unprefixed] = None
-    pairing: Annotated[Literal["paired", "unpaired"], _unprefixed] = "paired"
+    source: str | None = None
+    pairing: Literal["paired", "unpaired"] = "paired"
     image_size: int | None = None
     channels: Literal[1, 3] | None = None
     on_bad_record: Literal["error", "skip"] = "error"

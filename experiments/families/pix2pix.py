@@ -60,7 +60,7 @@ def contradictions(config: "Config") -> list[tuple[bool, str]]:
     return [
         (
             config.data.pairing != "paired",
-            f"pairing={config.data.pairing!r}: Pix2PixConfig needs 'paired' images",
+            f"data.pairing={config.data.pairing!r}: Pix2PixConfig needs 'paired' images",
         )
     ]
 

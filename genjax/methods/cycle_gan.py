@@ -226,7 +226,7 @@ def cycle_gan(
             logits = [discriminator.apply(variables, x, train=False)[0] for x in (batch[name], fake[name])]
             adversarial += game.generator(*logits)
         there_and_back, unchanged = _distance(back, batch), _distance(same, batch)
-        psnr = sum(_psnr(back[name], batch[name]) for name in shapes) / 2
+        psnr = 0.5 * (_psnr(back["image"], batch["image"]) + _psnr(back["source"], batch["source"]))
         values = {
             "loss": total(adversarial, there_and_back, unchanged),
             "cycle_l1": there_and_back,

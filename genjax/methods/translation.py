@@ -35,7 +35,12 @@ def check_translation(
     """
     found = jax.eval_shape(network.apply, variables, jax.ShapeDtypeStruct((1, *shape), "float32")).shape[1:]
     if found != expected:
+        remedy = (
+            f"out_channels={expected[-1]} is needed"
+            if found[:2] == expected[:2]
+            else "images of both domains must have one size"
+        )
         raise UserError(
             f"the network {name!r} makes images of shape {found} of images of shape {shape}: valid is {expected}; "
-            f"out_channels={expected[-1]} is needed"
+            + remedy
         )
