@@ -31,8 +31,8 @@ def load(
         name: "digits" (bundled, 8x8); "shapes" (drawn, 32x32 or as `image_size` says); "folder:PATH" or a path
             with a slash to a folder of images; a path to a ``.npz`` file; "stacked:NAME", three images of NAME as the
             channels of one (see `Stacked`); otherwise the name of a TFDS data set such as "mnist" or
-            "downsampled_imagenet/32x32". Before any of these, "edges:" stands for the edges of its images and "inverted:" for their negatives
-            (`genjax.data.derived`); `channels` is then of the images.
+            "downsampled_imagenet/32x32". Before any of these, "edges:" stands for the edges of its images and
+            "inverted:" for their negatives (`genjax.data.derived`); `channels` is then of the images.
         split: "train", "test", or what the data set has.
         data_dir: where TFDS keeps its data sets; None is TFDS's own default. Unused by the other kinds.
         image_size: resize the shorter side to this and crop the centre square; None takes images as they are.

@@ -16,8 +16,8 @@ from genjax.losses.perceptual import perceptual
 from genjax.methods import diffusion, latent_prior, question, rate, vae
 from genjax.methods.autoencoder import autoencoder, gaussian_noise, kl
 from genjax.methods.code_prior import code_prior
-from genjax.methods.gan import gan
 from genjax.methods.cycle_gan import cycle_gan
+from genjax.methods.gan import gan
 from genjax.methods.pix2pix import pix2pix
 from genjax.methods.relay import relay
 from genjax.methods.vae_gan import vae_gan
