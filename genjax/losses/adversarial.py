@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from genjax.typing import DATA_AXIS, Array, UserError
+from genjax.devices import gather_over_devices, own_rows
+from genjax.typing import Array, UserError
 
 
 class AdversarialLoss(NamedTuple):
@@ -156,13 +157,8 @@ def top_k(game: AdversarialLoss, fraction: ArrayLike) -> AdversarialLoss:
 
 def _rank(scores: Float[Array, "B"]) -> tuple[Array, int]:
     """int32[B], how many of the global batch come before each in falling order, and the size of the global batch."""
-    try:
-        device = jax.lax.axis_index(DATA_AXIS)
-    except NameError:  # no device axis is bound: arrays are global
-        return _inverse(jnp.argsort(scores, descending=True)), scores.size
-    everyone = jax.lax.all_gather(scores, DATA_AXIS, tiled=True)
-    rank = _inverse(jnp.argsort(everyone, descending=True))
-    return jax.lax.dynamic_slice_in_dim(rank, device * scores.size, scores.size), everyone.size
+    everyone = gather_over_devices(scores)
+    return own_rows(_inverse(jnp.argsort(everyone, descending=True))), everyone.size
 
 
 def _inverse(permutation: Int[Array, "N"]) -> Int[Array, "N"]:

@@ -56,13 +56,3 @@ def initialize_all(
         variables = dict(initialize(network, jax.random.fold_in(key, i), jnp.zeros((1, *shape))))
         params[name], others[name] = variables.pop("params"), variables
     return params, others
-
-
-def train(
-    network: nn.Module, params: PyTree, others: PyTree, *args: Any, **options: Any
-) -> tuple[Any, PyTree]:
-    """What a network that is being trained makes of its arguments, and its other variables, updated."""
-    result: Any = network.apply(
-        {"params": params, **others}, *args, train=True, mutable=list(others), **options
-    )
-    return result

@@ -15,9 +15,10 @@ import optax
 from genjax.losses import adversarial as games
 from genjax.losses.adversarial import AdversarialLoss
 from genjax.methods import update
-from genjax.methods.adversary import descend, initialize_all, train
+from genjax.methods.adversary import descend, initialize_all
 from genjax.methods.history import empty, exchange
 from genjax.methods.translation import asked_source, check_translation
+from genjax.methods.variables import after, averaged, run
 from genjax.methods.vq_gan import absolute
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
@@ -119,7 +120,7 @@ def cycle_gan(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt={name: o.init(params[name]) for name, o in optimizers.items()},
-            ema=jax.tree.map(jnp.copy, average),
+            ema=jax.tree.map(jnp.copy, {name: averaged(average[name]) for name in networks}),
             mutable={**mutable, "pools": {name: empty(pool, shape) for name, shape in shapes.items()}},
         )
 
@@ -128,21 +129,24 @@ def cycle_gan(
 
         Of their own only where it counts.
         """
-        others = dict(others)
+        variables = {name: {"params": params[name], **others[name]} for name in networks}
+        changed: dict[str, PyTree] = {}
 
         def apply(name: str, images: Array) -> Array:
-            made, others[name] = train(networks[name], params[name], others[name], images)
+            now = after(variables[name], changed.get(name, {}))
+            made, changed[name] = run(networks[name], now, images)
             return made
 
         fake = {name: apply(f"to_{name}", batch[_OTHER[name]]) for name in shapes}
         back = {name: apply(f"to_{name}", fake[_OTHER[name]]) for name in shapes}
         same = {name: apply(f"to_{name}", batch[name]) for name in shapes} if identity else {}
-        return {"fake": fake, "back": back, "same": same}, others
+        return {"fake": fake, "back": back, "same": same}, changed
 
     def judge(params: PyTree, others: PyTree, real: Array, fake: Array) -> tuple[Array, Array, PyTree]:
-        (real_logits, _), others = train(discriminator, params, others, real)
-        (fake_logits, _), others = train(discriminator, params, others, fake)
-        return real_logits, fake_logits, others
+        variables = {"params": params, **others}
+        (real_logits, _), changed = run(discriminator, variables, real)
+        (fake_logits, _), changed = run(discriminator, after(variables, changed), fake)
+        return real_logits, fake_logits, changed
 
     def total(adversarial: Array, back: Array, same: Array) -> Array:
         """Of distances that are means over the two directions."""
@@ -172,12 +176,8 @@ def cycle_gan(
         fakes, pools = {}, {}
         for i, name in enumerate(shapes):
             there = f"to_{name}"
-            fake, _ = train(
-                networks[there],
-                state.params["generators"][there],
-                old["generators"][there],
-                batch[_OTHER[name]],
-            )
+            variables = {"params": state.params["generators"][there], **old["generators"][there]}
+            fake, _ = run(networks[there], variables, batch[_OTHER[name]])
             fakes[name], pools[name] = exchange(
                 jax.random.fold_in(key, i), old["pools"][name], fake, batch["_index"]
             )
@@ -197,7 +197,9 @@ def cycle_gan(
         grads = {"generators": maker_grads, "discriminators": critic_grads}
         params, opt = descend(optimizers, grads, state.opt, state.params)
         number = state.step + 1
-        variables = {name: {"params": params["generators"][name], **statistics[name]} for name in networks}
+        variables = {
+            name: averaged({"params": params["generators"][name], **statistics[name]}) for name in networks
+        }
         new = dataclasses.replace(
             state,
             step=number,
@@ -210,7 +212,8 @@ def cycle_gan(
         return new, {**made, "discriminator": judged["loss"], "grad_norm": norm}
 
     def apply(state: TrainState, name: str, images: Array) -> Array:
-        made: Any = networks[name].apply(state.ema[name], images, train=False)
+        variables = {**state.mutable["generators"][name], **state.ema[name]}
+        made: Any = networks[name].apply(variables, images, train=False)
         return made
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:

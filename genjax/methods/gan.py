@@ -16,8 +16,8 @@ from genjax.losses.attacks import Attack
 from genjax.losses.penalties import GeneratorPenalty, Penalty, combine
 from genjax.methods import latent_prior, update
 from genjax.methods.latent_prior import LatentPrior
-from genjax.methods.question import Question
-from genjax.methods.referee import Referee, after, averaged, run
+from genjax.methods.question import Question, Referee
+from genjax.methods.variables import after, averaged, run
 from genjax.nn import initialize
 from genjax.random import example_keys, fold_in
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError

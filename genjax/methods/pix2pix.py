@@ -15,8 +15,9 @@ import optax
 from genjax.losses import adversarial as games
 from genjax.losses.adversarial import AdversarialLoss
 from genjax.methods import update
-from genjax.methods.adversary import descend, initialize_all, train
+from genjax.methods.adversary import descend, initialize_all
 from genjax.methods.translation import asked_source, check_translation
+from genjax.methods.variables import after, averaged, run
 from genjax.methods.vq_gan import absolute
 from genjax.random import example_keys
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
@@ -100,21 +101,22 @@ def pix2pix(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt={name: o.init(params[name]) for name, o in {**generators, **discriminators}.items()},
-            ema=jax.tree.map(jnp.copy, average),
+            ema=jax.tree.map(jnp.copy, averaged(average)),
             mutable=mutable,
         )
 
     def translate(params: PyTree, others: PyTree, key: Key, batch: Batch) -> tuple[Array, PyTree]:
         noise = _noise(example_keys(key, batch["_index"]))
-        return train(generator, params, others, batch["source"], **noise)
+        return run(generator, {"params": params, **others}, batch["source"], **noise)
 
     def judge(params: PyTree, others: PyTree, batch: Batch, fake: Array) -> tuple[Array, Array, PyTree]:
         """The logits of the pairs with images, of those with translations, and the new other variables."""
-        (real_logits, _), others = train(
-            discriminator, params, others, _pair(batch["source"], batch["image"])
+        variables = {"params": params, **others}
+        (real_logits, _), changed = run(discriminator, variables, _pair(batch["source"], batch["image"]))
+        (fake_logits, _), changed = run(
+            discriminator, after(variables, changed), _pair(batch["source"], fake)
         )
-        (fake_logits, _), others = train(discriminator, params, others, _pair(batch["source"], fake))
-        return real_logits, fake_logits, others
+        return real_logits, fake_logits, changed
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         old = state.mutable
@@ -145,7 +147,7 @@ def pix2pix(
         statistics: Any = made.pop(_STATISTICS)
         maker, maker_opt = descend(generators, {"generator": grads}, state.opt, state.params)
         number = state.step + 1
-        variables = {"params": maker["generator"], **statistics}
+        variables = averaged({"params": maker["generator"], **statistics})
         new = dataclasses.replace(
             state,
             step=number,
@@ -158,7 +160,8 @@ def pix2pix(
         return new, {**made, "discriminator": judged["loss"], "grad_norm": norm}
 
     def make(state: TrainState, keys: Key, source: Array) -> Array:
-        images: Any = generator.apply(state.ema, source, train=False, **_noise(keys))
+        variables = {**state.mutable["generator"], **state.ema}
+        images: Any = generator.apply(variables, source, train=False, **_noise(keys))
         return images
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:

@@ -25,6 +25,23 @@ class Question(NamedTuple):
     generator: Callable[[Any, Array | None, Array], Array]
 
 
+class Referee(nn.Module):
+    """A discriminator, and the head of a question where there is one, as one network.
+
+    Attributes:
+        discriminator: ``(images, label, train=...) -> (logits, features)``.
+        head: ``(features, train=...) -> answer``, see `Question`.
+    """
+
+    discriminator: nn.Module
+    head: nn.Module | None = None
+
+    def __call__(self, images: Array, label: Array | None = None, *, train: bool) -> tuple[Array, Any]:
+        """float[B,H,W,C], int32[B] -> logits float[B] or float[B,h,w], and the answer; None without a head."""
+        logits, features = self.discriminator(images, label, train=train)  # type: ignore[operator]
+        return logits, None if self.head is None else self.head(features, train=train)  # type: ignore[operator]
+
+
 def auxiliary_classifier(head: nn.Module, weight: float = 1.0) -> Question:
     """The class of real images, and of fakes the class that was asked for: the cross-entropy, of both sides.
 

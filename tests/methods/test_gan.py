@@ -14,7 +14,7 @@ from genjax.augmentation import Augmentation
 from genjax.losses import adversarial, penalties
 from genjax.methods import latent_prior, question
 from genjax.methods.gan import gan, recognise
-from genjax.methods.referee import after
+from genjax.methods.variables import after
 from genjax.models.gan.conditioning import Join, Projection
 from genjax.models.gan.heads import ClassHead, CodeHead
 from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator
