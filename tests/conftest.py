@@ -14,7 +14,7 @@ import jax
 import jaxtyping
 
 jaxtyping.install_import_hook(
-    ["genjax.diffusion", "genjax.losses", "genjax.data", "genjax.metrics", "genjax.random"],
+    ["genjax.augmentation", "genjax.diffusion", "genjax.losses", "genjax.data", "genjax.metrics", "genjax.random"],
     "beartype.beartype",
 )
 
