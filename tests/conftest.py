@@ -14,7 +14,14 @@ import jax
 import jaxtyping
 
 jaxtyping.install_import_hook(
-    ["genjax.augmentation", "genjax.diffusion", "genjax.losses", "genjax.data", "genjax.metrics", "genjax.random"],
+    [
+        "genjax.augmentation",
+        "genjax.diffusion",
+        "genjax.losses",
+        "genjax.data",
+        "genjax.metrics",
+        "genjax.random",
+    ],
     "beartype.beartype",
 )
 

@@ -50,7 +50,7 @@ def fixed(pipeline: Pipeline, p: ArrayLike) -> Augmentation:
 def adaptive(
     pipeline: Pipeline,
     target: float = 0.6,
-    speed_images: float = 500_000,
+    speed_images: int = 500_000,
     every: int = 4,
     initial: float = 0.0,
     maximum: float = 1.0,

@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from genjax.augmentation.draws import log_normal, sometimes
 from genjax.typing import Array, UserError
@@ -14,7 +15,7 @@ _GREY = np.ones((3, 3), np.float32) / np.float32(3.0)
 """Projection of a colour on the axis of greys, v v^T with v = (1, 1, 1) / sqrt(3)."""
 
 
-def colour(key: Array, p: Array, image: Array) -> Array:
+def colour(key: Array, p: ArrayLike, image: Array) -> Array:
     """Each pixel by one affine map, which is `draw`'s; a grey image stays on the axis of greys.
 
     Args:
@@ -37,7 +38,7 @@ def colour(key: Array, p: Array, image: Array) -> Array:
     return jnp.stack(mixed, -1)
 
 
-def draw(key: Array, p: Array) -> tuple[Array, Array]:
+def draw(key: Array, p: ArrayLike) -> tuple[Array, Array]:
     """A random map of colours in [-1, 1], as matrix float[3,3] and offset float[3].
 
     In this order: brightness adds N(0, 0.2^2); contrast multiplies by a log-normal number with half an octave; luma

@@ -2,19 +2,20 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from genjax.augmentation.draws import sometimes
 from genjax.typing import Array
 
 
-def noise(key: Array, p: Array, image: Array) -> Array:
+def noise(key: Array, p: ArrayLike, image: Array) -> Array:
     """Adds normal noise to an image float[H,W,C]; its standard deviation is |N(0, 0.1^2)|."""
     keys = jax.random.split(key, 3)
     sigma = sometimes(keys[0], p, 0.1 * jnp.abs(jax.random.normal(keys[1])), 0.0)
     return image + sigma.astype(image.dtype) * jax.random.normal(keys[2], image.shape, image.dtype)
 
 
-def cutout(key: Array, p: Array, image: Array) -> Array:
+def cutout(key: Array, p: ArrayLike, image: Array) -> Array:
     """Sets a rectangle of half the height and width to zero (grey); its centre is anywhere in the image."""
     height, width, _ = image.shape
     keys = jax.random.split(key, 2)

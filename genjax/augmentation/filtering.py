@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from genjax.augmentation.draws import log_normal, sometimes
 from genjax.augmentation.wavelets import filter_matrix, half_band, spread
@@ -14,7 +15,7 @@ _POWER = np.array([10.0, 1.0, 1.0, 1.0]) / 13.0
 """Share of each band in the power of natural images, whose spectrum falls as 1/f."""
 
 
-def amplify(key: Array, p: Array, image: Array) -> Array:
+def amplify(key: Array, p: ArrayLike, image: Array) -> Array:
     """Amplifies four octaves of frequencies, from [0, pi/8] to [pi/2, pi], in rows and columns alike.
 
     The gain of a band is a log-normal number with one octave, with probability `p`; all gains are then divided by a
@@ -37,7 +38,7 @@ def amplify(key: Array, p: Array, image: Array) -> Array:
     return jnp.einsum("ih,hwc,jw->ijc", rows, image, columns, precision="highest")
 
 
-def draw_gains(key: Array, p: Array) -> Array:
+def draw_gains(key: Array, p: ArrayLike) -> Array:
     """float[4], from the lowest band to the highest; all 1 where nothing is applied."""
     gains = jnp.ones(4)
     for band in range(4):

@@ -10,6 +10,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from genjax.augmentation.draws import log_normal, sometimes
 from genjax.typing import Array
@@ -17,7 +18,7 @@ from genjax.typing import Array
 Size = tuple[int, int]
 
 
-def blit(key: Array, p: Array, size: Size) -> Array:
+def blit(key: Array, p: ArrayLike, size: Size) -> Array:
     """Mirror left to right, turn by quarters, move by whole pixels: no pixel's value changes.
 
     A draw of the mirror is no mirror half of the time, and one of four turns is none. Moves are U(-1/8, 1/8) of height
@@ -33,7 +34,7 @@ def blit(key: Array, p: Array, size: Size) -> Array:
     return compose(_scale(jnp.ones(()), mirror), _turn(cos, sin), _move(move))
 
 
-def geometric(key: Array, p: Array, size: Size) -> Array:
+def geometric(key: Array, p: ArrayLike, size: Size) -> Array:
     """Scale, turn, stretch, turn and move.
 
     Scales are log-normal with a fifth of an octave, in both directions alike, and then inversely in the two. Turns are

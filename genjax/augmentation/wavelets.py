@@ -40,7 +40,7 @@ def reflect(index: np.ndarray, size: int) -> np.ndarray:
     """Where in 0..size-1 an index of any size lands if the image is mirrored at the centres of its border pixels."""
     period = max(2 * (size - 1), 1)
     index = np.mod(index, period)
-    return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
+    return np.asarray(np.minimum(index, period - index) if size > 1 else np.zeros_like(index))
 
 
 def filter_matrix(taps: np.ndarray, size: int) -> np.ndarray:

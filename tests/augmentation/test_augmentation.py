@@ -50,7 +50,7 @@ def test_p_follows_the_formula(options, shape):
     noise = np.random.default_rng(0).normal(size=(40, *shape)).astype(np.float32)
     shift = np.where(np.arange(40) < 16, 10.0, np.where(np.arange(40) < 28, -10.0, 0.4)).astype(np.float32)
     logits = noise + shift.reshape(40, *[1] * len(shape))
-    augmentation = adaptive(FULL, **{"speed_images": 100.0, **options})
+    augmentation = adaptive(FULL, **{"speed_images": 100, **options})
 
     def scan(update):
         def step(state, values):
