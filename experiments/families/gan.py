@@ -240,10 +240,6 @@ def contradictions(config: "Config") -> list[tuple[bool, str]]:
             isinstance(model, BigGANConfig) and options.conditioning != "projection",
             f"method.conditioning={options.conditioning!r}: valid with BigGANConfig is 'projection'",
         ),
-        (
-            min((*options.categorical_codes, 2)) < 2,
-            f"method.categorical_codes={options.categorical_codes}: valid are numbers of 2 and more",
-        ),
     ]
 
 
@@ -261,6 +257,7 @@ GAN = Family(
         "method.augmentation_images": "[1, inf)",
         "method.attack_epsilon": "(0, 2]",
         "method.auxiliary_weight": "[0, inf)",
+        "method.categorical_codes": "[2, inf)",
         "method.continuous_codes": "[0, inf)",
         "method.information": "[0, inf)",
         "method.latent": "[1, inf)",

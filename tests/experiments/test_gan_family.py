@@ -154,7 +154,7 @@ def test_biggan():
         ((DCGANConfig(4), {"smoothing": 0.1, "game": "hinge"}), "smoothing=0.1: is for the games"),
         ((DCGANConfig(4), {"conditioning": "auxiliary", "categorical_codes": (3,)}), "both need the .* head"),
         ((BIGGAN, {"conditioning": "concatenation"}), "valid with BigGANConfig is 'projection'"),
-        ((DCGANConfig(4), {"categorical_codes": (1,)}), r"categorical_codes=\(1,\): valid are numbers of 2"),
+        ((DCGANConfig(4), {"categorical_codes": (1,)}), r"categorical_codes=\(1,\): valid are \[2, inf\)"),
         ((DCGANConfig(4), {"discriminator_steps": 0}), r"discriminator_steps=0: valid are \[1, inf\)"),
         ((DCGANConfig(4), {"top_k": 0.0}), r"top_k=0.0: valid are \(0, 1\]"),
     ],
