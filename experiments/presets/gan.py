@@ -3,6 +3,7 @@
 import dataclasses
 
 from experiments.config import (
+    BigGANConfig,
     Config,
     DataConfig,
     DCGANConfig,
@@ -84,6 +85,15 @@ GAN: dict[str, tuple[str, Config]] = {
             fit=dataclasses.replace(_MNIST.fit, steps=4000),
             model=ResidualGANConfig(channels=(64, 64), discriminator_channels=(32, 64, 64)),
             method=GANConfig(game="hinge", conditioning="projection"),
+            optimizer=dataclasses.replace(_ADAM, b1=0.0, b2=0.9),
+        ),
+    ),
+    "biggan-mnist": (
+        "BigGAN-style class-conditional networks with attention on MNIST (TFDS): a recipe, not run here.",
+        dataclasses.replace(
+            _MNIST,
+            model=BigGANConfig(channels=(64, 64), discriminator_channels=(64, 64, 64)),
+            method=GANConfig(latent=60, game="hinge", conditioning="projection", orthogonal=1e-4),
             optimizer=dataclasses.replace(_ADAM, b1=0.0, b2=0.9),
         ),
     ),

@@ -150,6 +150,7 @@ def test_mistyped_values_name_the_valid_ones(verb):
 
 def test_every_number_has_a_range():
     optional = {"fit.steps_per_dispatch", "data.image_size", "optimizer.clip_norm", "sampling.eta"}
+    optional |= {"method.clip_weights", "method.penalty_weight"}
     numbers, ranges = optional, checks.RANGES.keys()
     for preset in ONE_OF_A_KIND:
         config = PRESETS[preset][1]
