@@ -21,7 +21,11 @@ def generator(config: Config, image_shape: Size) -> Any:
 
     count, base = doublings(image_shape)
     widths = [config.model.channels * 2**i for i in reversed(range(count))]
-    layers: list[Any] = [nn.ConvTranspose2d(config.method.latent, widths[0], base, bias=False)]
+    width, layers = config.method.latent, []
+    if (hidden := config.model.hidden) is not None:
+        layers += [nn.Conv2d(width, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(True)]
+        width = hidden
+    layers += [nn.ConvTranspose2d(width, widths[0], base, bias=False)]
     for before, after in zip(widths, [*widths[1:], image_shape[-1]], strict=True):
         layers += [nn.BatchNorm2d(before), nn.ReLU(True)]
         layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
@@ -39,13 +43,19 @@ def discriminator(config: Config, image_shape: Size) -> Any:
         layers += [nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1, bias=False)]
         layers += [nn.BatchNorm2d(widths[i + 1])] if i else []
         layers += [nn.LeakyReLU(0.2, inplace=True)]
+    if (hidden := config.model.hidden) is not None:
+        layers += [nn.Conv2d(widths[-1], hidden, base, bias=False), nn.BatchNorm2d(hidden)]
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+        widths, base = [hidden], (1, 1)
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, base, bias=False), nn.Sigmoid())
 
 
 def is_dcgan(config: Config) -> bool:
     """Whether the config is one of a DCGAN without more."""
     plain = GANConfig(latent=config.method.latent) if isinstance(config.method, GANConfig) else None
-    return config.method == plain and config.model == DCGANConfig(getattr(config.model, "channels", 0))
+    return config.method == plain and config.model == DCGANConfig(
+        getattr(config.model, "channels", 0), getattr(config.model, "hidden", None)
+    )
 
 
 def example(config: Config) -> Subject:

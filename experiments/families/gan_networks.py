@@ -49,12 +49,14 @@ class DCGANConfig:
 
     Attributes:
         channels: Of the largest feature maps; they double with each halving.
+        hidden: Width of a fully connected layer in both networks, at the smallest feature maps; None: none.
         discriminator_norm: Normalisation in the discriminator; that of the generator is by batches.
         weight_norm: Normalisation of the discriminator's weights: by the spectral norm of the kernel as a matrix, or of
             the convolution as an operator.
     """
 
     channels: int = 64
+    hidden: int | None = None
     discriminator_norm: Literal["batch", "none"] = "batch"
     weight_norm: WeightNormName = "none"
 
@@ -166,11 +168,12 @@ def _dcgan(model: DCGANConfig, image_shape: tuple[int, int, int], conditioning: 
     join, judged = conditioning.layers(weight_norm)
     discriminator = DCGANDiscriminator(
         model.channels,
+        hidden=model.hidden,
         norm={"batch": DCGANNorm, "none": None}[model.discriminator_norm],
         weight_norm=weight_norm,
         **judged,
     )
-    return DCGANGenerator(image_shape, model.channels, join), discriminator
+    return DCGANGenerator(image_shape, model.channels, join, hidden=model.hidden), discriminator
 
 
 def _residual(

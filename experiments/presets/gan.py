@@ -30,7 +30,7 @@ _DIGITS = Config(
 _MNIST = Config(
     fit=FitOptions(steps=6000, batch_size=64, log_every=100, checkpoint_every=1000),
     data=DataConfig(dataset="mnist"),
-    model=DCGANConfig(channels=64),
+    model=DCGANConfig(channels=32, hidden=512),
     method=GANConfig(latent=64),
     optimizer=_ADAM,
     evaluation=EvaluationConfig(loss_every=1000, sample_every=1000, num=10_000),
@@ -73,7 +73,7 @@ GAN: dict[str, tuple[str, Config]] = {
         dataclasses.replace(
             _MNIST,
             fit=dataclasses.replace(_MNIST.fit, steps=20_000),
-            model=DCGANConfig(channels=32, discriminator_norm="none"),
+            model=DCGANConfig(channels=32, hidden=512, discriminator_norm="none"),
             method=GANConfig(game="wasserstein", penalty="gradient_penalty", discriminator_steps=5),
             optimizer=dataclasses.replace(_ADAM, b1=0.0, b2=0.9),
         ),

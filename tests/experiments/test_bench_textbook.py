@@ -67,13 +67,16 @@ def test_the_layers_are_ours():
     np.testing.assert_allclose(logits.reshape(4, 8, 8, 1), apply("decode", posterior.mean), atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])
-def test_the_networks_of_the_gan_are_ours(shape):
+@pytest.mark.parametrize(
+    ("shape", "hidden"), [((8, 8, 1), None), ((28, 28, 1), 5), ((28, 28, 1), None), ((32, 32, 3), None)]
+)
+def test_the_networks_of_the_gan_are_ours(shape, hidden):
     """Their layers, one by one, are compared with ours in tests/parity."""
     torch = pytest.importorskip("torch")
-    ours = gan_networks.networks(GAN, DataInfo("", "", shape), None)
+    config = dataclasses.replace(GAN, model=DCGANConfig(4, hidden))
+    ours = gan_networks.networks(config, DataInfo("", "", shape), None)
     z, x = jnp.zeros((2, 6)), jnp.zeros((2, *shape))
-    theirs = torch_gan.generator(GAN, shape), torch_gan.discriminator(GAN, shape)
+    theirs = torch_gan.generator(config, shape), torch_gan.discriminator(config, shape)
     given = torch.zeros(2, 6, 1, 1), torch.zeros(2, shape[2], *shape[:2])
     for mine, other, argument, tensor in zip(ours, theirs, (z, x), given, strict=True):
         params = jax.eval_shape(lambda x, net=mine: net.init(jax.random.key(0), x), argument)["params"]

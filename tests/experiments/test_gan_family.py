@@ -33,9 +33,9 @@ SHAPE, CLASSES = (8, 8, 1), 3
 INFO, UNLABELLED = DataInfo("digits", "train", SHAPE, CLASSES), DataInfo("plain", "train", SHAPE)
 MODELS = {
     "mlp": MLPGANConfig((8,), (4,), 2),
-    "dcgan": DCGANConfig(4, "none"),
+    "dcgan": DCGANConfig(4, 6, "none"),
     "dcgan, batch": DCGANConfig(4),
-    "dcgan, spectral": DCGANConfig(4, "none", "spectral"),
+    "dcgan, spectral": DCGANConfig(4, 6, "none", "spectral"),
     "residual": ResidualGANConfig((4,), (4, 4), 1),
     "residual, operator": ResidualGANConfig((4,), (4, 4), 1, "mean", "spectral_operator"),
     "r3gan": R3GANConfig((4, 4), group_channels=4),

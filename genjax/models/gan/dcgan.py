@@ -37,6 +37,8 @@ class DCGANGenerator(nn.Module):
         channels: of the largest feature map; they double with each halving of the size.
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`; None: an unconditional generator.
         norm: makes the normalisation, called with `train`, of all layers but the last; None: none.
+        hidden: width of a fully connected layer before the linear map; None: none. Images of 28 pixels have only two
+            transposed convolutions, which see little of the whole.
         dtype: type of the computation; parameters and images are float32.
 
     References:
@@ -48,6 +50,7 @@ class DCGANGenerator(nn.Module):
     channels: int = 64
     join: nn.Module | None = None
     norm: Callable[..., Any] | None = DCGANNorm
+    hidden: int | None = None
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -59,6 +62,14 @@ class DCGANGenerator(nn.Module):
         """
         count, (height, width) = doublings(self.image_shape)
         h = joined(self.join, z, label)
+        if self.hidden is not None:
+            dense = nn.Dense(
+                self.hidden, use_bias=False, dtype=self.dtype, kernel_init=_NORMAL, name="hidden"
+            )
+            h = dense(h)
+            if self.norm is not None:
+                h = self.norm(dtype=self.dtype, name="norm_hidden")(h, train=train)
+            h = nn.relu(h)
         for i in range(count + 1):
             features = self.channels * 2 ** (count - 1 - i) if i < count else self.image_shape[-1]
             if i == 0:
@@ -94,10 +105,13 @@ class DCGANDiscriminator(nn.Module):
     Attributes:
         channels: of the largest feature map; they double with each halving of the size.
         join: how a label joins the image, as constant channels, see `genjax.models.gan.conditioning.Join`.
-        projection: of the smallest feature map's sum over positions, see `genjax.models.gan.conditioning.Projection`.
+        projection: of the smallest feature map's sum over positions, or of the fully connected layer, see
+            `genjax.models.gan.conditioning.Projection`.
         norm: makes the normalisation, called with `train`, of all layers but the first and last; None: none, as
             gradient penalties want it.
         weight_norm: wraps all layers, see `genjax.nn.weight_norm`; None: not.
+        hidden: width of a fully connected layer after the smallest feature map; None: none. It is the last of the
+            features then.
         dtype: type of the computation; parameters, logits and features are float32.
 
     References:
@@ -109,6 +123,7 @@ class DCGANDiscriminator(nn.Module):
     projection: nn.Module | None = None
     norm: Callable[..., Any] | None = DCGANNorm
     weight_norm: WeightNorm | None = None
+    hidden: int | None = None
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -139,8 +154,17 @@ class DCGANDiscriminator(nn.Module):
                 h = self.norm(dtype=self.dtype, name=f"norm_{i}")(h, train=train)
             h = nn.leaky_relu(h, 0.2)
             features.append(h.astype(jnp.float32))
+        flat, pooled = h.reshape(h.shape[0], -1), h.sum((1, 2))
+        if self.hidden is not None:
+            dense = nn.Dense(
+                self.hidden, use_bias=False, dtype=self.dtype, kernel_init=_NORMAL, name="hidden"
+            )
+            h = apply_layer(self.weight_norm, dense, flat, train)
+            if self.norm is not None:
+                h = self.norm(dtype=self.dtype, name="norm_hidden")(h, train=train)
+            flat = pooled = nn.leaky_relu(h, 0.2)
+            features.append(flat.astype(jnp.float32)[:, None, None])
         linear = nn.Dense(1, use_bias=False, dtype=self.dtype, kernel_init=_NORMAL, name="logits")
-        logits = apply_layer(self.weight_norm, linear, h.reshape(h.shape[0], -1), train)[:, 0]
-        return projected(self.projection, logits, h.sum((1, 2)), label, train).astype(jnp.float32), tuple(
-            features
-        )
+        logits = apply_layer(self.weight_norm, linear, flat, train)[:, 0]
+        logits = projected(self.projection, logits, pooled, label, train)
+        return logits.astype(jnp.float32), tuple(features)
