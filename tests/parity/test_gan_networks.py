@@ -121,11 +121,16 @@ def test_transposed_convolution(torch):
     np.testing.assert_allclose(y, images_of(theirs(x)), atol=1e-5)
 
 
-def test_dcgan_generator(torch):
+@pytest.mark.parametrize("hidden", [None, 6])
+def test_dcgan_generator(torch, hidden):
+    """A fully connected layer of images with one pixel is a 1x1 convolution."""
     nn = torch.nn
-    widths = [10, 16, 8, 4]
+    widths = [hidden or 10, 16, 8, 4]
     module = nn.Sequential()
     layers = {}
+    if hidden:
+        layers |= {"hidden": nn.Conv2d(10, hidden, 1, bias=False), "norm_hidden": nn.BatchNorm2d(hidden)}
+        module.extend([*layers.values(), nn.ReLU()])
     for i, (a, b) in enumerate(zip(widths, [*widths[1:], 2], strict=True)):
         up = nn.ConvTranspose2d(a, b, 4, *((2, 1) if i else (1, 0)), bias=False)
         layers[f"up_{i}" if i else "project"] = up
@@ -139,14 +144,17 @@ def test_dcgan_generator(torch):
     def convert(variables):
         # [4,4,Z,C], turned, as a matrix [Z,4*4*C]: every element of the one-pixel image makes a 4x4 map.
         kernel = layers["project"].weight.permute(0, 2, 3, 1)
-        variables["params"]["project"] = {"kernel": array(kernel.reshape(10, -1))}
+        variables["params"]["project"] = {"kernel": array(kernel.reshape(widths[0], -1))}
+        if hidden:
+            variables["params"]["hidden"]["kernel"] = variables["params"]["hidden"]["kernel"][0, 0]
         return variables
 
-    network = DCGANGenerator((32, 32, 2), 4, norm=Norm)
+    network = DCGANGenerator((32, 32, 2), 4, norm=Norm, hidden=hidden)
     compare(module, network, layers, torch.randn(4, 10, 1, 1), convert)
 
 
-def test_dcgan_discriminator(torch):
+@pytest.mark.parametrize("hidden", [None, 6])
+def test_dcgan_discriminator(torch, hidden):
     nn = torch.nn
     module, layers = nn.Sequential(), {}
     for i, (a, b) in enumerate([(2, 4), (4, 8), (8, 16)]):
@@ -156,17 +164,21 @@ def test_dcgan_discriminator(torch):
             layers[f"norm_{i}"] = nn.BatchNorm2d(b)
             module.append(layers[f"norm_{i}"])
         module.append(nn.LeakyReLU(0.2))
-    layers["logits"] = nn.Conv2d(16, 1, 4, 1, 0, bias=False)
+    if hidden:
+        layers |= {"hidden": nn.Conv2d(16, hidden, 4, bias=False), "norm_hidden": nn.BatchNorm2d(hidden)}
+        module.extend([layers["hidden"], layers["norm_hidden"], nn.LeakyReLU(0.2)])
+    layers["logits"] = nn.Conv2d(hidden or 16, 1, 1 if hidden else 4, 1, 0, bias=False)
     module.extend([layers["logits"], nn.Flatten(0)])
     randomized(torch, module)
 
     def convert(variables):
-        kernel = variables["params"]["logits"]["kernel"]
-        variables["params"]["logits"] = {"kernel": kernel.reshape(-1, 1)}
+        for name in {"logits", "hidden"} & variables["params"].keys():
+            kernel = variables["params"][name]["kernel"]
+            variables["params"][name] = {"kernel": kernel.reshape(-1, kernel.shape[-1])}
         return variables
 
     x = torch.randn(4, 2, 32, 32)
-    compare(module, DCGANDiscriminator(4, norm=Norm), layers, x, convert, lambda y: y[0])
+    compare(module, DCGANDiscriminator(4, norm=Norm, hidden=hidden), layers, x, convert, lambda y: y[0])
 
 
 def test_block_up(torch):
