@@ -33,7 +33,7 @@ def test_python_example():
     assert names["generate"]._cache_size() == 1
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "bench"])
+@pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "bench", "collapse"])
 def test_options_of_the_commands_exist(verb, monkeypatch, capsys):
     lines = [
         line for block in blocks("bash") for line in block.splitlines() if f"experiments.{verb} " in line
