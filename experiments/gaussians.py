@@ -16,8 +16,8 @@ from etils import epath
 
 from experiments import workdir
 from experiments.families.adversaries import GAMES
+from experiments.families.gan import PENALTIES as NAMED
 from genjax.data.gaussians import CENTRES, SCALE, STD, gaussian_grid
-from genjax.losses import penalties
 from genjax.losses.penalties import Penalty
 from genjax.methods import gan, latent_prior
 from genjax.metrics import modes
@@ -33,9 +33,7 @@ POINT = (1, 1, 2)
 
 PENALTIES: dict[str, Callable[[float], Penalty | None]] = {
     "none": lambda weight: None,
-    "gradient_penalty": penalties.gradient_penalty,
-    "dragan": penalties.dragan,
-    "r1": penalties.r1,
+    **{name: NAMED[name][0] for name in ("gradient_penalty", "dragan", "r1")},
 }
 _RADIUS = 3.0
 """Standard deviations from the nearest mode within which a point is of high quality."""

@@ -122,6 +122,14 @@ def asked_label(condition: Mapping[str, Array], num_classes: int | None) -> Arra
     return condition["label"]
 
 
+def psnr(error: Array) -> Array:
+    """Peak signal-to-noise ratio in dB from the mean squared errors of images in [-1, 1], whose peak is 2.
+
+    An exact image has 100 dB, not infinitely many.
+    """
+    return 10 * jnp.log10(4 / jnp.maximum(error, 4e-10))
+
+
 def ema(average: PyTree, params: PyTree, step: Array, decay: float) -> PyTree:
     """Exponential moving average, with a decay that grows from 0.1 to `decay` so that early steps are forgotten.
 

@@ -118,9 +118,7 @@ def vq_vae(
         x = batch["image"]
         values, outputs, _ = losses({"params": state.ema, **state.mutable}, x)
         error = sum_components(jnp.square(likelihood.mean(outputs) - x)) / math.prod(x.shape[1:])
-        # Of images in [-1, 1]: the peak is 2. An exact image has 100 dB, not infinitely many.
-        psnr = 10 * jnp.log10(4 / jnp.maximum(error, 4e-10))
-        return {**values, "mean_squared_error": error, "psnr": psnr}
+        return {**values, "mean_squared_error": error, "psnr": update.psnr(error)}
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
         return model.decode(state, uniform(model, keys))
