@@ -9,7 +9,6 @@ accuracy.
 """
 
 import functools
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -19,10 +18,10 @@ import flax.linen as nn
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
-import safetensors
 import safetensors.numpy
 from jaxtyping import Float
 
+from genjax.metrics import weight_files
 from genjax.metrics.extractor import Extractor
 from genjax.typing import Array, PyTree, UserError
 
@@ -148,20 +147,7 @@ def serialize(params: PyTree) -> bytes:
 def _load(path: str | os.PathLike[str] | None, sha256: str | None) -> tuple[str, PyTree]:
     """Digest of a weights file, and the parameters in it."""
     path = WEIGHTS if path is None else pathlib.Path(path)
-    if not path.is_file():
-        raise UserError(f"path is {str(path)!r}: no such weights file")
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 not in (None, digest):
-        raise UserError(
-            f"path is {str(path)!r}, whose SHA-256 is {digest} where {sha256} is expected: the file is "
-            "damaged or holds other weights, and numbers computed with it could not be compared with any "
-            "other. Restore the file, or pass sha256=None to use weights of your own"
-        )
-    try:
-        arrays = safetensors.numpy.load(content)
-    except safetensors.SafetensorError as error:
-        raise UserError(f"path is {str(path)!r}: not a safetensors file ({error})") from error
+    digest, arrays = weight_files.read(path, sha256)
     params = flax.traverse_util.unflatten_dict(arrays, sep="/")
     _check_params(path, params)
     return digest, params

@@ -1,9 +1,17 @@
-"""What a feature extractor is: data and one pure function."""
+"""What a feature extractor is: data and pure functions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float32, UInt8
+
 from genjax.typing import Array
+
+
+def to_float(images: UInt8[np.ndarray, "B H W C"]) -> Float32[np.ndarray, "B H W C"]:
+    """Levels 0..255 as floats in [-1, 1]."""
+    return (2 * images.astype(np.float32) - 255) / 255
 
 
 class Extractor(NamedTuple):
@@ -14,8 +22,10 @@ class Extractor(NamedTuple):
         sha256: hexadecimal digest of its weights file; `name` and `sha256` identify it.
         feature_dim: D, width of the features.
         resize: how images of another size are brought to the network's, in words.
-        apply: ``float32[B,H,W,C] in [-1, 1] -> (features float32[B,D], logits float32[B,K])``, pure; the
-            caller jits.
+        apply: ``float32[B,H,W,C] -> (features float32[B,D], logits float32[B,K])``, pure; the caller jits. Takes what
+            `prepare` gives, of which [-1, 1] are the darkest and the brightest level.
+        prepare: ``uint8[B,H,W,C] -> float32[B,h,w,C]``, on the host: what has to be done with Pillow, such as a
+            resize that others did with Pillow. The default only changes the type.
     """
 
     name: str
@@ -23,3 +33,4 @@ class Extractor(NamedTuple):
     feature_dim: int
     resize: str
     apply: Callable[[Array], tuple[Array, Array]]
+    prepare: Callable[[np.ndarray], np.ndarray] = to_float

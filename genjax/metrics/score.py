@@ -146,7 +146,7 @@ def extract(
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
-        features, logits = jax.device_get(apply((2 * padded.astype(np.float32) - 255) / 255))
+        features, logits = jax.device_get(apply(extractor.prepare(padded)))
         yield features[: len(batch)], logits[: len(batch)]
 
 
