@@ -6,13 +6,13 @@ import numpy as np
 
 from genjax.metrics import load_digits_classifier, modes, neighbours
 from genjax.metrics.extractor import Extractor
-from genjax.metrics.score import extract, quantize, subset
+from genjax.metrics.features import features
+from genjax.metrics.score import quantize, subset
 from genjax.metrics.stacked import stacked
 
 # What the bundled classifier was trained to tell apart. Its features mean nothing on other images.
 DIGIT_SETS = ("digits", "mnist")
 _STACKED = "stacked:"
-_BATCH = 500
 _MOST = 10_000
 """So many generated images at most are looked up among the training images, and among each other."""
 
@@ -86,5 +86,5 @@ def _channels(images: np.ndarray) -> np.ndarray:
 
 def _features(images: np.ndarray, extractor: Extractor) -> tuple[np.ndarray, np.ndarray, int]:
     """Features [N,D] and classes int[N] of images, and the number of classes."""
-    parts = [(f, logits.argmax(-1), logits.shape[-1]) for f, logits in extract(images, extractor, _BATCH)]
-    return np.concatenate([f for f, _, _ in parts]), np.concatenate([c for _, c, _ in parts]), parts[0][2]
+    found = features(images, extractor)
+    return found.values, found.classes, found.logits.shape[-1]

@@ -1,98 +1,89 @@
 """One call from images to numbers: how far generated images are from real ones, on a scale real ones set."""
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from genjax.metrics import suite
 from genjax.metrics.extractor import Extractor
-from genjax.metrics.frechet import Moments, covariance, frechet_distance, merge, moments
-from genjax.metrics.protocol import Protocol, Result, ratio
+from genjax.metrics.features import Images, features
+from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 
 SUBSET_SEED = 0
 
 
 def score(
-    generated: np.ndarray,
-    test: np.ndarray,
-    train: np.ndarray,
+    generated: Images,
+    test: Images,
+    train: Images | None = None,
     *,
     extractor: Extractor,
+    metrics: Sequence[str] = ("fd",),
     labels: np.ndarray | None = None,
+    equal: bool = True,
     batch_size: int = 500,
+    sharding: jax.sharding.Sharding | None = None,
     reference: str = "test",
 ) -> dict[str, Any]:
     """Scores generated images against real ones.
 
-    A Fréchet distance alone says little: its scale is the extractor's, and it falls as the number of images
-    grows. So the same distance is measured between the real train and test sets, from the same number of
-    images on every side; `rho`, the quotient, is near 1 when generated images are as close to the test set as
-    real ones are.
+    A distance alone says little: its scale is the extractor's, and it falls as the number of images grows. So the
+    Fréchet distance is measured between the real train and test sets too, from the same number of images on every
+    side; `rho`, the quotient, is near 1 when generated images are as close to the test set as real ones are.
 
-    Every set is cut to the size N of the smallest one by `subset`, and quantised to 8 bits by `quantize`, as
-    images that are written to disk are.
+    Arrays are quantised to 8 bits by `quantize`, as images that are written to disk are.
 
     Args:
-        generated: uint8[N1,H,W,C], or float[N1,H,W,C] in [-1, 1].
-        test: uint8[N2,H,W,C] or float: held-out real images, the reference.
-        train: uint8[N3,H,W,C] or float: real images the model was trained on.
+        generated: uint8[N1,H,W,C], or float[N1,H,W,C] in [-1, 1], or images that are read when needed.
+        test: as `generated`: held-out real images, the reference.
+        train: as `generated`: real images the model was trained on; None where they are not known.
         extractor: of features and logits.
+        metrics: names in `suite.METRICS`.
         labels: int[N1], the class asked of each generated image; None if the model takes none.
-        batch_size: images passed to the extractor at a time.
+        equal: cut every set to the size of the smallest one, by `subset`.
+        batch_size: images passed to the extractor at a time, a multiple of the devices of `sharding`.
+        sharding: how a batch is laid out on devices; None is one device.
         reference: name of the test set, for the protocol: "mnist/test".
 
     Returns:
-        ``fd_generated`` and ``fd_train``, distances of generated and train images to the test images;
-        ``rho``, the first by the second; ``num_samples``, N; ``protocol``, the canonical text of the
-        distances' `Protocol`; and with `labels` ``label_agreement``, the share of the N images that are
-        classified as what was asked for.
+        What the metrics say, by name (`suite`); ``num_samples``, the number of generated images compared;
+        ``protocols``, by metric the canonical text of its `Protocol`, and ``protocol``, that of a Fréchet distance;
+        with `labels` ``label_agreement``, the share of the images that are classified as what was asked for.
 
     Raises:
-        UserError: if there are fewer than two images on a side, shapes or types do not fit, or a value is not
-            finite.
+        UserError: if there are fewer than two images on a side, shapes or types do not fit, a value is not finite, or
+            a metric is not known.
     """
     if labels is not None and np.shape(labels) != (len(generated),):
         raise UserError(
             f"labels has shape {np.shape(labels)}: one per generated image, ({len(generated)},), is needed"
         )
-    if batch_size < 1:
-        raise UserError(f"batch_size is {batch_size}: it must be at least 1")
-    n = min(len(generated), len(test), len(train))
-    if n < 2:
-        raise UserError(
-            f"generated, test and train have {len(generated)}, {len(test)} and {len(train)} images: at least "
-            "2 of each are needed"
-        )
-    sets = {"generated": generated, "test": test, "train": train}
-    sets = {name: quantize(subset(images, n), name) for name, images in sets.items()}
-    shapes = {name: images.shape[1:] for name, images in sets.items()}
-    if len(set(shapes.values())) > 1:
-        raise UserError(f"generated, test and train hold images of different shapes: {shapes}")
-
-    classes, generated_moments = _summarize(sets["generated"], extractor, batch_size)
-    _, test_moments = _summarize(sets["test"], extractor, batch_size)
-    _, train_moments = _summarize(sets["train"], extractor, batch_size)
+    suite.check(tuple(metrics), has_train=train is not None)
+    sets = {"generated": generated, "test": test} | ({} if train is None else {"train": train})
+    few = min(map(len, sets.values()))
+    if few < 2:
+        numbers = ", ".join(f"{name} has {len(images)}" for name, images in sets.items())
+        raise UserError(f"{numbers} images: at least 2 of each are needed")
+    cut = {name: _ready(images, few if equal else len(images), name) for name, images in sets.items()}
+    _check_shapes(cut)
+    found = {name: features(images, extractor, batch_size, sharding) for name, images in cut.items()}
     protocol = Protocol(
         metric="fd",
         extractor=f"{extractor.name}@{extractor.sha256}",
         resize=f"quantized to 8 bits, {extractor.resize}",
-        num_samples=n,
-        reference=_describe(reference, len(test), sets["test"]),
+        num_samples=len(cut["generated"]),
+        reference=_describe(reference, len(test), len(cut["test"]), found["test"].digest),
     )
-    fd_generated = Result("generated", _distance(generated_moments, test_moments), protocol)
-    fd_train = Result("train", _distance(train_moments, test_moments), protocol)
-    scores = {
-        "fd_generated": fd_generated.value,
-        "fd_train": fd_train.value,
-        "rho": ratio(fd_generated, fd_train),
-        "num_samples": n,
-        "protocol": str(protocol),
-    }
+    scores: dict[str, Any] = suite.measure(metrics, suite.Sets(**found))
+    scores["num_samples"] = len(cut["generated"])
+    scores["protocol"] = str(protocol)
+    scores["protocols"] = {name: str(suite.protocol(name, protocol)) for name in metrics}
     if labels is not None:
-        scores["label_agreement"] = label_agreement(classes, subset(np.asarray(labels), n))
+        asked = subset(np.asarray(labels), len(cut["generated"]))
+        scores["label_agreement"] = label_agreement(found["generated"].classes, asked)
     return scores
 
 
@@ -114,7 +105,7 @@ def subset(array: np.ndarray, n: int) -> np.ndarray:
     """
     if n == len(array):
         return array
-    return array[np.random.Generator(np.random.PCG64(SUBSET_SEED)).permutation(len(array))[:n]]
+    return array[_order(len(array))[:n]]
 
 
 def quantize(images: np.ndarray, name: str = "images") -> np.ndarray:
@@ -135,37 +126,40 @@ def quantize(images: np.ndarray, name: str = "images") -> np.ndarray:
     return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
-def extract(
-    images: np.ndarray, extractor: Extractor, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Features float32[B,D] and logits float32[B,K] of uint8 images, batch by batch.
-
-    The last batch is filled up before and cut after the extractor, which so compiles for one shape only.
-    """
-    apply = jax.jit(extractor.apply)
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        padded = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
-        features, logits = jax.device_get(apply(extractor.prepare(padded)))
-        yield features[: len(batch)], logits[: len(batch)]
+def _ready(images: Images, n: int, name: str) -> Images:
+    """`n` of the images; those of an array quantised."""
+    chosen = (
+        images
+        if n == len(images)
+        else (subset(images, n) if isinstance(images, np.ndarray) else _Some(images, _order(len(images))[:n]))
+    )
+    return quantize(chosen, name) if isinstance(chosen, np.ndarray) else chosen
 
 
-def _summarize(images: np.ndarray, extractor: Extractor, batch_size: int) -> tuple[np.ndarray, Moments]:
-    """Classes int[N] and moments of the features, without holding all features at once."""
-    classes, total = [], None
-    for features, logits in extract(images, extractor, batch_size):
-        classes.append(logits.argmax(-1))
-        total = moments(features) if total is None else merge(total, moments(features))
-    assert total is not None  # `score` refuses empty sets
-    return np.concatenate(classes), total
+class _Some:
+    """Some images of those that are read when needed."""
+
+    def __init__(self, images: Images, rows: np.ndarray):
+        self._images, self._rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, indices: np.ndarray) -> Any:
+        return self._images[self._rows[indices]]
 
 
-def _distance(a: Moments, b: Moments) -> float:
-    return frechet_distance(a.mean, covariance(a), b.mean, covariance(b))
+def _order(n: int) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64(SUBSET_SEED)).permutation(n)
 
 
-def _describe(name: str, size: int, images: np.ndarray) -> str:
+def _check_shapes(sets: dict[str, Images]) -> None:
+    shapes = {name: images.shape[1:] for name, images in sets.items() if isinstance(images, np.ndarray)}
+    if len(set(shapes.values())) > 1:
+        raise UserError(f"generated, test and train hold images of different shapes: {shapes}")
+
+
+def _describe(name: str, size: int, n: int, digest: str) -> str:
     """Name, size and content of the reference: two sets of one name must not pass for each other."""
-    n = len(images)
     rows = f"[:{n}]" if n == size else f"[permutation({size}, seed={SUBSET_SEED})[:{n}]]"
-    return f"{name}{rows}#{hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:16]}"
+    return f"{name}{rows}#{digest}"

@@ -7,8 +7,9 @@ import pytest
 from genjax.data import digits
 from genjax.metrics.digits_classifier import load_digits_classifier
 from genjax.metrics.extractor import Extractor
+from genjax.metrics.features import extract
 from genjax.metrics.protocol import Protocol
-from genjax.metrics.score import extract, label_agreement, quantize, score, subset
+from genjax.metrics.score import label_agreement, quantize, score, subset
 from genjax.typing import UserError
 
 
@@ -133,7 +134,7 @@ def test_protocol_tells_the_references_apart():
     [
         ({"labels": np.zeros(9, np.int32)}, r"labels has shape \(9,\): one per generated image, \(10,\)"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"train": random_images(0, 1)}, "have 10, 10 and 1 images: at least 2"),
+        ({"train": random_images(0, 1)}, "generated has 10, test has 10, train has 1 images: at least 2"),
         ({"test": np.zeros((10, 3, 3, 1), np.uint8)}, r"different shapes: .*'test': \(3, 3, 1\)"),
         ({"generated": np.zeros((10, 2, 2), np.uint8)}, r"generated has shape \(10, 2, 2\)"),
         ({"generated": np.zeros((10, 2, 2, 1), np.int32)}, "generated has type int32"),

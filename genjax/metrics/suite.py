@@ -1,0 +1,84 @@
+"""Metrics by name: from the features of generated and real images to numbers."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from genjax.metrics.features import Features
+from genjax.metrics.frechet import covariance, frechet_distance, moments
+from genjax.metrics.protocol import Protocol
+from genjax.typing import UserError
+
+
+class Sets(NamedTuple):
+    """What is compared, all by one extractor.
+
+    Attributes:
+        generated: images that a model made.
+        test: real images, the reference.
+        train: other real images, which the model was trained on; None where they are not known.
+    """
+
+    generated: Features
+    test: Features
+    train: Features | None = None
+
+
+class Metric(NamedTuple):
+    """A metric.
+
+    Attributes:
+        compute: from the sets to numbers by name.
+        settings: constants that the numbers depend on, for the protocol.
+        needs_train: whether `Sets.train` has to be there.
+    """
+
+    compute: Callable[[Sets], dict[str, float]]
+    settings: str = ""
+    needs_train: bool = False
+
+
+def frechet(sets: Sets) -> dict[str, float]:
+    """``fd_generated``, the distance of generated to test images; with training images also ``fd_train``, theirs, and
+    ``rho``, the first by the second: near 1 where generated images are as near to the test images as real ones are."""
+    generated = distance(sets.generated, sets.test)
+    if sets.train is None:
+        return {"fd_generated": generated}
+    real = distance(sets.train, sets.test)
+    return {"fd_generated": generated, "fd_train": real, "rho": generated / real if real else float("inf")}
+
+
+def distance(a: Features, b: Features) -> float:
+    """The Fréchet distance of two sets of features."""
+    first, second = moments(a.values), moments(b.values)
+    return frechet_distance(first.mean, covariance(first), second.mean, covariance(second))
+
+
+METRICS: dict[str, Metric] = {
+    "fd": Metric(frechet),
+}
+"""By the name by which they are asked for."""
+
+
+def check(names: tuple[str, ...], *, has_train: bool) -> None:
+    """Raises `UserError` for a metric that there is not, or that needs training images where there are none."""
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"metrics has {name!r}; valid are {', '.join(METRICS)}")
+        if METRICS[name].needs_train and not has_train:
+            raise UserError(f"metrics has {name!r}, which needs the images that the model was trained on")
+
+
+def measure(names: Sequence[str], sets: Sets) -> dict[str, float]:
+    """What the metrics say, together."""
+    check(tuple(names), has_train=sets.train is not None)
+    results: dict[str, float] = {}
+    for name in names:
+        results |= METRICS[name].compute(sets)
+    return results
+
+
+def protocol(name: str, images: Protocol) -> Protocol:
+    """How the metric was computed, given how the images were read."""
+    settings = METRICS[name].settings
+    return dataclasses.replace(images, metric=f"{name}, {settings}" if settings else name)
