@@ -63,9 +63,10 @@ GAN: dict[str, tuple[str, Config]] = {
                 categorical_codes=(10,),
                 continuous_codes=2,
                 noise="uniform",
-                discriminator_rate=0.5,
+                discriminator_rate=0.2,
             ),
-            optimizer=dataclasses.replace(_ADAM, learning_rate=5e-4),
+            fit=dataclasses.replace(_MNIST.fit, steps=12_000),
+            optimizer=dataclasses.replace(_ADAM, learning_rate=1e-3),
         ),
     ),
     "wgan-gp-mnist": (

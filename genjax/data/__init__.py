@@ -4,6 +4,7 @@ from genjax.data.batches import Prefetcher, eval_batches, nbytes, to_memory, tra
 from genjax.data.binarize import Binarized
 from genjax.data.derived import Derived
 from genjax.data.digits import digits
+from genjax.data.files import ImageFiles
 from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord
 from genjax.data.pairs import Paired, Unpaired, unpaired_batch
@@ -20,6 +21,7 @@ __all__ = [
     "Binarized",
     "DataInfo",
     "Derived",
+    "ImageFiles",
     "ImageFolder",
     "OnBadRecord",
     "Paired",

@@ -109,7 +109,7 @@ def _find(root: pathlib.Path, split: str) -> tuple[list[pathlib.Path], list[str]
     folders = {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")}
     has_splits = bool(folders) and _SPLITS.issuperset(folders)
     roots = folders if has_splits else {"": root}
-    found = {name: _images_in(folder) for name, folder in roots.items()}
+    found = {name: images_in(folder) for name, folder in roots.items()}
     if has_splits and split not in (*found, "all"):
         raise UserError(f"split={split!r}: the folder {root} has {', '.join(map(repr, (*found, 'all')))}")
     if not any(found.values()):
@@ -142,7 +142,7 @@ def _split(root: pathlib.Path, entries: Sequence[object], split: str) -> np.ndar
     return index
 
 
-def _images_in(root: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
+def images_in(root: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
     """(file, name of the sub-folder of `root` that it lies in, or "") for each image, sorted."""
     entries = []
     for file in sorted(root.rglob("*")):

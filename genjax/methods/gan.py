@@ -113,13 +113,7 @@ def gan(
     referee = Referee(discriminator, None if question is None else question.head)
 
     def labels(batch: Batch) -> Array | None:
-        if num_classes is None:
-            return None
-        if "label" not in batch:
-            raise UserError(
-                f"label is missing: the model is conditional, valid are data sets with labels 0..{num_classes - 1}"
-            )
-        return batch["label"]
+        return update.asked_label(batch, num_classes)
 
     def init(key: Key, batch: Batch) -> TrainState:
         label = labels(batch)

@@ -110,7 +110,7 @@ def advance(
 
 
 def asked_label(condition: Mapping[str, Array], num_classes: int | None) -> Array | None:
-    """The labels of images that are to be made; None for an unconditional model.
+    """The labels of a batch, or of images that are to be made; None for an unconditional model.
 
     Raises:
         UserError: if they are missing.

@@ -427,7 +427,7 @@ def test_refusals(options, message):
 def test_labels_must_be_there():
     m = method(Generator(conditional=True), Discriminator(conditional=True), num_classes=CLASSES)
     unlabelled = {name: x for name, x in batch().items() if name != "label"}
-    with pytest.raises(UserError, match=r"label is missing: .* data sets with labels 0\.\.2"):
+    with pytest.raises(UserError, match=r"label is missing: .* valid are 0\.\.2"):
         m.init(KEY, unlabelled)
     state = m.init(KEY, batch())
     with pytest.raises(UserError, match=r"label is missing: .* valid are 0\.\.2"):
