@@ -42,7 +42,7 @@ def read(path: str) -> Finished:
         UserError: there is none, it is not scored, or its score says nothing of collapse.
     """
     directory = epath.Path(path).expanduser()
-    config, metrics = (_json(directory / name) for name in (workdir.CONFIG, workdir.METRICS))
+    config, metrics = (workdir.read_json(directory / name) for name in (workdir.CONFIG, workdir.METRICS))
     fields = _flatten(config)
     if "fit.seed" not in fields or "data.dataset" not in fields:
         raise UserError(
@@ -161,18 +161,6 @@ def _names(identities: list[dict[str, Any]]) -> list[str]:
         ", ".join(f"{name}={identity[name]}" for name in differing if name in identity) or "all"
         for identity in identities
     ]
-
-
-def _json(path: epath.Path) -> dict[str, Any]:
-    if not path.exists():
-        raise UserError(f"workdir={str(path.parent)!r} holds no scored run: {path.name} is missing")
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} cannot be read: it holds no JSON object")
-    return value
 
 
 def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -222,6 +222,23 @@ def _git_commit() -> str | None:
     return text.stdout.strip() or None
 
 
+def read_json(path: epath.Path) -> dict[str, Any]:
+    """The object in a file of a scored run.
+
+    Raises:
+        UserError: there is no such file, or it holds no JSON object.
+    """
+    if not path.exists():
+        raise UserError(f"workdir={str(path.parent)!r} holds no scored run: {path.name} is missing")
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} cannot be read: it holds no JSON object")
+    return value
+
+
 def write_json(path: epath.Path, value: Any) -> None:
     """Writes a JSON file, as `write_bytes` does."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
