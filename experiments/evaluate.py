@@ -1,40 +1,69 @@
-"""Score a run: ``python -m experiments.evaluate --workdir DIR --num 10000``.
+"""Score a run, ``python -m experiments.evaluate --workdir DIR --num 10000``, or images of any model,
+``python -m experiments.evaluate --images DIR --reference DIR --metrics fid,kid,prdc``.
 
 Prints a table and, as its last line, one JSON object, which also becomes ``metrics.json`` in the workdir.
 """
 
 import dataclasses
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import tyro
 from etils import epath
 
-from experiments import build, cli, restore, scoring
+from experiments import build, cli, comparison, extractors, restore, scoring, workdir
 from experiments.config import SamplingOverrides
+from experiments.extractors import ExtractorOptions
+from experiments.folders import Folders, score_folders
+from genjax.data.images import OnBadRecord
+from genjax.metrics import suite
 from genjax.typing import UserError
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Score a trained model.
+    """Score a trained model, or images that any model has made.
 
     Attributes:
-        workdir: The folder of the run.
-        num: Generated images to score; as many training and test images are compared with, or all if fewer.
+        workdir: The folder of a run.
+        images: A folder of generated images, instead of a run.
+        reference: The folder of real images that they are compared with.
+        train: The folder of the images that their model was trained on, for the metrics that look for copies.
+        metrics: What is measured, separated by commas; None: fd for a run, fd,kid,prdc for folders. Valid are
+            {METRICS}.
+        num: Generated images of a run to score; as many training and test images are compared with, or all if fewer.
         seed: Seed of the generated images.
         data_dir: Where TFDS data sets live; None: where they did at training time.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
             config.
+        against: A file of scores (metrics.json, or an earlier --out): how far are these from those? Refused where
+            they were not measured in the same way.
+        on_bad_record: What to do with files in a folder that cannot be read.
+        out: A file for the JSON object.
     """
 
-    workdir: str
+    workdir: str | None = None
+    images: str | None = None
+    reference: str | None = None
+    train: str | None = None
+    metrics: str | None = None
     num: int = 1000
     seed: int = 0
     data_dir: str | None = None
     importance_samples: int | None = None
+    against: str | None = None
+    on_bad_record: OnBadRecord = "error"
+    out: str | None = None
+    extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=ExtractorOptions
+    )
     sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=SamplingOverrides
     )
+
+
+assert Evaluate.__doc__ is not None
+Evaluate.__doc__ = Evaluate.__doc__.replace("{METRICS}", ", ".join(suite.METRICS))
 
 
 def main() -> None:
@@ -43,15 +72,53 @@ def main() -> None:
 
 
 def evaluate(options: Evaluate) -> None:
-    """Scores the run, and writes the result into its workdir."""
+    """Scores the run, and writes the result into its workdir; or the folders."""
+    if (options.workdir is None) == (options.images is None):
+        raise UserError("give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders")
+    before = None if options.against is None else workdir.read_json(epath.Path(options.against).expanduser())
+    results = _run(options) if options.images is None else _folders(options)
+    if options.out is not None:
+        workdir.write_json(epath.Path(options.out).expanduser(), results)
+    if before is not None:
+        found = comparison.differences(results, before, options.against or "")
+        scoring.print_table({f"{name} less that of {options.against}": value for name, value in found.items()})
+    if cli.is_first_process():
+        print(json.dumps(results), flush=True)
+
+
+def _names(options: Evaluate, default: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (options.metrics or default).split(",") if name.strip())
+    if not names:
+        raise UserError(f"metrics={options.metrics!r}: valid are {', '.join(suite.METRICS)}")
+    return names
+
+
+def _run(options: Evaluate) -> dict[str, Any]:
+    for name in ("reference", "train"):
+        if getattr(options, name) is not None:
+            raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
     if options.num < 2:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
     cli.check_seed(options.seed)
-    directory = epath.Path(options.workdir).expanduser()
+    directory = epath.Path(options.workdir or "").expanduser()
     run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)
     data = run.config.data
+    chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
+    metrics = _names(options, "fd")
     train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
-    scoring.score_run(run, directory, train, test, num=options.num, seed=options.seed)
+    return scoring.score_run(
+        run, directory, train, test, num=options.num, seed=options.seed, metrics=metrics, extractor=chosen
+    )
+
+
+def _folders(options: Evaluate) -> dict[str, Any]:
+    if options.reference is None:
+        raise UserError("images needs reference=DIR, the real images to compare with")
+    assert options.images is not None
+    folders = Folders(options.images, options.reference, options.train, options.on_bad_record)
+    results = score_folders(folders, _names(options, "fd,kid,prdc"), options.extractor)
+    scoring.print_table(results)
+    return results
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The score of a run: the loss on held-out images, and how far generated images are from real ones."""
 
 import dataclasses
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,11 +19,16 @@ from experiments.config import Config
 from experiments.latent_scores import latent_scores
 from experiments.restore import Run
 from genjax import data
+from genjax.metrics.extractor import Extractor
 from genjax.metrics.score import score
 from genjax.train import sharding
 from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
+
+
+_BATCH = 500
+"""Images whose features are computed at a time."""
 
 
 def held_out(
@@ -46,9 +50,17 @@ def held_out(
 
 
 def score_run(
-    run: Run, directory: epath.Path, train: data.Source, test: data.Source, *, num: int, seed: int = 0
+    run: Run,
+    directory: epath.Path,
+    train: data.Source,
+    test: data.Source,
+    *,
+    num: int,
+    seed: int = 0,
+    metrics: Sequence[str] = ("fd",),
+    extractor: Extractor | None = None,
 ) -> dict[str, Any]:
-    """Scores a trained state: prints a table and, as the last line, one JSON object; writes ``metrics.json``.
+    """Scores a trained state: prints a table and writes ``metrics.json``.
 
     Labels are asked for as often as they occur in the training set: image i gets the label of record
     ``permute(i)``.
@@ -61,6 +73,9 @@ def score_run(
         num: number of generated images, at least 2; as many test and training images are compared with, or
             all if there are fewer.
         seed: of the generated images.
+        metrics: of the images, see `genjax.metrics.suite`.
+        extractor: of features; None: the bundled classifier, if it knows what the images show; what is said of
+            collapse and copies of digits is always by this one.
 
     Returns:
         The results by name.
@@ -69,7 +84,8 @@ def score_run(
     means = held_out(run.config, method, run.mesh, test)(run.state)
     results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     results |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
-    if has_score(run.config):
+    known = has_score(run.config)
+    if known or extractor is not None:
         real_train, real_test = data.to_memory(train), data.to_memory(test)
         labels = (
             _labels_like(real_train["label"], num) if families.num_classes(run.config, run.info) else None
@@ -78,29 +94,38 @@ def score_run(
         given = translation.given(run.config, test, range(num))
         generated = make(run, labels=labels, num=num, seed=seed, given=given)
         seconds = time.perf_counter() - start
-        extractor = collapse_scores.extractor(run.config.data.dataset)
         results |= score(
             generated,
             real_test["image"],
             real_train["image"],
-            labels=labels,
-            extractor=extractor,
+            labels=labels if known else None,
+            extractor=extractor or collapse_scores.extractor(run.config.data.dataset),
+            metrics=metrics,
+            batch_size=sharding.round_up(_BATCH, run.mesh),
+            sharding=sharding.batch_sharding(run.mesh),
             reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
         )
-        results |= collapse_scores.collapse_scores(generated, real_train, real_test["image"], extractor)
+        if known:
+            classifier = collapse_scores.extractor(run.config.data.dataset)
+            results |= collapse_scores.collapse_scores(generated, real_train, real_test["image"], classifier)
         options = dataclasses.asdict(run.config.sampling)
-        known = {name: options[name] for name in families.of(run.config).sampling}
-        results["sampling"] = {**known, "seed": seed, "num": num}
+        used = {name: options[name] for name in families.of(run.config).sampling}
+        results["sampling"] = {**used, "seed": seed, "num": num}
         results["sampling_seconds"] = round(seconds, 1)
     if run.config.evaluation.importance_samples:
         results["importance_samples"] = run.config.evaluation.importance_samples
     if jax.process_index() == 0:
-        _print_table(results, run.config.data.dataset)
+        print_table(results)
+        if "protocol" not in results:
+            digits = ", ".join(collapse_scores.DIGIT_SETS)
+            print(
+                f"No image score: the bundled classifier knows digits ({digits}), not {run.config.data.dataset!r}; "
+                "--extractor takes others"
+            )
         try:
             workdir.write_json(directory / workdir.METRICS, results)
         except OSError as error:  # the numbers may have taken hours: they are printed all the same
             logging.getLogger(__name__).warning("%s is not written: %s", directory / workdir.METRICS, error)
-        print(json.dumps(results), flush=True)
     return results
 
 
@@ -135,11 +160,9 @@ def _labels_like(labels: np.ndarray, num: int) -> np.ndarray:
     return labels[data.permute(positions, len(labels), (0,))]
 
 
-def _print_table(results: dict[str, Any], dataset: str) -> None:
+def print_table(results: Mapping[str, Any]) -> None:
+    """One score a line."""
     width = max(map(len, results))
     for name, value in results.items():
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         print(f"{name:<{width}}  {text}")
-    if "rho" not in results:
-        known = ", ".join(collapse_scores.DIGIT_SETS)
-        print(f"No image score: the bundled classifier knows digits ({known}), not {dataset!r}.")

@@ -100,7 +100,8 @@ def train(config: Config, launch: Launch) -> None:
         say(f"already scored: {directory / workdir.METRICS}; python -m experiments.evaluate does so again")
     elif config.evaluation.num:
         run = restore.Run(config, train_source.info, method, fitted.state, fitted.step, mesh)
-        scoring.score_run(run, directory, train_source, test_source, num=config.evaluation.num)
+        results = scoring.score_run(run, directory, train_source, test_source, num=config.evaluation.num)
+        say(json.dumps(results))
 
 
 def test_loss(config: Config, method: Method, mesh: Mesh, test: data.Source) -> HookFunction:

@@ -29,11 +29,13 @@ class Metric(NamedTuple):
 
     Attributes:
         compute: from the sets to numbers by name.
+        values: these names; some may be missing where training images are.
         settings: constants that the numbers depend on, for the protocol.
         needs_train: whether `Sets.train` has to be there.
     """
 
     compute: Callable[[Sets], dict[str, float]]
+    values: tuple[str, ...]
     settings: str = ""
     needs_train: bool = False
 
@@ -55,7 +57,7 @@ def distance(a: Features, b: Features) -> float:
 
 
 METRICS: dict[str, Metric] = {
-    "fd": Metric(frechet),
+    "fd": Metric(frechet, ("fd_generated", "fd_train", "rho")),
 }
 """By the name by which they are asked for."""
 

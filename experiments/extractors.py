@@ -1,0 +1,62 @@
+"""Which network measures: by name, from the command line."""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+from genjax.metrics.efficientnet_lite import load_efficientnet_lite
+from genjax.metrics.inception import URL, load_inception
+
+from genjax.metrics import load_digits_classifier
+from genjax.metrics.extractor import Extractor
+from genjax.typing import UserError
+
+Name = Literal["digits", "inception", "efficientnet-lite0"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractorOptions:
+    """The network whose features are compared.
+
+    Attributes:
+        extractor: "inception" is that of the FID; "efficientnet-lite0" needs no file (pip install
+            'genjax-images[efficientnet]'); "digits" knows handwritten digits only; None: "digits" for runs on digits,
+            else "inception".
+        weights: The file of the weights; Inception's is not part of the package, the others' are.
+        resize: How images reach Inception: as in clean-fid, or as in the first FID and torch-fidelity.
+        any_weights: Take weights whose SHA-256 is another than the published file's; their numbers can be compared
+            with no published ones.
+        extractor_batch: Images passed to the network at a time.
+    """
+
+    extractor: Name | None = None
+    weights: str | None = None
+    resize: Literal["clean", "legacy-tf"] = "clean"
+    any_weights: bool = False
+    extractor_batch: int = 100
+
+
+class Chosen(NamedTuple):
+    """An extractor, and the number of channels of the images that it takes."""
+
+    extractor: Extractor
+    channels: int
+
+
+def load(options: ExtractorOptions, default: Name = "inception") -> Chosen:
+    """The extractor that is asked for.
+
+    Raises:
+        UserError: its weights are missing or others, or an option is given that it has no use for.
+    """
+    name = options.extractor or default
+    other = {"sha256": None} if options.any_weights else {}
+    if name == "inception":
+        if options.weights is None:
+            raise UserError(
+                f"extractor='inception' needs weights=FILE, which is not part of the package: download it from {URL}, "
+                "or take extractor='efficientnet-lite0', whose weights a package has"
+            )
+        return Chosen(load_inception(options.weights, options.resize, **other), 3)
+    if name == "efficientnet-lite0":
+        return Chosen(load_efficientnet_lite(options.weights, **other), 3)
+    return Chosen(load_digits_classifier(options.weights, **other), 1)
