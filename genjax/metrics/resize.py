@@ -1,7 +1,7 @@
 """Resizing as others did it when they measured: Fréchet distances of one network differ by how images reached it.
 
 * `pillow`: Pillow's own filters on the host, in float32, as in clean-fid.
-* `tf1_bilinear`: what TensorFlow 1 did inside the graph of the Inception network.
+* `tf1_bilinear`: what TensorFlow 1 does inside the graph of the Inception network.
 """
 
 import concurrent.futures
@@ -22,19 +22,20 @@ def pillow(
     images: UInt8[np.ndarray, "B H W C"] | Float32[np.ndarray, "B H W C"],
     size: tuple[int, int],
     filter: Filter,
-    value_range: tuple[float, float] = (0.0, 255.0),
 ) -> Float32[np.ndarray, "B h w C"]:
     """Images of another size by Pillow: each channel by itself, in float32.
 
     All filters widen when they shrink an image (antialiasing). "bicubic" and "lanczos" overshoot at edges; what
-    leaves the range is clipped. Nothing is rounded. This is ``make_resizer("PIL", False, filter, size)`` of clean-fid
-    0.1.35, bit for bit.
+    leaves 0..255 is clipped. Nothing is rounded. Bit for bit what clean-fid 0.1.35 gives to its network, whose
+    filter is "bicubic".
 
     Args:
-        images: uint8 levels, or float32.
+        images: levels 0..255.
         size: (h, w) of the result.
         filter: one of `FILTERS`.
-        value_range: lowest and highest value of the result: the levels of uint8, (-1, 1) for such images.
+
+    Returns:
+        Levels, not rounded.
 
     Raises:
         UserError: for another filter or a size below 1.
@@ -53,20 +54,20 @@ def pillow(
     def resize(i: int) -> None:
         for channel in range(images.shape[-1]):
             plane = PIL.Image.fromarray(np.ascontiguousarray(images[i, ..., channel], np.float32))
-            result[i, ..., channel] = plane.resize((width, height), resampling)
+            result[i, ..., channel] = np.asarray(plane.resize((width, height), resampling))
 
     # Pillow lets go of the interpreter's lock while it computes.
     with concurrent.futures.ThreadPoolExecutor() as pool:
         list(pool.map(resize, range(len(images))))
-    return np.clip(result, *value_range, out=result)
+    return np.clip(result, 0, 255, out=result)
 
 
 def tf1_bilinear(images: Float[Array, "B H W C"], size: tuple[int, int]) -> Float[Array, "B h w C"]:
     """``tf.image.resize_bilinear(images, size)`` of TensorFlow 1: pure, to be jitted with what follows.
 
-    Pixel i of the result lies at ``i * H / h`` of the image, not at ``(i + 1/2) * H / h - 1/2``: corners and not centres
-    of pixels are aligned, so the image moves towards its upper left corner by half a pixel; and beyond the last
-    pixel it is constant. Nothing is averaged when an image shrinks (no antialiasing).
+    Pixel i of the result lies at ``i * H / h`` of the image, not at ``(i + 1/2) * H / h - 1/2``: corners
+    are aligned and not centres, which moves a picture that grows to the upper left. Beyond the last pixel it is
+    constant. Nothing is averaged when it shrinks (no antialiasing).
 
     Args:
         images: of any size and range; the range is kept.
@@ -94,6 +95,6 @@ def _along(images: Array, axis: int, size: int) -> Array:
     low = places.astype(np.int32)
     high = np.minimum(low + 1, old - 1)
     weight = (places - low.astype(np.float32)).astype(images.dtype)
-    weight = np.expand_dims(weight, [i for i in range(images.ndim) if i != axis])
+    weight = weight.reshape([-1 if i == axis else 1 for i in range(images.ndim)])
     below, above = jnp.take(images, low, axis), jnp.take(images, high, axis)
     return below + (above - below) * weight

@@ -75,7 +75,9 @@ def _pytorch(path: pathlib.Path, content: bytes) -> dict[str, np.ndarray]:
             "pickled with its code) and not only its weights; nothing in it was run"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        found = f"the keys {', '.join(map(str, list(state)[:5]))}" if isinstance(state, Mapping) else type(state)
+        found = (
+            f"the keys {', '.join(map(str, list(state)[:5]))}" if isinstance(state, Mapping) else type(state)
+        )
         raise UserError(
             f"path is {str(path)!r}: a checkpoint of PyTorch, but not a state dict, which holds a tensor for every "
             f"name; it has {found}"
