@@ -10,7 +10,7 @@
 
 from genjax.metrics.digits_classifier import load_digits_classifier
 from genjax.metrics.extractor import Extractor
-from genjax.metrics.frechet import Moments, covariance, frechet_distance, merge, moments
+from genjax.metrics.frechet import Moments, covariance, distance, frechet_distance, merge, moments, stream
 from genjax.metrics.protocol import Protocol, ProtocolError, Result, compare
 from genjax.metrics.score import label_agreement
 
@@ -22,9 +22,11 @@ __all__ = [
     "Result",
     "compare",
     "covariance",
+    "distance",
     "frechet_distance",
     "label_agreement",
     "load_digits_classifier",
     "merge",
     "moments",
+    "stream",
 ]

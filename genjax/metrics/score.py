@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from genjax.metrics.extractor import Extractor
-from genjax.metrics.frechet import Moments, covariance, frechet_distance, merge, moments
+from genjax.metrics.frechet import Moments, distance, merge, moments
 from genjax.metrics.protocol import Protocol, Result, ratio
 from genjax.typing import UserError
 
@@ -82,8 +82,8 @@ def score(
         num_samples=n,
         reference=_describe(reference, len(test), sets["test"]),
     )
-    fd_generated = Result("generated", _distance(generated_moments, test_moments), protocol)
-    fd_train = Result("train", _distance(train_moments, test_moments), protocol)
+    fd_generated = Result("generated", distance(generated_moments, test_moments), protocol)
+    fd_train = Result("train", distance(train_moments, test_moments), protocol)
     scores = {
         "fd_generated": fd_generated.value,
         "fd_train": fd_train.value,
@@ -158,10 +158,6 @@ def _summarize(images: np.ndarray, extractor: Extractor, batch_size: int) -> tup
         total = moments(features) if total is None else merge(total, moments(features))
     assert total is not None  # `score` refuses empty sets
     return np.concatenate(classes), total
-
-
-def _distance(a: Moments, b: Moments) -> float:
-    return frechet_distance(a.mean, covariance(a), b.mean, covariance(b))
 
 
 def _describe(name: str, size: int, images: np.ndarray) -> str:
