@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -60,17 +60,18 @@ def stream(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
     Raises:
         UserError: if there is no row, widths differ, or a value is not finite.
     """
-    count, mean, m2, shape = 0, np.zeros(0), np.zeros((0, 0)), (0,)
+    count, mean, m2 = 0, np.zeros(0), np.zeros((0, 0))
+    width = 0
     for batch in batches:
-        shape = batch.shape
-        rows = max(1, _BLOCK // max(1, shape[1]))
+        width = batch.shape[1]
+        rows = max(1, _BLOCK // max(1, width))
         for start in range(0, len(batch), rows):
             x = np.array(batch[start : start + rows], np.float64)
             if not count:
-                mean, m2 = np.zeros(shape[1]), np.zeros((shape[1], shape[1]))
-            if shape[1] != len(mean):
+                mean, m2 = np.zeros(width), np.zeros((width, width))
+            if width != len(mean):
                 raise UserError(
-                    f"batches has features of width {shape[1]} after {len(mean)}: they must be equal"
+                    f"batches has features of width {width} after {len(mean)}: they must be equal"
                 )
             if not np.isfinite(x).all():
                 row = start + int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
@@ -86,7 +87,7 @@ def stream(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
             count += own_count
             mean = mean + shift * (own_count / count)
     if not count:
-        raise UserError(f"features has shape {shape}: at least one row is needed")
+        raise UserError(f"features has shape (0, {width}): at least one row is needed")
     return Moments(count, mean, m2)
 
 
@@ -218,8 +219,7 @@ def _factor(name: str, cov: np.ndarray, dim: int) -> np.ndarray:
     if values.min(initial=0.0) < -1e-6 * scale * len(cov):
         raise UserError(f"{name} has the eigenvalue {values.min():.3g}: a covariance has none below zero")
     positive = values > 0
-    factor: Any = vectors[:, positive] * np.sqrt(values[positive])
-    return factor
+    return np.asarray(vectors[:, positive] * np.sqrt(values[positive]))
 
 
 def _nuclear_norm(factor1: np.ndarray, factor2: np.ndarray, traces: float) -> float:
