@@ -81,7 +81,9 @@ def evaluate(options: Evaluate) -> None:
         workdir.write_json(epath.Path(options.out).expanduser(), results)
     if before is not None:
         found = comparison.differences(results, before, options.against or "")
-        scoring.print_table({f"{name} less that of {options.against}": value for name, value in found.items()})
+        scoring.print_table(
+            {f"{name} less that of {options.against}": value for name, value in found.items()}
+        )
     if cli.is_first_process():
         print(json.dumps(results), flush=True)
 

@@ -26,7 +26,6 @@ from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
 
-
 _BATCH = 500
 """Images whose features are computed at a time."""
 

@@ -12,7 +12,7 @@
 from genjax.metrics.digits_classifier import load_digits_classifier
 from genjax.metrics.efficientnet_lite import load_efficientnet_lite
 from genjax.metrics.extractor import Extractor
-from genjax.metrics.frechet import Moments, covariance, frechet_distance, merge, moments
+from genjax.metrics.frechet import Moments, covariance, distance, frechet_distance, merge, moments, stream
 from genjax.metrics.inception import load_inception
 from genjax.metrics.protocol import Protocol, ProtocolError, Result, compare
 from genjax.metrics.score import label_agreement
@@ -25,6 +25,7 @@ __all__ = [
     "Result",
     "compare",
     "covariance",
+    "distance",
     "frechet_distance",
     "label_agreement",
     "load_digits_classifier",
@@ -32,4 +33,5 @@ __all__ = [
     "load_inception",
     "merge",
     "moments",
+    "stream",
 ]

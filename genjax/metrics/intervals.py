@@ -1,4 +1,12 @@
-"""Confidence intervals of a few numbers: means and shares over the seeds of a study."""
+"""Confidence intervals: of means and shares over the seeds of a study, and of metrics over images.
+
+Which one for a metric of images:
+
+* A mean of one number an image (precision, recall, density, coverage, authenticity, accuracy): `bootstrap_interval` of
+  these numbers, or `share_interval`. What the images are compared with counts as given.
+* KID: `genjax.metrics.kernel.mmd_interval`, one pass over the kernel matrices for all resamples.
+* Anything else, such as a Fréchet distance: `bootstrap`, which computes the metric once a resample.
+"""
 
 import statistics
 from collections.abc import Callable
@@ -104,6 +112,71 @@ def bootstrap_interval(
     drawn: Int[np.ndarray, "R N"] = np.random.default_rng(seed).integers(len(x), size=(resamples, len(x)))
     low, high = np.quantile(statistic(x[drawn], axis=-1), [0.5 - confidence / 2, 0.5 + confidence / 2])
     return Interval(float(statistic(x, axis=-1)), float(low), float(high))
+
+
+def bootstrap(
+    metric: Callable[..., Any],
+    *sets: np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Interval:
+    """Bootstrap of any metric of one or several sets, over their rows, which are drawn with replacement set by set.
+
+    It is an interval of the metric's expectation *at these numbers of images*, which is what numbers measured with as
+    many are compared with. A resample repeats some images and lacks others, and so has, say, a larger Fréchet distance
+    than the set itself; hence only how the resamples scatter about their own mean is taken from them.
+
+    Not for metrics by nearest neighbours, whose neighbours would be copies: see the top of the module.
+
+    Args:
+        metric: ``(*sets) -> float``; called ``resamples + 1`` times. For a Fréchet distance of 2048 features each call
+            takes seconds.
+        sets: arrays of N_i >= 2 rows each, one for each argument of `metric`.
+        confidence: in (0, 1).
+        resamples: how often all sets are drawn.
+        seed: of the draws.
+
+    Raises:
+        UserError: no set, one of fewer than two rows, fewer than two resamples, a confidence out of range, or a value
+            of the metric that is not finite.
+
+    References:
+        Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8 (two samples) and 10 (bias).
+    """
+    _check_confidence(confidence)
+    if not sets or min(map(len, sets)) < 2:
+        raise UserError(
+            f"sets have {[len(x) for x in sets]} rows: valid are one set and more, of at least 2 each"
+        )
+    if resamples < 2:
+        raise UserError(f"resamples={resamples}: at least two are needed")
+    rng = np.random.default_rng(seed)
+    drawn = [metric(*(x[rng.integers(len(x), size=len(x))] for x in sets)) for _ in range(resamples)]
+    return scatter_interval(float(metric(*sets)), np.asarray(drawn, np.float64), confidence)
+
+
+def scatter_interval(
+    estimate: float, resampled: Float[np.ndarray, "R"], confidence: float = 0.95
+) -> Interval:
+    """An estimate and the interval that the scatter of its resamples about their mean gives.
+
+    The ends are ``estimate - (q - mean)`` for the upper and the lower quantile q of the resamples: where these lie far
+    to the right, the estimate may too, so the truth is to the left.
+
+    Raises:
+        UserError: a confidence out of range, or a value that is not finite.
+    """
+    _check_confidence(confidence)
+    if not (np.isfinite(resampled).all() and np.isfinite(estimate)):
+        raise UserError("metric gives values that are not finite")
+    upper, lower = np.quantile(resampled, [0.5 + confidence / 2, 0.5 - confidence / 2]) - resampled.mean()
+    return Interval(estimate, float(estimate - upper), float(estimate - lower))
+
+
+def resample_counts(n: int, resamples: int, seed: int) -> Int[np.ndarray, "R N"]:
+    """How often each of n rows is drawn in each resample: weights, for metrics that are sums over rows or pairs."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
 
 
 def _checked(values: Any, at_least: int, confidence: float) -> np.ndarray:

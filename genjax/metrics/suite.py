@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from genjax.metrics import frechet as fd
 from genjax.metrics.features import Features
-from genjax.metrics.frechet import covariance, frechet_distance, moments
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 
@@ -43,17 +43,12 @@ class Metric(NamedTuple):
 def frechet(sets: Sets) -> dict[str, float]:
     """``fd_generated``, the distance of generated to test images; with training images also ``fd_train``, theirs, and
     ``rho``, the first by the second: near 1 where generated images are as near to the test images as real ones are."""
-    generated = distance(sets.generated, sets.test)
+    test = fd.moments(sets.test.values)
+    generated = fd.distance(fd.moments(sets.generated.values), test)
     if sets.train is None:
         return {"fd_generated": generated}
-    real = distance(sets.train, sets.test)
+    real = fd.distance(fd.moments(sets.train.values), test)
     return {"fd_generated": generated, "fd_train": real, "rho": generated / real if real else float("inf")}
-
-
-def distance(a: Features, b: Features) -> float:
-    """The Fréchet distance of two sets of features."""
-    first, second = moments(a.values), moments(b.values)
-    return frechet_distance(first.mean, covariance(first), second.mean, covariance(second))
 
 
 METRICS: dict[str, Metric] = {

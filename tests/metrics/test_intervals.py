@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from genjax.metrics.intervals import bootstrap_interval, mean_interval, share_interval
+from genjax.metrics.frechet import distance, moments
+from genjax.metrics.intervals import (
+    bootstrap,
+    bootstrap_interval,
+    mean_interval,
+    resample_counts,
+    scatter_interval,
+    share_interval,
+)
 from genjax.typing import UserError
 
 
@@ -59,6 +67,53 @@ def test_bootstrap():
     assert bootstrap_interval([2.0, 2.0]) == (2.0, 2.0, 2.0)
 
 
+def test_bootstrap_of_a_mean_is_that_of_its_values():
+    x = np.random.default_rng(0).normal(1, 1, (200, 1))
+    found = bootstrap(np.mean, x, resamples=2000)
+    np.testing.assert_allclose(found, bootstrap_interval(x[:, 0]), atol=0.01)
+    assert found == bootstrap(np.mean, x, resamples=2000) != bootstrap(np.mean, x, resamples=2000, seed=1)
+
+
+def test_bootstrap_of_two_sets_draws_both():
+    """The difference of means has both variances, and sets of the same size are not drawn alike."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 1, (150, 1)), rng.normal(0, 2, (150, 1))
+    low, high = bootstrap(lambda a, b: a.mean() - b.mean(), x, y, resamples=2000)[1:]
+    assert (high - low) / 3.92 == pytest.approx(((x.var() + y.var()) / 150) ** 0.5, rel=0.1)
+    low, high = bootstrap(lambda a, b: a.mean() - b.mean(), x, x, resamples=2000)[1:]
+    assert (high - low) / 3.92 == pytest.approx((2 * x.var() / 150) ** 0.5, rel=0.1)
+
+
+def test_bootstrap_holds_the_expectation_of_a_biased_metric():
+    """Fréchet distances at N = 60 are 0.1 too large, those of resamples 0.1 more: quantiles of these would miss."""
+
+    def metric(x, y):
+        return distance(moments(x), moments(y))
+
+    def sets(seed):
+        rng = np.random.default_rng(seed)
+        return rng.normal(size=(60, 3)), rng.normal(0.5, 1, size=(60, 3))
+
+    truth = np.mean([metric(*sets(1000 + seed)) for seed in range(2000)])
+    found = [bootstrap(metric, *sets(seed), confidence=0.9, resamples=50) for seed in range(80)]
+    assert np.mean([f.low <= truth <= f.high for f in found]) == pytest.approx(0.9, abs=0.08)
+
+
+def test_scatter_by_hand():
+    # Quantiles 2 and 8 of 0..10 lie 3 below and above the mean.
+    assert scatter_interval(4.0, np.arange(11.0), 0.6) == pytest.approx((4, 1, 7))
+    # To the right of the estimate lies what is far to the right of the resamples' mean, mirrored.
+    assert scatter_interval(0.0, np.array([0.0, 0.0, 0.0, 0.0, 10.0]), 0.999).low == pytest.approx(
+        -8, abs=0.1
+    )
+
+
+def test_counts_are_of_n_draws():
+    counts = resample_counts(30, 500, 0)
+    assert counts.shape == (500, 30) and (counts.sum(1) == 30).all()
+    assert counts.var() == pytest.approx(1 - 1 / 30, rel=0.05)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -69,6 +124,11 @@ def test_bootstrap():
         (lambda: share_interval(0, 0), "trials=0"),
         (lambda: share_interval(-1, 2), "successes=-1"),
         (lambda: bootstrap_interval([1.0, 2.0], resamples=0), "resamples=0"),
+        (lambda: bootstrap(np.mean), r"sets have \[\] rows"),
+        (lambda: bootstrap(np.mean, np.ones(5), np.ones(1)), r"sets have \[5, 1\] rows"),
+        (lambda: bootstrap(np.mean, np.ones(5), resamples=1), "resamples=1"),
+        (lambda: bootstrap(np.mean, np.ones(5), confidence=0.0), "confidence=0"),
+        (lambda: bootstrap(np.mean, np.full(5, np.nan)), "metric gives values that are not finite"),
     ],
 )
 def test_bad_input(call, message):
