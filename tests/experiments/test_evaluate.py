@@ -101,8 +101,10 @@ def test_numbers_are_printed_where_they_cannot_be_written(
 
     monkeypatch.setattr("experiments.workdir.write_json", full)
     monkeypatch.setattr(scoring, "has_score", lambda _: False)
-    scoring.score_run(restored, epath.Path(run), test_split, test_split, num=2)
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["step"] == 6
+    results = scoring.score_run(restored, epath.Path(run), test_split, test_split, num=2)
+    assert results["step"] == 6
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table if not line.startswith("No")] == list(results)
     assert "metrics.json is not written: [Errno 28]" in caplog.text
 
 
