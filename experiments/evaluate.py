@@ -79,7 +79,7 @@ def evaluate(options: Evaluate) -> None:
     results = _run(options) if options.images is None else _folders(options)
     if options.out is not None:
         workdir.write_json(epath.Path(options.out).expanduser(), results)
-    if before is not None:
+    if before is not None:  # after the numbers are out: they may have taken hours
         found = comparison.differences(results, before, options.against or "")
         scoring.print_table(
             {f"{name} less that of {options.against}": value for name, value in found.items()}
@@ -92,6 +92,7 @@ def _names(options: Evaluate, default: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (options.metrics or default).split(",") if name.strip())
     if not names:
         raise UserError(f"metrics={options.metrics!r}: valid are {', '.join(suite.METRICS)}")
+    suite.check(names, has_train=options.images is None or options.train is not None)
     return names
 
 

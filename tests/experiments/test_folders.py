@@ -1,0 +1,121 @@
+"""Images of any model, in a folder, against real ones in another: what is measured, and what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genjax import data
+from genjax.metrics import load_digits_classifier
+from genjax.metrics.score import score
+
+METRICS = ("--metrics", "fd", "--extractor", "digits")
+
+
+def write(folder, images):
+    folder.mkdir(parents=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(folder / f"{i:04}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.to_memory(data.load("digits", "train"))["image"][:120]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, digits):
+    root = tmp_path_factory.mktemp("folders")
+    return write(root / "made", digits[:50]), write(root / "real", digits[50:])
+
+
+@pytest.fixture(scope="module")
+def scored(folders, verb, tmp_path_factory):
+    out = tmp_path_factory.mktemp("scores") / "scores.json"
+    made, real = folders
+    ended = verb("evaluate", "--images", made, "--reference", real, *METRICS, "--out", out)
+    assert ended.code == 0, ended.err
+    return out, ended
+
+
+def test_two_folders(scored, digits, folders):
+    out, ended = scored
+    assert json.loads(out.read_text()) == ended.json
+    expected = score(
+        digits[:50], digits[50:], extractor=load_digits_classifier(), equal=False, reference=str(folders[1])
+    )
+    assert ended.json["fd_generated"] == pytest.approx(expected["fd_generated"], rel=1e-4)
+    assert ended.json["num_samples"] == 50
+    # The same images, whether from files or from memory, batch by batch or at once.
+    assert ended.json["protocols"] == expected["protocols"]
+    assert "[:70]#" in ended.json["protocols"]["fd"]
+
+
+def test_train_images_give_the_scale(folders, verb, digits, tmp_path):
+    made, real = folders
+    train = write(tmp_path / "train", digits[:60])
+    ended = verb("evaluate", "--images", made, "--reference", real, "--train", train, *METRICS)
+    assert ended.code == 0, ended.err
+    assert ended.json["rho"] == ended.json["fd_generated"] / ended.json["fd_train"]
+
+
+def test_against_earlier_scores(folders, verb, scored, tmp_path, digits):
+    out, before = scored
+    made, real = folders
+    same = verb("evaluate", "--images", made, "--reference", real, *METRICS, "--against", out)
+    assert same.code == 0 and f"fd_generated less that of {out}  0\n" in same.out
+    other = write(tmp_path / "other", digits[51:])
+    refused = verb("evaluate", "--images", made, "--reference", other, *METRICS, "--against", out)
+    assert refused.code == 2
+    assert "cannot be compared: they differ in reference" in refused.err
+    # The numbers themselves are worth something: they are printed before the refusal.
+    assert "fd_generated" in refused.out and before.json["num_samples"] == 50
+
+
+def test_a_corrupt_file_is_named_or_skipped(folders, verb, tmp_path, scored, caplog):
+    made, real = folders
+    damaged = shutil.copytree(made, tmp_path / "damaged")
+    (damaged / "0007a.png").write_bytes((made / "0007.png").read_bytes()[:60])
+    ended = verb("evaluate", "--images", damaged, "--reference", real, *METRICS)
+    assert ended.code == 2 and "0007a.png" in ended.err and "Traceback" not in ended.err
+    ended = verb("evaluate", "--images", damaged, "--reference", real, *METRICS, "--on-bad-record", "skip")
+    assert ended.code == 0 and "skipped 1 of 51" in caplog.text
+    assert ended.json["fd_generated"] == scored[1].json["fd_generated"]
+
+
+def test_mixed_sizes_need_an_extractor_that_scales(folders, verb, tmp_path):
+    made, real = folders
+    mixed = shutil.copytree(made, tmp_path / "mixed")
+    Image.fromarray(np.zeros((20, 30), np.uint8)).save(mixed / "0050.png")
+    ended = verb("evaluate", "--images", mixed, "--reference", real, *METRICS)
+    assert ended.code == 2 and "several sizes, (8, 8) and (20, 30)" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(0, "no image in it"), (1, "generated has 1, test has 70 images: at least 2 of each")],
+)
+def test_too_few_images(folders, verb, tmp_path, digits, count, message):
+    few = write(tmp_path / "few", digits[:count])
+    ended = verb("evaluate", "--images", few, "--reference", folders[1], *METRICS)
+    assert ended.code == 2 and message in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "give either workdir=DIR"),
+        (("--images", "a"), "images needs reference=DIR"),
+        (("--workdir", "a", "--reference", "b"), "reference='b' goes with images"),
+        (("--images", "a", "--reference", "b", "--metrics", "psnr"), "metrics has 'psnr'; valid are fd"),
+        (("--images", "a", "--reference", "b", "--metrics", ","), "metrics=',': valid are fd"),
+        (("--images", "a", "--reference", "b"), "needs weights=FILE"),
+        (("--images", "a", "--reference", "b", "--extractor", "digits"), "folder 'a': no such folder"),
+    ],
+)
+def test_mistakes(verb, options, message):
+    ended = verb("evaluate", *options)
+    assert ended.code == 2 and message in ended.err, ended.err
