@@ -88,11 +88,12 @@ def evaluate(options: Evaluate) -> None:
         print(json.dumps(results), flush=True)
 
 
-def _names(options: Evaluate, default: str) -> tuple[str, ...]:
+def _names(options: Evaluate, default: str, default_extractor: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (options.metrics or default).split(",") if name.strip())
     if not names:
         raise UserError(f"metrics={options.metrics!r}: valid are {', '.join(suite.METRICS)}")
-    suite.check(names, has_train=options.images is None or options.train is not None)
+    has_train = options.images is None or options.train is not None
+    suite.check(names, has_train=has_train, extractor=options.extractor.extractor or default_extractor)
     return names
 
 
@@ -107,7 +108,7 @@ def _run(options: Evaluate) -> dict[str, Any]:
     run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)
     data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
-    metrics = _names(options, "fd")
+    metrics = _names(options, "fd", "digits")
     train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
     return scoring.score_run(
         run, directory, train, test, num=options.num, seed=options.seed, metrics=metrics, extractor=chosen
@@ -119,7 +120,7 @@ def _folders(options: Evaluate) -> dict[str, Any]:
         raise UserError("images needs reference=DIR, the real images to compare with")
     assert options.images is not None
     folders = Folders(options.images, options.reference, options.train, options.on_bad_record)
-    results = score_folders(folders, _names(options, "fd,kid,prdc"), options.extractor)
+    results = score_folders(folders, _names(options, "fd,kid,prdc", "inception"), options.extractor)
     scoring.print_table(results)
     return results
 

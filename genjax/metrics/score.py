@@ -61,7 +61,7 @@ def score(
         raise UserError(
             f"labels has shape {np.shape(labels)}: one per generated image, ({len(generated)},), is needed"
         )
-    suite.check(tuple(metrics), has_train=train is not None)
+    suite.check(metrics, has_train=train is not None, extractor=extractor.name)
     sets = {"generated": generated, "test": test} | ({} if train is None else {"train": train})
     few = min(map(len, sets.values()))
     if few < 2:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from genjax.metrics import frechet as fd
+from genjax.metrics import inception_score, kernel
 from genjax.metrics.features import Features
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
@@ -32,12 +33,14 @@ class Metric(NamedTuple):
         values: these names; some may be missing where training images are.
         settings: constants that the numbers depend on, for the protocol.
         needs_train: whether `Sets.train` has to be there.
+        extractor: how the name of the extractor has to begin.
     """
 
     compute: Callable[[Sets], dict[str, float]]
     values: tuple[str, ...]
     settings: str = ""
     needs_train: bool = False
+    extractor: str = ""
 
 
 def frechet(sets: Sets) -> dict[str, float]:
@@ -51,24 +54,50 @@ def frechet(sets: Sets) -> dict[str, float]:
     return {"fd_generated": generated, "fd_train": real, "rho": generated / real if real else float("inf")}
 
 
+def kernel_distance(sets: Sets) -> dict[str, float]:
+    """``kid`` and ``kid_std``, over 100 subsets of 1,000 images, or of all where there are fewer."""
+    size = min(1000, len(sets.test.values), len(sets.generated.values))
+    found = kernel.kid(sets.test.values, sets.generated.values, subset_size=size)
+    return {"kid": found.mean, "kid_std": found.std}
+
+
+def classifier_score(sets: Sets) -> dict[str, float]:
+    """``inception_score`` and ``inception_score_std``, over 10 parts of the generated images."""
+    found = inception_score.inception_score(sets.generated.logits)
+    return {"inception_score": found.mean, "inception_score_std": found.std}
+
+
 METRICS: dict[str, Metric] = {
     "fd": Metric(frechet, ("fd_generated", "fd_train", "rho")),
+    "fid": Metric(lambda sets: {"fid": frechet(sets)["fd_generated"]}, ("fid",), extractor="inception"),
+    "kid": Metric(
+        kernel_distance, ("kid", "kid_std"), f"100 subsets of 1,000 or all, seed {kernel.SEED}, cubic kernel"
+    ),
+    "is": Metric(
+        classifier_score,
+        ("inception_score", "inception_score_std"),
+        f"10 splits, shuffled with seed {inception_score.SEED}",
+    ),
 }
 """By the name by which they are asked for."""
 
 
-def check(names: tuple[str, ...], *, has_train: bool) -> None:
-    """Raises `UserError` for a metric that there is not, or that needs training images where there are none."""
+def check(names: Sequence[str], *, has_train: bool, extractor: str) -> None:
+    """Raises `UserError` for a metric that there is not, that needs training images where there are none, or that is
+    called so with another extractor only."""
     for name in names:
         if name not in METRICS:
             raise UserError(f"metrics has {name!r}; valid are {', '.join(METRICS)}")
         if METRICS[name].needs_train and not has_train:
             raise UserError(f"metrics has {name!r}, which needs the images that the model was trained on")
+        if not extractor.startswith(METRICS[name].extractor):
+            raise UserError(
+                f"metrics has {name!r}, which is of the features of {METRICS[name].extractor}, and not of {extractor}"
+            )
 
 
 def measure(names: Sequence[str], sets: Sets) -> dict[str, float]:
     """What the metrics say, together."""
-    check(tuple(names), has_train=sets.train is not None)
     results: dict[str, float] = {}
     for name in names:
         results |= METRICS[name].compute(sets)
