@@ -4,73 +4,127 @@ What is near is read off real images. A threshold on the distance of a generated
 the 1 % quantile of the same distance of held-out images: a generator that makes new images as the data has them scores
 about 1 %, one that copies scores more.
 
-The distances are exact. Neighbours are found by ``|x|^2 - 2 x.y + |y|^2`` in float64, block by block, which finds the
-nearest up to a rounding of some 1e-16 of the squared norms, and their distances are computed again from the
-differences, so that a copy has distance 0 and not the root of a rounding error.
+The distances are exact. Candidates are found by ``|x|^2 - 2 x.y + |y|^2``, block by block, in the precision of the
+features: in float32, for these, with a bound on the rounding. What by this bound may be the nearest is computed again
+from the differences in float64, so that the nearest is the nearest, and a copy has distance 0 and not the root of a
+rounding error.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int, Int64
 
 from genjax.typing import UserError
 
 _BLOCK = 2**23
-"""Distances at a time: 64 MiB."""
+"""Distances at a time: 32 MiB of float32, 64 MiB of float64."""
 _ROWS = 4096
+"""Pairs of vectors at a time, of which differences are taken."""
+_CANDIDATES = 64
+"""Of a vector that has more, such as one of many copies, float64 products decide, and their rounding among equals."""
 
 
 class Neighbours(NamedTuple):
     """Of each of N vectors.
 
     Attributes:
-        distance: Euclidean, to the nearest neighbour.
-        index: of the neighbour; the first of equally near ones.
+        distance: Euclidean, to the nearest neighbour, or to the k-th nearest.
+        index: of this neighbour; the first of equally near ones, if k is 1.
     """
 
     distance: Float64[np.ndarray, "N"]
     index: Int64[np.ndarray, "N"]  # type: ignore[assignment]  # hides tuple.index, which nobody misses
 
 
-def nearest(queries: Float[np.ndarray, "N D"], gallery: Float[np.ndarray, "M _"] | None = None) -> Neighbours:
-    """The nearest vector of a gallery, or of the other queries.
+def nearest(
+    queries: Float[np.ndarray, "N D"], gallery: Float[np.ndarray, "M _"] | None = None, *, k: int = 1
+) -> Neighbours:
+    """The nearest vector of a gallery, or of the other queries; or the k-th nearest.
 
     Args:
         queries: N vectors.
-        gallery: M >= 1 vectors; None: the queries, of which none is its own neighbour.
+        gallery: M >= k vectors; None: the queries, of which none is its own neighbour.
+        k: 1 is the nearest. Of equally near vectors each counts.
 
     Raises:
-        UserError: nothing to be near to, widths that differ, or a value that is not finite.
+        UserError: nothing to be near to, widths that differ, a value that is not finite, or a k below 1.
     """
     others = gallery is None
     gallery = queries if gallery is None else gallery
-    if len(gallery) < 1 + others:
-        raise UserError(f"gallery has {len(gallery)} vectors: at least {1 + others} are needed")
-    if queries.shape[1] != gallery.shape[1]:
-        raise UserError(
-            f"queries are {queries.shape[1]} wide, gallery {gallery.shape[1]}: they must be alike"
-        )
-    # Centred, because the rounding grows with the norms.
-    centre = gallery.mean(0, dtype=np.float64)
-    x, y = queries - centre, gallery - centre
+    if k < 1:
+        raise UserError(f"k={k}: valid are 1 and more")
+    if len(gallery) < k + others:
+        raise UserError(f"gallery has {len(gallery)} vectors: at least {k + others} are needed")
+    index = np.empty(len(queries), np.int64)
+    for part, block, slack in squared_distances(queries, gallery):
+        here = np.arange(len(block))
+        if others:
+            block[here, part.start + here] = np.inf
+        kth = np.partition(block, k - 1, axis=1)[:, k - 1] if k > 1 else block.min(1)
+        close = block <= (kth + 2 * slack)[:, None]
+        crowded = np.flatnonzero(np.count_nonzero(close, axis=1) > _CANDIDATES + k)
+        close[crowded] = False
+        row, column = np.nonzero(close)
+        order = np.lexsort((column, pair_distances(queries[part], gallery, row, column), row))
+        settled = np.unique(row)
+        index[part.start + settled] = column[order[np.searchsorted(row, settled) + k - 1]]
+        for inner, exact, _ in squared_distances(queries[part][crowded], gallery, np.dtype(np.float64)):
+            rows = part.start + crowded[inner]
+            if others:
+                exact[np.arange(len(rows)), rows] = np.inf
+            index[rows] = exact.argmin(1) if k == 1 else np.argpartition(exact, k - 1, axis=1)[:, k - 1]
+    return Neighbours(pair_distances(queries, gallery, np.arange(len(queries)), index), index)
+
+
+def squared_distances(
+    x: Float[np.ndarray, "N D"], y: Float[np.ndarray, "M _"], dtype: np.dtype | None = None
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Squared distances from rows of x to all of y by matrix products, and how far they may be from the truth.
+
+    Args:
+        x: vectors.
+        y: at least one vector.
+        dtype: of the products; None: float64 if x or y is, and float32 otherwise.
+
+    Yields:
+        Which rows of x; [B,M], which is the caller's to write to; [B], a bound on the error in each row, from that of a
+        scalar product of D terms (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, equation 3.5).
+
+    Raises:
+        UserError: widths that differ, or a value that is not finite.
+    """
+    if x.shape[1] != y.shape[1]:
+        raise UserError(f"queries are {x.shape[1]} wide, gallery {y.shape[1]}: they must be alike")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise UserError("queries or gallery has a value that is not finite")
-    index = np.empty(len(x), np.int64)
-    norms, minus_twice = np.square(y).sum(1), -2 * y.T
+    dtype = np.result_type(x, y, np.float32) if dtype is None else dtype
+    # Rounding grows with the norms.
+    centre = y.mean(0, dtype=np.float64).astype(dtype)[None]
+    a, b = x - centre, y - centre
+    norms_a, norms_b = (np.square(z).sum(1, dtype=np.float64) for z in (a, b))
+    unit = float(np.finfo(dtype).eps) / 2
+    slack = unit * (x.shape[1] / 2 + 8) * np.square(np.sqrt(norms_a) + norms_b.max() ** 0.5)
+    b *= -2
     rows = max(1, _BLOCK // len(y))
     for start in range(0, len(x), rows):
-        block = x[start : start + rows] @ minus_twice
-        block += norms[None]  # and |x|^2, the same for all neighbours
-        if others:
-            here = np.arange(len(block))
-            block[here, start + here] = np.inf
-        index[start : start + rows] = block.argmin(1)
-    distance = np.empty(len(x), np.float64)
-    for start in range(0, len(x), _ROWS):
+        part = slice(start, min(start + rows, len(x)))
+        block = a[part] @ b.T
+        block += norms_b.astype(dtype)[None]
+        block += norms_a[part].astype(dtype)[:, None]
+        yield part, block, slack[part].astype(dtype)
+
+
+def pair_distances(
+    x: Float[np.ndarray, "N D"], y: Float[np.ndarray, "M _"], i: Int[np.ndarray, "P"], j: Int[np.ndarray, "P"]
+) -> Float64[np.ndarray, "P"]:
+    """Distances of ``x[i]`` and ``y[j]``, from the differences: the same to the last bit for the same two vectors."""
+    distance = np.empty(len(i), np.float64)
+    for start in range(0, len(i), _ROWS):
         part = slice(start, start + _ROWS)
-        distance[part] = np.sqrt(np.square(x[part] - y[index[part]]).sum(1))
-    return Neighbours(distance, index)
+        distance[part] = np.sqrt(np.square(x[i[part]].astype(np.float64) - y[j[part]]).sum(1))
+    return distance
 
 
 def duplicate_threshold(real: Float[np.ndarray, "N D"], quantile: float = 0.01) -> float:

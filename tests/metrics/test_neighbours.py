@@ -36,6 +36,46 @@ def test_nearest_is_that_of_brute_force(monkeypatch, block, offset):
         np.testing.assert_array_equal(found.index, expected[1])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [2, 5, 69])
+def test_kth_nearest_is_that_of_brute_force(monkeypatch, k, dtype):
+    monkeypatch.setattr(neighbours, "_BLOCK", 500)
+    x, y = draw(0, 150).astype(dtype), draw(1, 70).astype(dtype)
+    for found, a, b in ((nearest(x, y, k=k), x, y), (nearest(x, k=k), x, x)):
+        all_pairs = np.sqrt(np.square(a[:, None].astype(np.float64) - b[None]).sum(-1))
+        if a is b:
+            np.fill_diagonal(all_pairs, np.inf)
+        order = np.argsort(all_pairs, axis=1)[:, k - 1]
+        np.testing.assert_array_equal(found.index, order)
+        np.testing.assert_allclose(found.distance, all_pairs[np.arange(150), order], rtol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_neighbours_closer_than_float32_tells(k):
+    """200 vectors at distances 1 + i * 1e-9, far from the origin: float32 products cannot order them."""
+    rng = np.random.default_rng(0)
+    direction = rng.standard_normal((200, 8))
+    order = rng.permutation(200)
+    y = direction / np.linalg.norm(direction, axis=1)[:, None] * (1 + order[:, None] * 1e-9) + 30
+    found = nearest(np.full((1, 8), 30.0), y, k=k)
+    assert order[found.index[0]] == k - 1
+    assert found.distance[0] == pytest.approx(1 + 1e-9 * (k - 1), abs=1e-12)
+    # In float32 the features themselves are rounded; what is nearest of them is found.
+    x, y = np.full((1, 8), 30, np.float32), y.astype(np.float32)
+    exact = np.sort(np.sqrt(np.square(y.astype(np.float64) - 30).sum(1)))
+    assert nearest(x, y, k=k).distance[0] == exact[k - 1]
+
+
+def test_sets_of_many_copies():
+    """More equally near vectors than are looked at one by one."""
+    x = np.repeat(draw(0, 3), 100, axis=0)
+    assert (nearest(x, k=99).distance == 0).all()
+    far = nearest(x, k=100)
+    one = nearest(draw(0, 3))
+    np.testing.assert_allclose(far.distance, np.repeat(one.distance, 100), rtol=1e-12)
+    np.testing.assert_array_equal(x[far.index], np.repeat(draw(0, 3)[one.index], 100, axis=0))
+
+
 def test_copies_are_at_distance_0():
     x = draw(0, 40, offset=100.0)
     assert (nearest(x, x).distance == 0).all()
@@ -76,6 +116,8 @@ def test_a_healthy_generator_has_about_as_many_duplicates_as_data():
     [
         (lambda: nearest(draw(0, 1)), "gallery has 1 vectors: at least 2"),
         (lambda: nearest(draw(0, 1), draw(0, 0)), "gallery has 0 vectors: at least 1"),
+        (lambda: nearest(draw(0, 3), k=3), "gallery has 3 vectors: at least 4"),
+        (lambda: nearest(draw(0, 3), k=0), "k=0"),
         (lambda: nearest(draw(0, 3), draw(0, 3, width=4)), "queries are 5 wide, gallery 4"),
         (lambda: nearest(draw(0, 3, offset=np.nan)), "not finite"),
     ],
