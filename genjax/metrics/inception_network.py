@@ -207,9 +207,7 @@ def average_pool(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     return x / np.outer(rows, columns).astype(np.float32)[None, :, :, None]
 
 
-def max_pool(
-    x: Float[Array, "B H W C"], stride: int = 2, padding: str = "VALID"
-) -> Float[Array, "B H' W' C"]:
+def max_pool(x: Float[Array, "B H W C"], stride: int = 2, padding: str = "VALID") -> Float[Array, "B h w C"]:
     """Maximum over 3x3 pixels."""
     for axis in (1, 2):
         x = _in_threes(jnp.maximum, x, axis, stride, None if padding == "VALID" else -jnp.inf)
