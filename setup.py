@@ -58,6 +58,7 @@ EXTRAS = {
         "scikit-image>=0.26",
         "pythae>=0.1.2",
         "scipy>=1.15",
+        "torchmetrics>=1.9",
     ],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.
     "ode": ["diffrax>=0.7.2"],
