@@ -48,6 +48,7 @@ EXTRAS = {
         "scipy>=1.15",
         "diffrax>=0.7.2",
         "matplotlib>=3.10",
+        "sacrebleu>=2.6",
         "ruff>=0.17.0,<0.18",
         "mypy>=2.0",
     ],
@@ -60,6 +61,8 @@ EXTRAS = {
         "scipy>=1.15",
         "torchmetrics>=1.9",
     ],
+    # BLEU of captions.
+    "text": ["sacrebleu>=2.6"],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.
     "ode": ["diffrax>=0.7.2"],
     # The picture of `python -m experiments.gallery`.

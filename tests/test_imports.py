@@ -36,7 +36,7 @@ MAY_IMPORT = {
 }
 """Part of genjax -> the other parts that it may import."""
 
-OPTIONAL = {"tensorflow", "torch", "diffusers", "diffrax", "matplotlib", "wandb"}
+OPTIONAL = {"tensorflow", "torch", "diffusers", "diffrax", "matplotlib", "wandb", "sacrebleu"}
 """Packages that only an extra installs: imported inside the function that uses them, not at module level."""
 
 ORBAX_HOME = "genjax.train.checkpoint"

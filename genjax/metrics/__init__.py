@@ -4,6 +4,8 @@
 * `protocol`: a number and how it was measured; only like is compared with like.
 * `extractor`, `digits_classifier`: from images to features and logits.
 * `modes`, `neighbours`, `intervals`, `stacked`: mode collapse, copies, and confidence intervals over seeds.
+* `reconstruction`, `lpips`: how near an image is to another, by pixels and as people see it; `sharpness`: one alone.
+* `captions`: images and text.
 * `purity`: of codes that were found without labels; `robustness`: accuracy under attack.
 * `score`: one call from images to numbers, ``genjax.metrics.score.score``.
 """
