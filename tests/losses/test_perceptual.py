@@ -1,14 +1,11 @@
-"""The perceptual distance against its formula in numpy, and the file of its weights."""
-
-import hashlib
+"""The perceptual distance against its formula in numpy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
 
-from genjax.losses.perceptual import load_lpips, perceptual
+from genjax.losses.perceptual import perceptual
 from genjax.typing import UserError
 
 WEIGHTS = (np.array([0.5, 2.0, 0.0], np.float32), np.array([1.0, 3.0], np.float32))
@@ -57,39 +54,3 @@ def test_weights_must_fit():
     for wrong in (WEIGHTS[:1], (WEIGHTS[1], WEIGHTS[0])):
         with pytest.raises(UserError, match=r"weights have the shapes .*need \[\(3,\), \(2,\)\]"):
             perceptual(features, [jnp.asarray(w) for w in wrong])(x, y)
-
-
-def save(path, arrays):
-    path.write_bytes(safetensors.numpy.save(arrays))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def test_weights_from_a_file(tmp_path):
-    path = tmp_path / "lpips.safetensors"
-    # In the order of the layers, not of the alphabet.
-    layers = {f"lin{i}.model.1.weight": np.full((1, i + 1, 1, 1), i, np.float32) for i in range(11)}
-    digest = save(path, layers)
-    loaded = load_lpips(path, digest)
-    assert [w.shape for w in loaded] == [(i + 1,) for i in range(11)]
-    assert [float(w[0]) for w in loaded] == list(range(11))
-    with pytest.raises(UserError, match=rf"{digest} where 00 is expected"):
-        load_lpips(path, "00")
-
-
-def test_other_files_are_refused(tmp_path):
-    path = tmp_path / "other"
-    with pytest.raises(UserError, match="no such weights file"):
-        load_lpips(path, None)
-    path.write_bytes(b"not weights")
-    with pytest.raises(UserError, match="not a safetensors file"):
-        load_lpips(path, None)
-    one = np.ones(3, np.float32)
-    for wrong in (
-        {"lin": one},
-        {"lin0": -one},
-        {"lin0": one, "lin0.bias": one},
-        {"lin0": np.ones((3, 3), np.float32)},
-    ):
-        save(path, wrong)
-        with pytest.raises(UserError, match="is not the weights of one layer"):
-            load_lpips(path, None)

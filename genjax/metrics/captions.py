@@ -1,0 +1,107 @@
+"""Images and text: captions against captions by BLEU, and images against captions by the features of both."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from genjax.typing import Array, UserError
+
+Captioner = Callable[[np.ndarray], Sequence[str]]
+"""``images uint8[N,H,W,C] -> N captions``."""
+
+
+def bleu(captions: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
+    """BLEU of a whole set of captions, as sacrebleu computes it: ``sacrebleu.corpus_bleu`` with its defaults.
+
+    Args:
+        captions: what is judged.
+        references: for each caption, one that is right or several.
+
+    Returns:
+        In [0, 100]; 100 where every caption is one of its references. It is not the mean over captions, so that of
+        fewer than some hundred captions says little.
+
+    Raises:
+        UserError: sacrebleu is not installed; there are no captions, not as many references, or a caption without
+            any.
+
+    References:
+        Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation" (2002), section 2.3; Post, "A
+        Call for Clarity in Reporting BLEU Scores" (2018).
+    """
+    try:
+        import sacrebleu
+    except ImportError as error:
+        raise UserError("BLEU needs the package sacrebleu: pip install 'genjax-images[text]'") from error
+    for name, texts in (("captions", captions), ("references", references)):
+        if isinstance(texts, str):
+            raise UserError(f"{name}={texts!r}: valid are sequences, of one text for each image")
+    if not captions or len(captions) != len(references):
+        raise UserError(
+            f"captions and references are {len(captions)} and {len(references)}: valid are as many, at least one"
+        )
+    several = [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+    missing = [i for i, texts in enumerate(several) if not texts]
+    if missing:
+        raise UserError(f"references[{missing[0]}] is empty: each caption needs at least one reference")
+    # sacrebleu wants all the first references, then all the second ones; None where a caption has no more.
+    most = max(map(len, several))
+    streams: list[Any] = [[texts[i] if i < len(texts) else None for texts in several] for i in range(most)]
+    return float(sacrebleu.corpus_bleu(list(captions), streams).score)
+
+
+def caption_round_trip(
+    images: UInt8[np.ndarray, "N H W C"],
+    captions: Sequence[str | Sequence[str]],
+    captioner: Captioner,
+) -> float:
+    """BLEU of the captions that generated images get, against those they were generated from.
+
+    It measures the generator and the captioner together: report that of real images with the same captions beside it.
+
+    Args:
+        images: generated from `captions`, one each.
+        captions: of each image, the one it was made from, or several that say the same.
+        captioner: ``images -> captions``; it is called once, with all the images.
+
+    Returns:
+        See `bleu`.
+
+    Raises:
+        UserError: as from `bleu`, or if the captioner does not give one caption for each image.
+
+    References:
+        Hong et al., "Inferring Semantic Layout for Hierarchical Text-to-Image Synthesis" (2018).
+    """
+    if len(images) != len(captions):
+        raise UserError(f"images and captions are {len(images)} and {len(captions)}: valid are as many")
+    found = captioner(images)
+    if len(found) != len(images):
+        raise UserError(
+            f"captioner gave {len(found)} captions of {len(images)} images: valid is one for each"
+        )
+    return bleu(found, captions)
+
+
+def clip_score(image_features: Float[Array, "B D"], text_features: Float[Array, "B D"]) -> Float[Array, "B"]:
+    """How well images fit their captions: ``100 max(cosine, 0)`` of the features of each pair. Pure, jittable.
+
+    The features are those of a network that was trained on images and captions together, as CLIP, before or after they
+    are scaled to length 1. Which one it is belongs to the number. The paper's factor is 2.5 instead of 100.
+    torchmetrics sets only the mean of all pairs to 0 if it is below, not each pair.
+
+    Args:
+        image_features: of the images.
+        text_features: of the caption of each image.
+
+    Returns:
+        Of each pair, in [0, 100]; NaN where a feature vector is 0, which has no direction.
+
+    References:
+        Hessel et al., "CLIPScore: A Reference-free Evaluation Metric for Image Captioning" (2021), equation 1.
+    """
+    lengths = jnp.linalg.norm(image_features, axis=-1) * jnp.linalg.norm(text_features, axis=-1)
+    return 100.0 * jnp.maximum((image_features * text_features).sum(-1) / lengths, 0.0)
