@@ -107,6 +107,22 @@ def test_what_the_network_sees(extractors, channels):
     assert len(np.unique(np.asarray(seen(clean)))) > 1000
 
 
+@pytest.mark.parametrize("platform, exact", [("cpu", False), ("cuda", True), ("tpu", True)])
+def test_precision(extractors, platform, exact):
+    """Every product is one of full float32 also where the default is a coarser one."""
+    params, resize = extractors["legacy-tf"].apply.args
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    apply = jax.jit(lambda params, images: inception._apply(params, resize, images))
+    images = jax.ShapeDtypeStruct((8, 32, 32, 3), jnp.float32)
+    lowered = apply.trace(shapes, images).lower(lowering_platforms=(platform,)).as_text()
+    products = [
+        line for line in lowered.splitlines() if "stablehlo.convolution" in line or "dot_general" in line
+    ]
+    # 94 convolutions, of which 33 are 6 products, and the last layer.
+    assert len(products) >= 68
+    assert {"HIGHEST" in line for line in products} == {exact}
+
+
 def test_protocols_cannot_be_confused(extractors, path):
     legacy, clean = extractors["legacy-tf"], extractors["clean"]
     assert legacy.name != clean.name and legacy.resize != clean.resize and legacy.sha256 == clean.sha256
