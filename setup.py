@@ -57,6 +57,8 @@ EXTRAS = {
         "diffusers>=0.42",
         "scikit-image>=0.26",
         "pythae>=0.1.2",
+        "torch-fidelity>=0.4.0",
+        "prdc>=0.2",
         "scipy>=1.15",
     ],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.
