@@ -1,5 +1,5 @@
 """Measure speed and memory: ``python -m experiments.bench [train|sample|data|all] [PRESET]``, or
-[layers|step|samplers].
+[layers|step|samplers|metrics].
 
 Prints a table and, as its last line, one JSON object. That of `train`, `sample` and `data` has
 "images_per_second" at the top, so that the command can itself be a baseline: an older commit in another
@@ -8,8 +8,8 @@ checkout, say::
     python -m experiments.bench train ddpm-digits --against stock \\
         --baseline 'cd ../old && python -m experiments.bench train ddpm-digits --repeats 1 --no-fresh'
 
-`layers`, `step` and `samplers` need no preset: single layers, training steps of several networks, and making images,
-against flax.linen's layers, PyTorch and diffusers.
+`layers`, `step`, `samplers` and `metrics` need no preset: single layers, training steps of several networks, making
+images, and distances between sets of features, against flax.linen's layers, PyTorch, diffusers and torch-fidelity.
 
 Contenders take turns, and a ratio is that of two measurements of one round; above 1, genjax is faster.
 """
@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import checks, cli, workdir
-from experiments.bench import command, fresh, layers, peers, report, samplers, step, timing
+from experiments.bench import command, fresh, layers, metrics, peers, report, samplers, step, timing
 from experiments.bench.measure import Options, check, measure
 from experiments.config import Config, flatten
 from experiments.presets import PRESETS
@@ -69,6 +69,7 @@ _ALONE: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     layers.Options: ("layers", layers.bench),
     step.Options: ("step", step.bench),
     samplers.Options: ("samplers", samplers.bench),
+    metrics.Options: ("metrics", metrics.bench),
 }
 """Options of the verbs that take no preset -> their name, and what measures."""
 _Command = (
@@ -79,6 +80,7 @@ _Command = (
     | Annotated[layers.Options, tyro.conf.subcommand("layers")]
     | Annotated[step.Options, tyro.conf.subcommand("step")]
     | Annotated[samplers.Options, tyro.conf.subcommand("samplers")]
+    | Annotated[metrics.Options, tyro.conf.subcommand("metrics")]
 )
 
 

@@ -52,7 +52,7 @@ class MMD(NamedTuple):
 
 
 def polynomial(x: Float[np.ndarray, "B D"], y: Float[np.ndarray, "M D"]) -> Float64[np.ndarray, "B M"]:
-    """``(x.y / D + 1)^3``, the kernel of KID (Binkowski et al. 2018, section 4)."""
+    """``(x.y / D + 1)^3``, the kernel of KID."""
     k = (x @ y.T).astype(np.float64, copy=False)
     k /= x.shape[1]
     k += 1.0
@@ -107,7 +107,7 @@ def kid(
             range.
 
     References:
-        Binkowski et al., "Demystifying MMD GANs" (2018), section 4 and equation 4 (the estimator).
+        Binkowski et al., "Demystifying MMD GANs" (2018); Gretton et al., "A Kernel Two-Sample Test" (2012), lemma 6.
     """
     _check(real, generated)
     if subsets < 2 or not 2 <= subset_size <= min(len(real), len(generated)):
@@ -241,8 +241,8 @@ def cmmd(
         UserError: no vector, widths that differ, values that are not finite, or a sigma that is not above 0.
 
     References:
-        Jayasumana et al., "Rethinking FID: Towards a Better Evaluation Metric for Image Generation" (2024),
-        section 4; Gretton et al., "A Kernel Two-Sample Test" (2012), equation 5.
+        Jayasumana et al., "Rethinking FID: Towards a Better Evaluation Metric for Image Generation" (2024);
+        Gretton et al., "A Kernel Two-Sample Test" (2012), equation 5.
     """
     _check(real, generated)
     if not sigma > 0:

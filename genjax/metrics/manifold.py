@@ -105,8 +105,7 @@ def density_coverage(
         UserError: as `precision_recall`.
 
     References:
-        Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models" (2020), equations 4 and 5, and
-        lemma 2 (the expectation of coverage).
+        Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models" (2020).
     """
     found = memberships(real, generated, k=k, closed=False)
     return DensityCoverage(float(found.generated.mean() / k), float(found.reached.mean()))

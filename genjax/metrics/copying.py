@@ -1,0 +1,161 @@
+"""Whether a generator copies its training images, told from a third set: real images it has not seen.
+
+* `copying_rank`, `copying_score`: is a generated image nearer to the training images than a held-out one is? Over all
+  of them (Z_U), and cell by cell of the space (C_T), so that copies in one place are not made up for elsewhere.
+* `authentic`: of each generated image, whether it is farther from its training image than real images are from that.
+
+`genjax.metrics.neighbours.memorisation_rate` asks a third way, by a threshold.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from genjax.metrics.neighbours import nearest
+from genjax.typing import UserError
+
+
+class CopyingScore(NamedTuple):
+    """What `copying_score` says.
+
+    Attributes:
+        score: C_T, the mean of the cells' Z_U, each weighted by its held-out images. Below -3 or so: copies.
+        cells: Z_U of each cell; NaN where there are too few images to say anything.
+        weights: of the cells in the mean, adding up to 1.
+    """
+
+    score: float
+    cells: Float64[np.ndarray, "K"]
+    weights: Float64[np.ndarray, "K"]
+
+
+def copying_rank(
+    generated: Float[np.ndarray, "M D"], test: Float[np.ndarray, "N _"], train: Float[np.ndarray, "T _"]
+) -> float:
+    """Z_U: the rank test of the distances to the nearest training image, as a normal deviate.
+
+    Args:
+        generated: features.
+        test: features of real images that the generator has not seen.
+        train: features of those that it has.
+
+    Returns:
+        About N(0, 1) if generated images are as near to the training images as test images are. Far below 0: nearer,
+        they are copies. Far above 0: farther, the generator underfits.
+
+    Raises:
+        UserError: no vector, widths that differ, or a value that is not finite.
+
+    References:
+        Meehan, Chaudhuri and Dasgupta, "A Non-Parametric Test to Detect Data-Copying in Generative Models" (2020);
+        Mann and Whitney, "On a Test of Whether One of Two Random Variables is Stochastically Larger" (1947).
+    """
+    _check(generated=generated, test=test, train=train)
+    return _deviate(nearest(generated, train).distance, nearest(test, train).distance)
+
+
+def copying_score(
+    generated: Float[np.ndarray, "M D"],
+    test: Float[np.ndarray, "N _"],
+    train: Float[np.ndarray, "T _"],
+    *,
+    cells: int = 10,
+    at_least: float | None = None,
+    seed: int = 0,
+) -> CopyingScore:
+    """C_T: the mean of Z_U over cells, which are those of k-means of the training images.
+
+    In a cell, distances are to its own training images.
+
+    Args:
+        generated: as for `copying_rank`.
+        test: as for `copying_rank`.
+        train: as for `copying_rank`.
+        cells: of k-means. A cell should have some 20 images of each set.
+        at_least: share of the generated images a cell must have more than, to be in the mean (the paper's tau); None:
+            ``20 / M``.
+        seed: of k-means.
+
+    Raises:
+        UserError: as `copying_rank`; more cells than training images, or no cell that has enough images.
+
+    References:
+        Meehan, Chaudhuri and Dasgupta (2020), the statistic C_T.
+    """
+    _check(generated=generated, test=test, train=train)
+    if not 1 <= cells <= len(train):
+        raise UserError(f"cells={cells}: valid for {len(train)} training images are 1..{len(train)}")
+    at_least = 20 / len(generated) if at_least is None else at_least
+    # Here and not above: scikit-learn takes a second to import. It brings threadpoolctl.
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):  # another number of threads adds up in another order
+        means = KMeans(cells, n_init=1, random_state=seed).fit(train)
+        # k-means keeps the type it was fitted to, and takes no other.
+        of_generated, of_test = (means.predict(x.astype(train.dtype)) for x in (generated, test))
+    scores, weights = np.full(cells, np.nan), np.zeros(cells)
+    for cell in range(cells):
+        here, held_out, own = (
+            generated[of_generated == cell],
+            test[of_test == cell],
+            train[means.labels_ == cell],
+        )
+        if len(here) > at_least * len(generated) and len(held_out) and len(own):
+            scores[cell] = copying_rank(here, held_out, own)
+            weights[cell] = len(held_out)
+    if not weights.any():
+        raise UserError(
+            f"cells={cells}, at_least={at_least:.3g}: no cell has images of all sets, and so many of them"
+        )
+    weights /= weights.sum()
+    return CopyingScore(float(np.where(weights > 0, scores, 0.0) @ weights), scores, weights)
+
+
+def authentic(generated: Float[np.ndarray, "M D"], train: Float[np.ndarray, "T _"]) -> Bool[np.ndarray, "M"]:
+    """Of each generated image, whether its nearest training image has another training image nearer than it.
+
+    The mean of it is the authenticity, with `genjax.metrics.intervals.share_interval` around it. Copies are never
+    authentic, exact ones of duplicates in the training set included. Of images as the data has them about half are,
+    so that it says how many are copies only by comparison with that of held-out images.
+
+    Args:
+        generated: features.
+        train: features of at least two training images.
+
+    Raises:
+        UserError: too few vectors, widths that differ, or a value that is not finite.
+
+    References:
+        Alaa et al., "How Faithful is your Synthetic Data? Sample-level Metrics for Evaluating and Auditing Generative
+        Models" (2022).
+    """
+    _check(generated=generated, train=train)
+    if len(train) < 2:
+        raise UserError("train has 1 vector: at least 2 are needed")
+    found = nearest(generated, train)
+    unique, inverse = np.unique(found.index, return_inverse=True)
+    # A training image's own nearest is itself, or a duplicate of it.
+    return found.distance > nearest(train[unique], train, k=2).distance[inverse]
+
+
+def _deviate(generated: np.ndarray, test: np.ndarray) -> float:
+    """Mann and Whitney's U of the pairs in which the generated image is farther away, standardised."""
+    from scipy.stats import rankdata  # comes with scikit-learn
+
+    m, n = len(generated), len(test)
+    ranks = rankdata(np.concatenate([generated, test]))
+    larger = ranks[:m].sum() - m * (m + 1) / 2
+    return float((larger - m * n / 2) / (m * n * (m + n + 1) / 12) ** 0.5)
+
+
+def _check(**sets: np.ndarray) -> None:
+    widths = {name: x.shape[1] for name, x in sets.items()}
+    if len(set(widths.values())) > 1:
+        raise UserError(f"features are of different widths: {widths}")
+    for name, x in sets.items():
+        if not len(x):
+            raise UserError(f"{name} has no vector: at least one is needed")
+        if not np.isfinite(x).all():
+            raise UserError(f"{name} has a value that is not finite")

@@ -1,0 +1,46 @@
+"""Moments of features that several processes have computed, each from its own images."""
+
+import functools
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import UInt32
+
+from genjax.metrics.frechet import Moments, merge
+from genjax.typing import UserError
+
+
+def merge_processes(m: Moments) -> Moments:
+    """Moments of the features of all processes, the same bits on each of them.
+
+    All have to call it. They are merged in the order of the processes; another number of processes gives the same up to
+    rounding in float64. Between processes they travel as bits, because JAX would round float64 to float32.
+
+    Args:
+        m: of this process's features, at least one of them.
+    """
+    if jax.process_count() == 1:
+        return m
+    gathered = np.asarray(multihost_utils.process_allgather(pack(m)))
+    return functools.reduce(merge, [unpack(bits, len(m.mean)) for bits in gathered])
+
+
+def pack(m: Moments) -> UInt32[np.ndarray, "_"]:
+    """The moments as one array of 32-bit words: no rounding where float64 is not enabled."""
+    count = np.array([m.count], np.int64).view(np.uint32)
+    return np.concatenate([count, *(np.ascontiguousarray(x).ravel().view(np.uint32) for x in (m.mean, m.m2))])
+
+
+def unpack(bits: UInt32[np.ndarray, "_"], width: int) -> Moments:
+    """What `pack` packed, bit for bit.
+
+    Raises:
+        UserError: if the array is not one of moments of this width.
+    """
+    if len(bits) != 2 + 2 * width + 2 * width**2:
+        raise UserError(
+            f"bits has {len(bits)} words: moments of width {width} have {2 + 2 * width + 2 * width**2}"
+        )
+    count, rest = bits[:2].copy().view(np.int64), bits[2:].copy().view(np.float64)
+    return Moments(int(count[0]), rest[:width], rest[width:].reshape(width, width))
