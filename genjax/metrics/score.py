@@ -24,6 +24,7 @@ def score(
     metrics: Sequence[str] = ("fd",),
     labels: np.ndarray | None = None,
     equal: bool = True,
+    resamples: int = 0,
     batch_size: int = 500,
     sharding: jax.sharding.Sharding | None = None,
     reference: str = "test",
@@ -44,14 +45,14 @@ def score(
         metrics: names in `suite.METRICS`.
         labels: int[N1], the class asked of each generated image; None if the model takes none.
         equal: cut every set to the size of the smallest one, by `subset`.
+        resamples: of the bootstrap for 95 % intervals; 0: none.
         batch_size: images passed to the extractor at a time, a multiple of the devices of `sharding`.
         sharding: how a batch is laid out on devices; None is one device.
         reference: name of the test set, for the protocol: "mnist/test".
 
     Returns:
-        What the metrics say, by name (`suite`); ``num_samples``, the number of generated images compared;
-        ``protocols``, by metric the canonical text of its `Protocol`, and ``protocol``, that of a Fréchet distance;
-        with `labels` ``label_agreement``, the share of the images that are classified as what was asked for.
+        What the metrics say, by name, and how it was measured: see `suite.measure`. With `labels` ``label_agreement``,
+        the share of the images that are classified as what was asked for.
 
     Raises:
         UserError: if there are fewer than two images on a side, shapes or types do not fit, a value is not finite, or
@@ -75,12 +76,9 @@ def score(
         extractor=f"{extractor.name}@{extractor.sha256}",
         resize=f"quantized to 8 bits, {extractor.resize}",
         num_samples=len(cut["generated"]),
-        reference=_describe(reference, len(test), len(cut["test"]), found["test"].digest),
+        reference=describe(reference, len(test), len(cut["test"]), found["test"].digest),
     )
-    scores: dict[str, Any] = suite.measure(metrics, suite.Sets(**found))
-    scores["num_samples"] = len(cut["generated"])
-    scores["protocol"] = str(protocol)
-    scores["protocols"] = {name: str(suite.protocol(name, protocol)) for name in metrics}
+    scores = suite.measure(metrics, suite.Sets(**found), protocol, resamples=resamples)
     if labels is not None:
         asked = subset(np.asarray(labels), len(cut["generated"]))
         scores["label_agreement"] = label_agreement(found["generated"].classes, asked)
@@ -159,7 +157,7 @@ def _check_shapes(sets: dict[str, Images]) -> None:
         raise UserError(f"generated, test and train hold images of different shapes: {shapes}")
 
 
-def _describe(name: str, size: int, n: int, digest: str) -> str:
+def describe(name: str, size: int, n: int, digest: str) -> str:
     """Name, size and content of the reference: two sets of one name must not pass for each other."""
     rows = f"[:{n}]" if n == size else f"[permutation({size}, seed={SUBSET_SEED})[:{n}]]"
     return f"{name}{rows}#{digest}"

@@ -1,12 +1,15 @@
-"""Metrics by name: from the features of generated and real images to numbers."""
+"""Metrics by name: from the features of generated and real images to numbers, and intervals around them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from genjax.metrics import copying, extrapolation, inception_score, intervals, kernel, manifold, vendi
 from genjax.metrics import frechet as fd
-from genjax.metrics import inception_score, kernel, manifold
 from genjax.metrics.features import Features
+from genjax.metrics.intervals import Interval
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 
@@ -33,39 +36,82 @@ class Metric(NamedTuple):
         values: these names; some may be missing where training images are.
         settings: constants that the numbers depend on, for the protocol.
         needs_train: whether `Sets.train` has to be there.
+        needs_logits: whether the extractor has to be a classifier.
         extractor: how the name of the extractor has to begin.
+        interval: 95 % bootstrap intervals over the images, from the sets and the number of resamples; None where there
+            is none that can be trusted.
     """
 
     compute: Callable[[Sets], dict[str, float]]
     values: tuple[str, ...]
     settings: str = ""
     needs_train: bool = False
+    needs_logits: bool = False
     extractor: str = ""
+    interval: Callable[[Sets, int], dict[str, Interval]] | None = None
 
 
 def frechet(sets: Sets) -> dict[str, float]:
     """``fd_generated``, the distance of generated to test images; with training images also ``fd_train``, theirs, and
     ``rho``, the first by the second: near 1 where generated images are as near to the test images as real ones are."""
-    test = fd.moments(sets.test.values)
-    generated = fd.distance(fd.moments(sets.generated.values), test)
+    generated = _distance(sets.generated.values, sets.test.values)
     if sets.train is None:
         return {"fd_generated": generated}
-    real = fd.distance(fd.moments(sets.train.values), test)
+    real = _distance(sets.train.values, sets.test.values)
     return {"fd_generated": generated, "fd_train": real, "rho": generated / real if real else float("inf")}
 
 
+def _distance(generated: np.ndarray, test: np.ndarray) -> float:
+    return fd.distance(fd.moments(generated), fd.moments(test))
+
+
+def _frechet_interval(name: str) -> Callable[[Sets, int], dict[str, Interval]]:
+    return lambda sets, resamples: {
+        name: intervals.bootstrap(_distance, sets.generated.values, sets.test.values, resamples=resamples)
+    }
+
+
+def frechet_limit(sets: Sets) -> dict[str, float]:
+    """``fd_infinity`` and ``fd_infinity_stderr``, from subsets of a tenth of the images and more, but 5,000 at most."""
+    smallest = max(2, min(5000, len(sets.generated.values) // 10))
+    found = extrapolation.fd_infinity(sets.generated.values, fd.moments(sets.test.values), smallest=smallest)
+    return {"fd_infinity": found.limit, "fd_infinity_stderr": found.standard_error}
+
+
 def kernel_distance(sets: Sets) -> dict[str, float]:
-    """``kid`` and ``kid_std``, over 100 subsets of 1,000 images, or of all where there are fewer."""
+    """``kid`` and ``kid_stderr``, over 100 subsets of 1,000 images, or of all where there are fewer."""
     size = min(1000, len(sets.test.values), len(sets.generated.values))
     found = kernel.kid(sets.test.values, sets.generated.values, subset_size=size)
-    return {"kid": found.mean, "kid_std": found.std}
+    return {"kid": found.mean, "kid_stderr": found.standard_error}
+
+
+def _kernel_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
+    return {"kid": kernel.mmd_interval(sets.test.values, sets.generated.values, resamples=resamples)}
 
 
 def neighbourhoods(sets: Sets) -> dict[str, float]:
     """``precision`` and ``recall`` from the third neighbours, ``density`` and ``coverage`` from the fifth."""
+    return {name: float(values.mean()) for name, values in _memberships(sets).items()}
+
+
+def _memberships(sets: Sets) -> dict[str, np.ndarray]:
+    """One number an image for each of them, of which it is the mean."""
     real, generated = sets.test.values, sets.generated.values
-    first = manifold.precision_recall(real, generated)
-    return {**first._asdict(), **manifold.density_coverage(real, generated)._asdict()}
+    third = manifold.memberships(real, generated, k=3, closed=True)
+    fifth = manifold.memberships(real, generated, k=5, closed=False)
+    return {
+        "precision": (third.generated > 0).astype(np.float64),
+        "recall": (third.real > 0).astype(np.float64),
+        "density": fifth.generated / 5,
+        "coverage": fifth.reached.astype(np.float64),
+    }
+
+
+def _memberships_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
+    return {
+        name: intervals.bootstrap(np.mean, values, resamples=resamples)
+        for name, values in _memberships(sets).items()
+    }
 
 
 def classifier_score(sets: Sets) -> dict[str, float]:
@@ -74,18 +120,60 @@ def classifier_score(sets: Sets) -> dict[str, float]:
     return {"inception_score": found.mean, "inception_score_std": found.std}
 
 
+def copies(sets: Sets) -> dict[str, float]:
+    """``c_t``, below -3 where generated images are nearer to training images than test images are; ``authenticity``,
+    and ``authenticity_test``, that of the test images, with which it is to be compared."""
+    assert sets.train is not None
+    generated, test, train = (x.values for x in (sets.generated, sets.test, sets.train))
+    return {
+        "c_t": copying.copying_score(generated, test, train).score,
+        "authenticity": float(copying.authentic(generated, train).mean()),
+        "authenticity_test": float(copying.authentic(test, train).mean()),
+    }
+
+
+def embedding_distance(sets: Sets) -> dict[str, float]:
+    """``cmmd``, of embeddings divided by their norms."""
+    normed = [x.values / np.linalg.norm(x.values, axis=1, keepdims=True) for x in (sets.test, sets.generated)]
+    return {"cmmd": kernel.cmmd(*normed)}
+
+
 METRICS: dict[str, Metric] = {
-    "fd": Metric(frechet, ("fd_generated", "fd_train", "rho")),
-    "fid": Metric(lambda sets: {"fid": frechet(sets)["fd_generated"]}, ("fid",), extractor="inception"),
-    "kid": Metric(
-        kernel_distance, ("kid", "kid_std"), f"100 subsets of 1,000 or all, seed {kernel.SEED}, cubic kernel"
+    "fd": Metric(frechet, ("fd_generated", "fd_train", "rho"), interval=_frechet_interval("fd_generated")),
+    "fid": Metric(
+        lambda sets: {"fid": _distance(sets.generated.values, sets.test.values)},
+        ("fid",),
+        extractor="inception",
+        interval=_frechet_interval("fid"),
     ),
-    "prdc": Metric(neighbourhoods, ("precision", "recall", "density", "coverage"), "neighbours 3 and 5"),
+    "fd_infinity": Metric(
+        frechet_limit, ("fd_infinity", "fd_infinity_stderr"), "15 subsets from a tenth, 5,000 at most, seed 0"
+    ),
+    "kid": Metric(
+        kernel_distance,
+        ("kid", "kid_stderr"),
+        f"100 subsets of 1,000 or all, seed {kernel.SEED}, cubic kernel",
+        interval=_kernel_interval,
+    ),
+    "prdc": Metric(
+        neighbourhoods,
+        ("precision", "recall", "density", "coverage"),
+        "neighbours 3 and 5",
+        interval=_memberships_interval,
+    ),
     "is": Metric(
         classifier_score,
         ("inception_score", "inception_score_std"),
         f"10 splits, shuffled with seed {inception_score.SEED}",
+        needs_logits=True,
     ),
+    "vendi": Metric(
+        lambda sets: {"vendi": vendi.vendi_score(sets.generated.values)}, ("vendi",), "cosine, q 1"
+    ),
+    "copies": Metric(
+        copies, ("c_t", "authenticity", "authenticity_test"), "10 cells, seed 0", needs_train=True
+    ),
+    "cmmd": Metric(embedding_distance, ("cmmd",), "sigma 10, times 1000", extractor="clip"),
 }
 """By the name by which they are asked for."""
 
@@ -104,15 +192,40 @@ def check(names: Sequence[str], *, has_train: bool, extractor: str) -> None:
             )
 
 
-def measure(names: Sequence[str], sets: Sets) -> dict[str, float]:
-    """What the metrics say, together."""
-    results: dict[str, float] = {}
+def measure(names: Sequence[str], sets: Sets, images: Protocol, *, resamples: int = 0) -> dict[str, Any]:
+    """What the metrics say, together, and how that was measured.
+
+    Args:
+        names: of `METRICS`.
+        sets: see `Sets`.
+        images: how the images reached the extractor; its `metric` is of no meaning.
+        resamples: of the bootstrap; 0: no intervals.
+
+    Returns:
+        The numbers by name; with `resamples`, ``intervals``, by name the 95 % interval [low, high] over the images;
+        ``num_samples``, the number of generated images; ``protocol``, that of a Fréchet distance, as text; and
+        ``protocols``, that of each metric.
+
+    Raises:
+        UserError: as `check`, or as the metrics themselves.
+    """
+    check(names, has_train=sets.train is not None, extractor=images.extractor)
+    results: dict[str, Any] = {}
+    found: dict[str, list[float]] = {}
     for name in names:
-        results |= METRICS[name].compute(sets)
+        metric = METRICS[name]
+        if metric.needs_logits and not sets.generated.logits.shape[1]:
+            raise UserError(f"metrics has {name!r}, which needs a classifier, and not features alone")
+        results |= metric.compute(sets)
+        if resamples and metric.interval is not None:
+            found |= {k: [v.low, v.high] for k, v in metric.interval(sets, resamples).items()}
+    results |= {"intervals": found} if resamples else {}
+    results["num_samples"] = len(sets.generated.values)
+    results["protocol"] = str(dataclasses.replace(images, metric="fd"))
+    results["protocols"] = {name: str(_protocol(name, images)) for name in names}
     return results
 
 
-def protocol(name: str, images: Protocol) -> Protocol:
-    """How the metric was computed, given how the images were read."""
+def _protocol(name: str, images: Protocol) -> Protocol:
     settings = METRICS[name].settings
     return dataclasses.replace(images, metric=f"{name}, {settings}" if settings else name)
