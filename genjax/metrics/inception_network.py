@@ -11,7 +11,7 @@ what torchvision has:
 Batch normalisation is not here: it is part of kernels and biases (`genjax.metrics.folding`). Names of layers are those
 of the common PyTorch conversion. Two rearrangements change nothing but rounding: the 1x1 convolutions by which the
 branches of a block begin are one matrix product, and that of the average-pooling branch comes before its pooling, which
-so has a tenth of the channels.
+so has a quarter of the channels or less.
 """
 
 import functools
@@ -217,7 +217,7 @@ def max_pool(x: Float[Array, "B H W C"], stride: int = 2, padding: str = "VALID"
 def _in_threes(
     combine: Callable[[Array, Array], Array], x: Array, axis: int, stride: int, border: float | None
 ) -> Array:
-    """Combines three neighbours along an axis; several times as fast as `lax.reduce_window` on CPU."""
+    """Combines three neighbours along an axis; at least twice as fast as `lax.reduce_window` on CPU."""
     if border is not None:
         x = jnp.pad(x, [(1, 1) if i == axis else (0, 0) for i in range(4)], constant_values=border)
     last = x.shape[axis] - 2

@@ -118,7 +118,7 @@ def test_precision(extractors, platform, exact):
     products = [
         line for line in lowered.splitlines() if "stablehlo.convolution" in line or "dot_general" in line
     ]
-    # 94 convolutions, of which 33 are 6 products, and the last layer.
+    # 94 convolutions, of which 37 are 10 products, and the last layer.
     assert len(products) >= 68
     assert {"HIGHEST" in line for line in products} == {exact}
 
