@@ -26,9 +26,11 @@ class Evaluate:
 
     Attributes:
         workdir: The folder of a run.
-        images: A folder of generated images, instead of a run.
-        reference: The folder of real images that they are compared with.
+        images: A folder of generated images, instead of a run; or a .npy file of features, float[N,D].
+        reference: The folder of real images that they are compared with; a .npy file of features; or a .npz file of
+            statistics, by `python -m experiments.reference` or from elsewhere.
         train: The folder of the images that their model was trained on, for the metrics that look for copies.
+        features: Which extractor the features in .npy files are of, for example clip-vit-l14-336.
         metrics: What is measured, separated by commas; None: fd for a run, fd,kid,prdc for folders. Valid are
             {METRICS}.
         num: Generated images of a run to score; as many training and test images are compared with, or all if fewer.
@@ -36,6 +38,8 @@ class Evaluate:
         data_dir: Where TFDS data sets live; None: where they did at training time.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
             config.
+        resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
+        cost: Also measure what making images costs: samples/s, compile time, evaluations of the network, memory.
         against: A file of scores (metrics.json, or an earlier --out): how far are these from those? Refused where
             they were not measured in the same way.
         on_bad_record: What to do with files in a folder that cannot be read.
@@ -46,11 +50,14 @@ class Evaluate:
     images: str | None = None
     reference: str | None = None
     train: str | None = None
+    features: str | None = None
     metrics: str | None = None
     num: int = 1000
     seed: int = 0
     data_dir: str | None = None
     importance_samples: int | None = None
+    resamples: int = 0
+    cost: bool = False
     against: str | None = None
     on_bad_record: OnBadRecord = "error"
     out: str | None = None
@@ -98,9 +105,11 @@ def _names(options: Evaluate, default: str, default_extractor: str) -> tuple[str
 
 
 def _run(options: Evaluate) -> dict[str, Any]:
-    for name in ("reference", "train"):
+    for name in ("reference", "train", "features"):
         if getattr(options, name) is not None:
             raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
+    if options.resamples == 1 or options.resamples < 0:
+        raise UserError(f"resamples={options.resamples}: valid are 0, no intervals, and numbers from 2")
     if options.num < 2:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
     cli.check_seed(options.seed)
@@ -111,7 +120,17 @@ def _run(options: Evaluate) -> dict[str, Any]:
     metrics = _names(options, "fd", "digits")
     train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
     return scoring.score_run(
-        run, directory, train, test, num=options.num, seed=options.seed, metrics=metrics, extractor=chosen
+        run,
+        directory,
+        train,
+        test,
+        num=options.num,
+        seed=options.seed,
+        metrics=metrics,
+        extractor=chosen,
+        batch_size=scoring.BATCH if chosen is None else options.extractor.extractor_batch,
+        resamples=options.resamples,
+        cost=options.cost,
     )
 
 

@@ -3,11 +3,10 @@
 import dataclasses
 from typing import Literal, NamedTuple
 
-from genjax.metrics.efficientnet_lite import load_efficientnet_lite
-from genjax.metrics.inception import URL, load_inception
-
 from genjax.metrics import load_digits_classifier
+from genjax.metrics.efficientnet_lite import load_efficientnet_lite
 from genjax.metrics.extractor import Extractor
+from genjax.metrics.inception import URL, load_inception
 from genjax.typing import UserError
 
 Name = Literal["digits", "inception", "efficientnet-lite0"]

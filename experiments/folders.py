@@ -1,18 +1,32 @@
-"""The score of images in a folder, made by whatever model, against those in another folder."""
+"""The score of images in a folder, made by whatever model, against those in another folder.
+
+In place of a folder there may be features that somebody else computed, ``.npy`` float[N,D], on both sides; and in place
+of the real images statistics of theirs, ``.npz``, as `experiments.reference` and other code bases write them.
+"""
 
 import dataclasses
+import hashlib
+import pathlib
+import zipfile
 from typing import Any
 
 import numpy as np
 import tqdm
 
 from experiments import extractors
-from experiments.extractors import ExtractorOptions
+from experiments.extractors import Chosen, ExtractorOptions
 from genjax.data import ImageFiles
 from genjax.data.images import OnBadRecord
-from genjax.metrics.features import Images
-from genjax.metrics.score import score
+from genjax.metrics import reference_statistics, suite
+from genjax.metrics.features import Features, Images, extract
+from genjax.metrics.frechet import stream
+from genjax.metrics.protocol import Protocol, ProtocolError
+from genjax.metrics.reference_statistics import UNKNOWN, Reference
+from genjax.metrics.score import describe, score
 from genjax.train import sharding
+from genjax.typing import UserError
+
+_STATISTICS = (".npz", ".pt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,45 +34,151 @@ class Folders:
     """Which images are compared.
 
     Attributes:
-        images: Folder of generated images.
-        reference: Folder of real ones.
-        train: Folder of the images that the model was trained on, for the metrics that ask for copies.
+        images: Folder of generated images, or ``.npy`` file of their features.
+        reference: Folder of real ones, ``.npy`` file of their features, or ``.npz`` file of statistics.
+        train: Folder (or ``.npy`` file) of the images that the model was trained on, for what looks for copies.
         on_bad_record: What to do with files that cannot be read.
+        features: Name of the extractor of ``.npy`` files, for the protocol.
     """
 
     images: str
     reference: str
     train: str | None = None
     on_bad_record: OnBadRecord = "error"
+    features: str | None = None
 
 
-def score_folders(folders: Folders, metrics: tuple[str, ...], options: ExtractorOptions) -> dict[str, Any]:
-    """All images of all folders, features computed on all devices; see `genjax.metrics.score`."""
+def score_folders(
+    folders: Folders, metrics: tuple[str, ...], options: ExtractorOptions, resamples: int = 0
+) -> dict[str, Any]:
+    """All images of all folders, features computed on all devices; see `genjax.metrics.score`.
+
+    Raises:
+        UserError: what is given does not go together, or cannot be read.
+    """
+    paths = [path for path in (folders.images, folders.reference, folders.train) if path is not None]
+    arrays = [path for path in paths if path.endswith(".npy")]
+    if arrays:
+        if len(arrays) < len(paths):
+            other = next(path for path in paths if path not in arrays)
+            raise UserError(
+                f"{arrays[0]!r} holds features and {other!r} does not: give features of all, or of none"
+            )
+        return _of_features(folders, metrics, resamples)
     chosen = extractors.load(options)
+    if folders.reference.endswith(_STATISTICS):
+        return _against_statistics(folders, metrics, options, chosen)
     mesh = sharding.make_mesh()
-
-    def read(path: str | None) -> Images | None:
-        if path is None:
-            return None
-        files = ImageFiles(path, channels=chosen.channels, on_bad_record=folders.on_bad_record)
-        return _Shown(files, path)
-
-    generated, reference = read(folders.images), read(folders.reference)
-    assert generated is not None and reference is not None
     return score(
-        generated,
-        reference,
-        read(folders.train),
+        read(folders.images, chosen, folders.on_bad_record),
+        read(folders.reference, chosen, folders.on_bad_record),
+        None if folders.train is None else read(folders.train, chosen, folders.on_bad_record),
         extractor=chosen.extractor,
         metrics=metrics,
         equal=False,
+        resamples=resamples,
         batch_size=sharding.round_up(options.extractor_batch, mesh),
         sharding=sharding.batch_sharding(mesh),
         reference=folders.reference,
     )
 
 
-class _Shown:
+def read(path: str, chosen: Chosen, on_bad_record: OnBadRecord) -> Images:
+    """The images of a folder, with a progress bar."""
+    return Shown(ImageFiles(path, channels=chosen.channels, on_bad_record=on_bad_record), path)
+
+
+def statistics(images: Images, name: str, chosen: Chosen, batch_size: int) -> Reference:
+    """Moments of the features of images, in one pass that holds one batch at a time, and what they are of."""
+    mesh, digest, extractor = sharding.make_mesh(), hashlib.sha256(), chosen.extractor
+    batches = extract(
+        images, extractor, sharding.round_up(batch_size, mesh), sharding.batch_sharding(mesh), digest.update
+    )
+    moments = stream(values for values, _ in batches)
+    return Reference.of(
+        moments,
+        extractor=f"{extractor.name}@{extractor.sha256}",
+        resize=f"quantized to 8 bits, {extractor.resize}",
+        images=describe(name, len(images), len(images), digest.hexdigest()[:16]),
+    )
+
+
+def _against_statistics(
+    folders: Folders, metrics: tuple[str, ...], options: ExtractorOptions, chosen: Chosen
+) -> dict[str, Any]:
+    if wrong := [name for name in metrics if name not in ("fd", "fid")]:
+        raise UserError(
+            f"metrics has {wrong[0]!r}, which needs the reference's images; from statistics alone there are fd and fid"
+        )
+    suite.check(metrics, has_train=False, extractor=chosen.extractor.name)
+    reference = _load(folders.reference)
+    generated = statistics(
+        read(folders.images, chosen, folders.on_bad_record), folders.images, chosen, options.extractor_batch
+    )
+    for what in ("extractor", "resize"):
+        known, here = getattr(reference, what), getattr(generated, what)
+        if known not in (UNKNOWN, here):
+            raise ProtocolError(
+                f"reference={folders.reference!r} was made with {what} {known!r}, and the images are read with {here!r}"
+            )
+    result = reference_statistics.fd(folders.images, generated.moments, reference)
+    names = {"fd": "fd_generated", "fid": "fid"}
+    return {
+        **{names[metric]: result.value for metric in metrics},
+        "num_samples": result.protocol.num_samples,
+        "protocol": str(result.protocol),
+        "protocols": {m: str(dataclasses.replace(result.protocol, metric=m)) for m in metrics},
+    }
+
+
+def _load(path: str) -> Reference:
+    """Statistics in a file of ours or of another code base."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            ours = "format.npy" in file.namelist()
+    except (OSError, zipfile.BadZipFile):
+        ours = False  # what is wrong with the file is said by who reads it
+    return reference_statistics.load(path) if ours else reference_statistics.load_foreign(path)
+
+
+def _of_features(folders: Folders, metrics: tuple[str, ...], resamples: int) -> dict[str, Any]:
+    if folders.features is None:
+        raise UserError(
+            "features=NAME is missing: .npy files do not say which extractor their features are of"
+        )
+    sets = suite.Sets(
+        _array(folders.images),
+        _array(folders.reference),
+        None if folders.train is None else _array(folders.train),
+    )
+    count = len(sets.test.values)
+    protocol = Protocol(
+        metric="fd",
+        extractor=folders.features,
+        resize=UNKNOWN,
+        num_samples=len(sets.generated.values),
+        reference=describe(folders.reference, count, count, sets.test.digest),
+    )
+    return suite.measure(metrics, sets, protocol, resamples=resamples)
+
+
+def _array(path: str) -> Features:
+    try:
+        values = np.load(pathlib.Path(path).expanduser(), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path!r} is not a .npy file of plain numbers: {error}") from error
+    if values.ndim != 2 or values.dtype.kind != "f" or len(values) < 2:
+        raise UserError(
+            f"{path!r} holds {values.dtype}{list(values.shape)}: features are float[N,D] with N >= 2"
+        )
+    if not np.isfinite(values).all():
+        raise UserError(f"{path!r} has a value that is not finite")
+    values = values.astype(np.float32)
+    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+    return Features(values, np.zeros((len(values), 0), np.float32), digest)
+
+
+class Shown:
     """Images with a bar that shows how many of them have been read."""
 
     def __init__(self, images: Images, name: str):
@@ -69,8 +189,8 @@ class _Shown:
         return len(self._images)
 
     def __getitem__(self, indices: np.ndarray) -> Any:
-        read = self._images[indices]
+        found = self._images[indices]
         self._bar.update(len(indices))
         if self._bar.n >= len(self):
             self._bar.close()
-        return read
+        return found

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from experiments import build, collapse_scores, families, translation, workdir
 from experiments.code_scores import code_scores
 from experiments.config import Config
+from experiments.cost import sampling_cost
 from experiments.latent_scores import latent_scores
 from experiments.restore import Run
 from genjax import data
@@ -26,7 +27,7 @@ from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
 
-_BATCH = 500
+BATCH = 500
 """Images whose features are computed at a time."""
 
 
@@ -58,6 +59,9 @@ def score_run(
     seed: int = 0,
     metrics: Sequence[str] = ("fd",),
     extractor: Extractor | None = None,
+    batch_size: int = BATCH,
+    resamples: int = 0,
+    cost: bool = False,
 ) -> dict[str, Any]:
     """Scores a trained state: prints a table and writes ``metrics.json``.
 
@@ -75,6 +79,9 @@ def score_run(
         metrics: of the images, see `genjax.metrics.suite`.
         extractor: of features; None: the bundled classifier, if it knows what the images show; what is said of
             collapse and copies of digits is always by this one.
+        batch_size: images whose features are computed at a time.
+        resamples: of the bootstrap, for intervals; 0: none.
+        cost: whether to measure what making images costs, too.
 
     Returns:
         The results by name.
@@ -100,7 +107,8 @@ def score_run(
             labels=labels if known else None,
             extractor=extractor or collapse_scores.extractor(run.config.data.dataset),
             metrics=metrics,
-            batch_size=sharding.round_up(_BATCH, run.mesh),
+            resamples=resamples,
+            batch_size=sharding.round_up(batch_size, run.mesh),
             sharding=sharding.batch_sharding(run.mesh),
             reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
         )
@@ -111,6 +119,8 @@ def score_run(
         used = {name: options[name] for name in families.of(run.config).sampling}
         results["sampling"] = {**used, "seed": seed, "num": num}
         results["sampling_seconds"] = round(seconds, 1)
+    if cost:
+        results |= sampling_cost(run)
     if run.config.evaluation.importance_samples:
         results["importance_samples"] = run.config.evaluation.importance_samples
     if jax.process_index() == 0:

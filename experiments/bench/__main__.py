@@ -24,7 +24,18 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import checks, cli, workdir
-from experiments.bench import command, fresh, layers, metrics, peers, report, samplers, step, timing
+from experiments.bench import (
+    command,
+    fresh,
+    inception,
+    layers,
+    metrics,
+    peers,
+    report,
+    samplers,
+    step,
+    timing,
+)
 from experiments.bench.measure import Options, check, measure
 from experiments.config import Config, flatten
 from experiments.presets import PRESETS
@@ -70,6 +81,7 @@ _ALONE: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     step.Options: ("step", step.bench),
     samplers.Options: ("samplers", samplers.bench),
     metrics.Options: ("metrics", metrics.bench),
+    inception.Options: ("inception", inception.bench),
 }
 """Options of the verbs that take no preset -> their name, and what measures."""
 _Command = (
@@ -81,6 +93,7 @@ _Command = (
     | Annotated[step.Options, tyro.conf.subcommand("step")]
     | Annotated[samplers.Options, tyro.conf.subcommand("samplers")]
     | Annotated[metrics.Options, tyro.conf.subcommand("metrics")]
+    | Annotated[inception.Options, tyro.conf.subcommand("inception")]
 )
 
 
