@@ -82,6 +82,8 @@ def evaluate(options: Evaluate) -> None:
     """Scores the run, and writes the result into its workdir; or the folders."""
     if (options.workdir is None) == (options.images is None):
         raise UserError("give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders")
+    if options.resamples == 1 or options.resamples < 0:
+        raise UserError(f"resamples={options.resamples}: valid are 0, no intervals, and numbers from 2")
     before = None if options.against is None else workdir.read_json(epath.Path(options.against).expanduser())
     results = _run(options) if options.images is None else _folders(options)
     if options.out is not None:
@@ -108,8 +110,6 @@ def _run(options: Evaluate) -> dict[str, Any]:
     for name in ("reference", "train", "features"):
         if getattr(options, name) is not None:
             raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
-    if options.resamples == 1 or options.resamples < 0:
-        raise UserError(f"resamples={options.resamples}: valid are 0, no intervals, and numbers from 2")
     if options.num < 2:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
     cli.check_seed(options.seed)
@@ -138,8 +138,13 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     if options.reference is None:
         raise UserError("images needs reference=DIR, the real images to compare with")
     assert options.images is not None
-    folders = Folders(options.images, options.reference, options.train, options.on_bad_record)
-    results = score_folders(folders, _names(options, "fd,kid,prdc", "inception"), options.extractor)
+    if options.cost:
+        raise UserError("cost is that of a run, and there is none of images")
+    folders = Folders(
+        options.images, options.reference, options.train, options.on_bad_record, options.features
+    )
+    metrics = _names(options, "fd,kid,prdc", options.features or "inception")
+    results = score_folders(folders, metrics, options.extractor, options.resamples)
     scoring.print_table(results)
     return results
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from genjax import data
-from genjax.metrics import load_digits_classifier
+from genjax.metrics import load_digits_classifier, moments
+from genjax.metrics.reference_statistics import Reference, save
 from genjax.metrics.score import score
 
 METRICS = ("--metrics", "fd", "--extractor", "digits")
@@ -119,3 +120,86 @@ def test_too_few_images(folders, verb, tmp_path, digits, count, message):
 def test_mistakes(verb, options, message):
     ended = verb("evaluate", *options)
     assert ended.code == 2 and message in ended.err, ended.err
+
+
+def test_statistics_in_a_file(folders, verb, scored, tmp_path):
+    made, real = folders
+    file = tmp_path / "real.npz"
+    ended = verb("reference", "--images", real, "--extractor", "digits", "--out", file)
+    assert ended.code == 0, ended.err
+    assert ended.json["count"] == 70 and ended.json["images"].startswith(f"{real}[:70]#")
+    ended = verb("evaluate", "--images", made, "--reference", file, *METRICS)
+    assert ended.code == 0, ended.err
+    assert ended.json["fd_generated"] == pytest.approx(scored[1].json["fd_generated"], rel=1e-6)
+    ended = verb(
+        "evaluate", "--images", made, "--reference", file, "--metrics", "kid", "--extractor", "digits"
+    )
+    assert ended.code == 2 and "needs the reference's images" in ended.err
+
+
+def test_statistics_of_another_extractor_are_refused(folders, verb, tmp_path):
+    made, _ = folders
+    file = tmp_path / "real.npz"
+    values = np.random.default_rng(0).normal(size=(200, 64))
+    save(file, Reference.of(moments(values), extractor="another@00", resize="none", images="real"))
+    ended = verb("evaluate", "--images", made, "--reference", file, *METRICS)
+    assert ended.code == 2 and "was made with extractor 'another@00'" in ended.err
+
+
+def test_statistics_from_elsewhere_have_an_unknown_protocol(folders, verb, scored, tmp_path):
+    made, _ = folders
+    values = np.random.default_rng(0).normal(size=(200, 64))
+    np.savez(tmp_path / "foreign.npz", mu=values.mean(0), sigma=np.cov(values.T))
+    ended = verb("evaluate", "--images", made, "--reference", tmp_path / "foreign.npz", *METRICS)
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.json["protocol"])["extractor"] == "unknown"
+    refused = verb(
+        "evaluate",
+        "--images",
+        made,
+        "--reference",
+        tmp_path / "foreign.npz",
+        *METRICS,
+        "--against",
+        scored[0],
+    )
+    assert refused.code == 2 and "cannot be compared" in refused.err
+
+
+def test_statistics_of_a_data_set(verb, tmp_path):
+    ended = verb(
+        *("reference", "--dataset", "digits", "--split", "test", "--extractor", "digits"),
+        *("--out", tmp_path / "digits.npz"),
+    )
+    assert ended.code == 0, ended.err
+    assert ended.json["count"] == 355 and ended.json["images"].startswith("digits/test[:355]#")
+    for options, message in [
+        (("--out", tmp_path / "a.npz"), "give either images=DIR or dataset=NAME"),
+        (("--dataset", "digits", "--out", tmp_path / "a.txt"), "valid are names that end in .npz"),
+    ]:
+        ended = verb("reference", *options)
+        assert ended.code == 2 and message in ended.err
+
+
+def test_features_computed_elsewhere(verb, tmp_path):
+    random = np.random.default_rng(0)
+    made, real = tmp_path / "made.npy", tmp_path / "real.npy"
+    np.save(made, random.normal(size=(60, 5)))
+    np.save(real, random.normal(size=(50, 5)) + 1)
+    options = ("--images", made, "--reference", real, "--metrics", "fd,cmmd,prdc")
+    ended = verb("evaluate", *options, "--features", "clip-vit-l14-336", "--resamples", "20")
+    assert ended.code == 0, ended.err
+    assert ended.json["fd_generated"] == pytest.approx(5, rel=0.6)
+    assert json.loads(ended.json["protocol"])["extractor"] == "clip-vit-l14-336"
+    low, high = ended.json["intervals"]["fd_generated"]
+    assert low < ended.json["fd_generated"] < high + 1
+    for wrong, message in [
+        (options, "features=NAME is missing"),
+        ((*options[:3], tmp_path, *options[4:], "--features", "clip"), "give features of all, or of none"),
+        (
+            (*options[:4], "--metrics", "cmmd", "--features", "dinov2"),
+            "of the features of clip, and not of dinov2",
+        ),
+    ]:
+        ended = verb("evaluate", *wrong)
+        assert ended.code == 2 and message in ended.err, ended.err

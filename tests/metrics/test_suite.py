@@ -1,0 +1,110 @@
+"""Metrics by name: every one on sets of which the answer is known, its intervals, and what is refused."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from genjax.metrics.features import Features
+from genjax.metrics.protocol import Protocol
+from genjax.metrics.suite import METRICS, Sets, measure
+from genjax.typing import UserError
+
+IMAGES = Protocol("fd", "clip@00", "none", 300, "noise/test")
+
+
+def gaussian(seed, n=300, shift=0.0, width=4):
+    random = np.random.default_rng(seed)
+    values = (random.normal(size=(n, width)) + shift).astype(np.float32)
+    return Features(values, random.normal(size=(n, 3)).astype(np.float32), str(seed))
+
+
+SAME = Sets(gaussian(0), gaussian(1), gaussian(2))
+FAR = Sets(gaussian(0, shift=50.0), gaussian(1), gaussian(2))
+EVERY = tuple(name for name in METRICS if name != "fid")
+
+
+@pytest.fixture(scope="module")
+def same():
+    return measure(EVERY, SAME, IMAGES)
+
+
+@pytest.fixture(scope="module")
+def far():
+    return measure(EVERY, FAR, IMAGES)
+
+
+def test_every_value_that_is_promised(same):
+    for name in EVERY:
+        assert all(np.isfinite(same[value]) for value in METRICS[name].values), name
+    assert same["num_samples"] == 300
+
+
+def test_images_as_the_data_has_them(same):
+    assert 0.3 < same["rho"] < 3
+    assert abs(same["kid"]) < 0.5
+    assert same["precision"] > 0.9 and same["recall"] > 0.9
+    assert same["density"] == pytest.approx(1, abs=0.15) and same["coverage"] == pytest.approx(0.97, abs=0.04)
+    assert abs(same["c_t"]) < 3
+    assert same["authenticity"] == pytest.approx(same["authenticity_test"], abs=0.15)
+    assert abs(same["fd_infinity"]) < same["fd_generated"]  # without what few images add
+
+
+def test_images_far_away(far):
+    assert far["fd_generated"] == pytest.approx(4 * 50**2, rel=0.02)
+    assert [far[name] for name in ("precision", "recall", "density", "coverage")] == [0, 0, 0, 0]
+    assert far["c_t"] > 5
+    assert far["kid"] > 100
+
+
+def test_copies_are_found():
+    train = gaussian(2)
+    found = measure(("copies",), Sets(train, gaussian(1), train), IMAGES)
+    assert found["authenticity"] == 0 and found["c_t"] < -5
+
+
+def test_intervals_are_around_the_values():
+    names = tuple(name for name in EVERY if METRICS[name].interval is not None)
+    found = measure(names, SAME, IMAGES, resamples=50)
+    assert set(found["intervals"]) == {"fd_generated", "kid", "precision", "recall", "density", "coverage"}
+    for name, (low, high) in found["intervals"].items():
+        assert low < high
+        if name != "kid":  # that of all pairs; `kid` is of subsets
+            assert low - 0.05 < found[name] < high + 0.05, name
+    assert "intervals" not in measure(("prdc",), SAME, IMAGES)
+
+
+def test_settings_are_part_of_the_protocol(same):
+    assert set(same["protocols"]) == set(EVERY)
+    kid = json.loads(same["protocols"]["kid"])
+    assert kid["metric"].startswith("kid, 100 subsets of 1,000") and kid["reference"] == "noise/test"
+    assert same["protocol"] == same["protocols"]["fd"]
+
+
+def test_few_images_are_warned_of(caplog):
+    with caplog.at_level(logging.WARNING):
+        measure(("fd",), Sets(gaussian(0, 7), gaussian(1, 300)), IMAGES)
+    assert "fewer than twice as many vectors as features" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "sets", "message"),
+    [
+        (("fd", "psnr"), SAME, "metrics has 'psnr'; valid are fd, fid"),
+        (
+            ("copies",),
+            SAME._replace(train=None),
+            "'copies', which needs the images that the model was trained on",
+        ),
+        (("fid",), SAME, "'fid', which is of the features of inception, and not of clip@00"),
+        (
+            ("is",),
+            SAME._replace(generated=SAME.generated._replace(logits=np.zeros((300, 0), np.float32))),
+            "'is', which needs a classifier",
+        ),
+    ],
+)
+def test_mistakes(names, sets, message):
+    with pytest.raises(UserError, match=message):
+        measure(names, sets, IMAGES)
