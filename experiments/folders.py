@@ -47,6 +47,12 @@ class Folders:
     on_bad_record: OnBadRecord = "error"
     features: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.images.endswith(".npy") and self.features is None:
+            raise UserError(
+                "features=NAME is missing: .npy files do not say which extractor their features are of"
+            )
+
 
 def score_folders(
     folders: Folders, metrics: tuple[str, ...], options: ExtractorOptions, resamples: int = 0
@@ -142,10 +148,7 @@ def _load(path: str) -> Reference:
 
 
 def _of_features(folders: Folders, metrics: tuple[str, ...], resamples: int) -> dict[str, Any]:
-    if folders.features is None:
-        raise UserError(
-            "features=NAME is missing: .npy files do not say which extractor their features are of"
-        )
+    assert folders.features is not None
     sets = suite.Sets(
         _array(folders.images),
         _array(folders.reference),

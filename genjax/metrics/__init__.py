@@ -1,14 +1,17 @@
 """Measuring images: statistics that know no network, feature extractors, and how a number was measured.
 
-* `frechet`: moments of features, and the Fréchet distance between them.
+* `frechet`: moments of features, and the Fréchet distance between them; `multihost`: moments of several processes.
+* `extrapolation`: the Fréchet distance at infinitely many images; `reference_statistics`: moments in files.
+* `kernel`: KID and CMMD; `inception_score`; `manifold`: precision, recall, density, coverage; `vendi`: diversity.
+* `copying`: tests for copied training images.
 * `protocol`: a number and how it was measured; only like is compared with like.
 * `extractor`: from images to features and logits. `inception` is what distances are published with,
   `efficientnet_lite` needs no download but a package, `digits_classifier` is part of this one.
-* `modes`, `neighbours`, `intervals`, `stacked`: mode collapse, copies, and confidence intervals over seeds.
+* `modes`, `neighbours`, `intervals`, `stacked`: mode collapse, near copies, and confidence intervals.
 * `reconstruction`, `lpips`: how near an image is to another, by pixels and as people see it; `sharpness`: one alone.
 * `captions`: images and text.
 * `purity`: of codes that were found without labels; `robustness`: accuracy under attack.
-* `score`: one call from images to numbers, ``genjax.metrics.score.score``.
+* `suite`: metrics by name; `score`: one call from images to numbers, ``genjax.metrics.score.score``.
 """
 
 from genjax.metrics.digits_classifier import load_digits_classifier

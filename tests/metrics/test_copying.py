@@ -42,14 +42,14 @@ def test_copies_in_one_place_are_not_made_up_for_elsewhere():
     def both(left, right):
         return np.concatenate([left, right + np.float32(20)])
 
-    train, test = both(draw(0, 500), draw(1, 500)), both(draw(2, 200), draw(3, 200))
+    train, test = both(draw(0, 500), draw(1, 500)), both(draw(2, 300), draw(3, 100))
     noise = draw(5, 200)
     generated = both(draw(0, 500)[:200] + np.float32(0.01) * noise, 2 * draw(4, 200))
     found = copying_score(generated, test, train, cells=2)
     assert abs(copying_rank(generated, test, train)) < 5
-    assert sorted(found.cells) == [pytest.approx(-17, abs=1), pytest.approx(8, abs=4)]
+    assert sorted(found.cells) == [pytest.approx(-19, abs=1), pytest.approx(8, abs=4)]
     assert found.score == pytest.approx(found.cells @ found.weights)
-    np.testing.assert_allclose(found.weights, [0.5, 0.5])
+    assert found.weights[found.cells.argmin()] == 0.75 and found.weights.sum() == 1  # of held-out images
 
 
 def test_score_by_cells():

@@ -148,6 +148,13 @@ def test_interval_has_the_jackknifes_width():
     assert found == mmd_interval(x, y, resamples=1000) != mmd_interval(x, y, resamples=1000, seed=1)
 
 
+def test_sets_of_one_size_are_not_resampled_alike():
+    """Of pairs that move together the difference would hardly change."""
+    x = draw(0, 300)
+    error, found = mmd(x, x + 0.5).standard_error, mmd_interval(x, x + 0.5, resamples=500)
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.2)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -66,6 +66,20 @@ def test_neighbours_closer_than_float32_tells(k):
     assert nearest(x, y, k=k).distance[0] == exact[k - 1]
 
 
+@pytest.mark.parametrize("candidates", [64, -1000])
+@pytest.mark.parametrize("k", [1, 2])
+def test_clusters_that_no_centre_is_near_to(monkeypatch, k, candidates):
+    """Norms of 2,000 and distances of 1: in float32, rounding of the products is as large. Then all in float64."""
+    monkeypatch.setattr(neighbours, "_CANDIDATES", candidates)
+    sides = np.where(np.arange(300) % 2, 1000, -1000).astype(np.float32)
+    x = draw(0, 300) + sides[:, None]
+    for found, y, others in ((nearest(x, k=k), x, True), (nearest(x[:90], x[100:], k=k), x[100:], False)):
+        pairs = np.sqrt(np.square(x[: len(found.index), None].astype(np.float64) - y[None]).sum(-1))
+        if others:
+            np.fill_diagonal(pairs, np.inf)
+        np.testing.assert_allclose(found.distance, np.sort(pairs, axis=1)[:, k - 1], rtol=1e-12)
+
+
 def test_sets_of_many_copies():
     """More equally near vectors than are looked at one by one."""
     x = np.repeat(draw(0, 3), 100, axis=0)
