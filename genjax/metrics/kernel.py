@@ -2,7 +2,7 @@
 
 ``MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)``, with a cubic kernel for KID and a Gaussian one for CMMD. Kernel
 matrices are made and added up block by block, in float64; the scalar products in them have the precision of the
-features, which for float32 costs a KID of 1e-3 less than 1e-6 of itself and takes half the time.
+features. That of float32 takes half the time, and changed a KID of 1.4e-4, of 5,000 x 2048 features, by 2e-7 of itself.
 """
 
 import functools

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn.cluster
 
 from genjax.metrics.copying import authentic, copying_rank, copying_score
 from genjax.typing import UserError
@@ -59,6 +60,16 @@ def test_score_by_cells():
     np.testing.assert_array_equal(fresh.cells, copying_score(draw(2, 300), TEST, TRAIN, cells=4).cells)
     whole = copying_score(draw(2, 300), TEST, TRAIN, cells=1)
     assert whole.score == pytest.approx(copying_rank(draw(2, 300), TEST, TRAIN), rel=1e-12)
+
+
+def test_a_cells_distances_are_to_its_own_training_images():
+    """Cells that lie side by side, of images whose nearest training image is often across the border."""
+    generated, found = draw(2, 300), copying_score(draw(2, 300), TEST, TRAIN, cells=4, seed=3)
+    means = sklearn.cluster.KMeans(4, n_init=1, random_state=3).fit(TRAIN)
+    cells = [means.predict(x) for x in (generated, TEST, TRAIN)]
+    for i in range(4):
+        parts = [x[cell == i] for x, cell in zip((generated, TEST, TRAIN), cells, strict=True)]
+        assert found.cells[i] == pytest.approx(copying_rank(*parts), rel=1e-12)
 
 
 def test_cells_without_enough_images_say_nothing():

@@ -9,8 +9,8 @@
 | `density_coverage` | `prdc.compute_prdc` |
 
 Given float64, they agree to rounding. Given float32, as extractors give them, torch-fidelity adds up kernels in
-float32, which changes its KID by some 1e-5 of itself here, and distances in float32, which would matter to an image on
-the boundary of a ball; the mean of its statistics is float32's too.
+float32, which changed a KID of 1.4e-4 by 1.5e-5 of itself (5,000 x 2048 features), and has distances in float32, which
+would matter to an image on the boundary of a ball.
 """
 
 import numpy as np
