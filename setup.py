@@ -58,7 +58,6 @@ EXTRAS = {
         "diffusers>=0.42",
         "scikit-image>=0.26",
         "pythae>=0.1.2",
-        "torch-fidelity>=0.4.0",
         "prdc>=0.2",
         "scipy>=1.15",
         "efficientnet-lite-pytorch>=0.1.0",

@@ -19,7 +19,7 @@ from genjax.typing import UserError
 COLUMNS = {
     "rho": ("rho", 1.0, ".2f"),
     "fd_generated": ("Fréchet distance", 1.0, ".2f"),
-    "kid": ("KID", 1.0, ".4f"),
+    "kid": ("KID", 1.0, ".4g"),
     "precision": ("precision", 1.0, ".3f"),
     "recall": ("recall", 1.0, ".3f"),
     "label_agreement": ("label agreement, %", 100.0, ".1f"),

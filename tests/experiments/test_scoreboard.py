@@ -39,7 +39,7 @@ def test_tables_are_split_by_protocol_and_sorted(scored, verb, tmp_path):
         "",
         "| run | steps | rho | Fréchet distance | KID | label agreement, % |",
         "|---|---|---|---|---|---|",
-        "| better | 2,000 | 2.50 | 20.00 | 0.0123 |  |",
+        "| better | 2,000 | 2.50 | 20.00 | 0.01234 |  |",
         "| worse | 2,000 | 9.00 | 60.00 |  | 97.4 |",
         "",
         "355 images against digits/test[:355]#bb, not resized, digits@00:",
