@@ -85,8 +85,13 @@ def score_folders(
         resamples=resamples,
         batch_size=sharding.round_up(options.extractor_batch, mesh),
         sharding=sharding.batch_sharding(mesh),
-        reference=folders.reference,
+        reference=short(folders.reference),
     )
+
+
+def short(path: str) -> str:
+    """What a protocol calls it: where it lies is not how it was measured, and a digest says what is in it."""
+    return pathlib.Path(path).expanduser().resolve().name
 
 
 def read(path: str, chosen: Chosen, on_bad_record: OnBadRecord) -> Images:
@@ -95,7 +100,14 @@ def read(path: str, chosen: Chosen, on_bad_record: OnBadRecord) -> Images:
 
 
 def statistics(images: Images, name: str, chosen: Chosen, batch_size: int) -> Reference:
-    """Moments of the features of images, in one pass that holds one batch at a time, and what they are of."""
+    """Moments of the features of images, in one pass that holds one batch at a time, and what they are of.
+
+    Args:
+        images: at least two.
+        name: of them, for the protocol.
+        chosen: the extractor.
+        batch_size: images passed to it at a time.
+    """
     mesh, digest, extractor = sharding.make_mesh(), hashlib.sha256(), chosen.extractor
     batches = extract(
         images, extractor, sharding.round_up(batch_size, mesh), sharding.batch_sharding(mesh), digest.update
@@ -119,7 +131,10 @@ def _against_statistics(
     suite.check(metrics, has_train=False, extractor=chosen.extractor.name)
     reference = _load(folders.reference)
     generated = statistics(
-        read(folders.images, chosen, folders.on_bad_record), folders.images, chosen, options.extractor_batch
+        read(folders.images, chosen, folders.on_bad_record),
+        short(folders.images),
+        chosen,
+        options.extractor_batch,
     )
     for what in ("extractor", "resize"):
         known, here = getattr(reference, what), getattr(generated, what)
@@ -160,7 +175,7 @@ def _of_features(folders: Folders, metrics: tuple[str, ...], resamples: int) -> 
         extractor=folders.features,
         resize=UNKNOWN,
         num_samples=len(sets.generated.values),
-        reference=describe(folders.reference, count, count, sets.test.digest),
+        reference=describe(short(folders.reference), count, count, sets.test.digest),
     )
     return suite.measure(metrics, sets, protocol, resamples=resamples)
 

@@ -72,7 +72,10 @@ def write(options: ReferenceOptions) -> dict[str, Any]:
         raise UserError(f"out={options.out!r}: valid are names that end in .npz")
     chosen = extractors.load(options.extractor)
     if options.images is not None:
-        name, images = options.images, folders.read(options.images, chosen, options.on_bad_record)
+        name, images = (
+            folders.short(options.images),
+            folders.read(options.images, chosen, options.on_bad_record),
+        )
     else:
         assert options.dataset is not None
         source = data.load(

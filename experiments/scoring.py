@@ -170,8 +170,10 @@ def _labels_like(labels: np.ndarray, num: int) -> np.ndarray:
 
 
 def print_table(results: Mapping[str, Any]) -> None:
-    """One score a line."""
+    """One score a line; the protocols of single metrics, which repeat most of ``protocol``, are left to the JSON."""
     width = max(map(len, results))
     for name, value in results.items():
+        if name == "protocols":
+            continue
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         print(f"{name:<{width}}  {text}")
