@@ -121,6 +121,9 @@ def score_run(
         results["sampling_seconds"] = round(seconds, 1)
     if cost:
         results |= sampling_cost(run)
+        timing = directory / workdir.TIMING
+        if timing.exists():
+            results["seconds_per_epoch"] = workdir.read_json(timing)["seconds_per_epoch"]
     if run.config.evaluation.importance_samples:
         results["importance_samples"] = run.config.evaluation.importance_samples
     if jax.process_index() == 0:

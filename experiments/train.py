@@ -9,7 +9,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ from genjax.train.generate import generator
 from genjax.typing import Method, PyTree, TrainState
 
 _PROG = "python -m experiments.train"
+
+if TYPE_CHECKING:
+    from genjax.train.fit import Fitted  # brings Orbax
 
 HookFunction = Callable[[int, TrainState, logging.Writer], None]
 
@@ -92,16 +95,31 @@ def train(config: Config, launch: Launch) -> None:
     if fitted.preempted:
         say(f"preempted at step {fitted.step}: saved in {directory}; the same command goes on from there")
         return
-    compiled = (
-        f"; the train step was compiled in {fitted.compile_seconds:.1f} s" if fitted.compile_seconds else ""
-    )
-    say(f"trained to step {fitted.step}{compiled}")
+    say(f"trained to step {fitted.step}{took(directory, fitted, config.fit.batch_size, len(train_source))}")
     if is_scored(directory, fitted.step):
         say(f"already scored: {directory / workdir.METRICS}; python -m experiments.evaluate does so again")
     elif config.evaluation.num:
         run = restore.Run(config, train_source.info, method, fitted.state, fitted.step, mesh)
         results = scoring.score_run(run, directory, train_source, test_source, num=config.evaluation.num)
         say(json.dumps(results))
+
+
+def took(directory: epath.Path, fitted: "Fitted", batch_size: int, num_examples: int) -> str:
+    """Says how long training took, and writes it to the workdir: of this process alone, if the run was resumed."""
+    if not fitted.trained:
+        return ""
+    timing = {
+        "steps": fitted.trained,
+        "train_seconds": fitted.train_seconds,
+        "seconds_per_epoch": fitted.train_seconds / fitted.trained * num_examples / batch_size,
+        "compile_seconds": fitted.compile_seconds,
+    }
+    if cli.is_first_process():
+        workdir.write_json(directory / workdir.TIMING, timing)
+    return (
+        f": {fitted.trained} steps in {fitted.train_seconds:.1f} s, {timing['seconds_per_epoch']:.3g} s an epoch; the "
+        f"train step was compiled in {fitted.compile_seconds:.1f} s"
+    )
 
 
 def test_loss(config: Config, method: Method, mesh: Mesh, test: data.Source) -> HookFunction:

@@ -20,12 +20,13 @@ from experiments.config import Config, MethodConfig, ModelConfig, flatten
 from genjax.data import DataInfo, Source
 from genjax.typing import UserError
 
-CONFIG, MANIFEST, DATA, METRICS, GRID = (
+CONFIG, MANIFEST, DATA, METRICS, GRID, TIMING = (
     "config.json",
     "manifest.json",
     "data.json",
     "metrics.json",
     "samples.png",
+    "timing.json",
 )
 _TEMPORARY = ".tmp"
 

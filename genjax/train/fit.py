@@ -40,11 +40,22 @@ class Hook(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What `fit` returns: the state, its step, and whether the run was preempted before the end."""
+    """What `fit` returns.
+
+    Attributes:
+        state: at the end.
+        step: of it.
+        preempted: whether the run was stopped before its end.
+        trained: how many steps this call trained.
+        train_seconds: which they took, compilation and hooks apart.
+        compile_seconds: for which the train step was compiled; 0 if nothing was trained.
+    """
 
     state: TrainState
     step: int
     preempted: bool
+    trained: int
+    train_seconds: float
     compile_seconds: float
 
 
@@ -146,6 +157,7 @@ class _Run:
         stride = backends.steps_per_dispatch(due, options.steps_per_dispatch)
         running = self.backend.spread(state)
         mark_time, mark_step = time.perf_counter(), step
+        begin, seconds = mark_time, 0.0  # since when, and for how long before, nothing but steps was computed
 
         with self.bar, feed.items(step) as items:
             while step < options.steps and not preempted:
@@ -166,14 +178,20 @@ class _Run:
                 due_hooks = [h for h in hooks if last or (h.every and step % h.every == 0)]
                 if due_hooks:
                     self.collect(0)
+                    seconds += time.perf_counter() - begin
                     state = self.backend.portable(running)
                     for hook in due_hooks:
                         hook.run(step, state, self.writer)
-                    mark_time, mark_step = time.perf_counter(), step
+                    begin = mark_time = time.perf_counter()
+                    mark_step = step
                 if last or preempted or step % options.checkpoint_every == 0:
                     self.save(step, running)
+            self.collect(0)
+            seconds += time.perf_counter() - begin
         self.checkpoints.wait()
-        return Fitted(self.backend.portable(running), step, preempted, self.backend.advance.compile_seconds)
+        compiled = self.backend.advance.compile_seconds
+        seconds = max(0.0, seconds - compiled)
+        return Fitted(self.backend.portable(running), step, preempted, step - self.start, seconds, compiled)
 
     def collect(self, leave: int) -> None:
         """Fetches the metrics of all dispatches but the newest `leave`, and checks them."""

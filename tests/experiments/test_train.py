@@ -28,7 +28,7 @@ def test_a_run_leaves_its_files(run):
     names = {p.name for p in run.iterdir()}
     assert names == {
         "checkpoints", "config.json", "data.json", "manifest.json", "metrics.json", "metrics.jsonl",
-        "parameters.txt", "samples.png", "tensorboard",
+        "parameters.txt", "samples.png", "tensorboard", "timing.json",
     }  # fmt: skip
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000002", "00000004", "00000006"]
 
@@ -81,6 +81,15 @@ def test_the_last_line_is_the_score(run):
     }  # fmt: skip
     # The loss that was logged at the last step is the one that is reported.
     assert results["test_loss"] == lines(run / "metrics.jsonl")[-1]["test/loss"]
+
+
+def test_how_long_it_took(run):
+    timing = json.loads((run / "timing.json").read_text())
+    assert timing["steps"] == STEPS
+    examples, batch_size = 1442, json.loads((run / "config.json").read_text())["fit"]["batch_size"]
+    assert timing["seconds_per_epoch"] == pytest.approx(
+        timing["train_seconds"] / STEPS * examples / batch_size
+    )
 
 
 def test_resuming_a_finished_run_does_nothing(run, tmp_path, train_tiny, digest):

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -83,6 +84,27 @@ def test_a_run(tmp_path):
     assert [line["train/loss"] for line in lines(tmp_path)] == [2.5, 6.5, 9.5]
     assert [line["train/mean"] for line in lines(tmp_path)] == [1.5, 5.5, 8.5]
     assert saved_steps(tmp_path) == [5, 10]
+
+
+def test_training_time_is_that_of_steps(tmp_path, monkeypatch):
+    """A clock that the feed (1 s a batch) and the hooks (100 s each) turn: hooks are no training."""
+    now = [0.0]
+    monkeypatch.setattr("genjax.train.fit.time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    source = data_feed()
+
+    @contextlib.contextmanager
+    def items(start):
+        with source.items(start) as batches:
+            yield (now.__setitem__(0, now[0] + 1) or batch for batch in batches)
+
+    def hook(step, state, writer):
+        now[0] += 100
+
+    fitted = run(tmp_path, data=source._replace(items=items), hooks=[Hook(3, hook)])
+    assert fitted.compile_seconds > 0  # by another clock
+    assert fitted.trained == 10 and fitted.train_seconds == pytest.approx(10 - fitted.compile_seconds)
+    again = run(tmp_path, data=source._replace(items=items), hooks=[Hook(3, hook)])
+    assert (again.trained, again.train_seconds) == (0, 0)
 
 
 def test_finished_run_is_left_alone(tmp_path):
