@@ -100,7 +100,10 @@ def markdown(protocol: str, rows: Sequence[dict[str, Any]]) -> str:
 
 def _cell(name: str, value: float | None) -> str:
     _, factor, form = COLUMNS[name]
-    return "" if value is None else format(factor * value, form)
+    if value is None:
+        return ""
+    # KID has the scale of the features to the sixth power: 1e-3 for one extractor, 1e4 for another.
+    return f"{value:,.0f}" if name == "kid" and abs(value) >= 100 else format(factor * value, form)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def scored(tmp_path):
 
 def test_tables_are_split_by_protocol_and_sorted(scored, verb, tmp_path):
     paths = [
-        scored("worse", protocol=MNIST, rho=9.0, fd_generated=60.0, label_agreement=0.974),
+        scored("worse", protocol=MNIST, rho=9.0, fd_generated=60.0, label_agreement=0.974, kid=11680.4),
         scored("elsewhere", protocol=DIGITS, rho=1.5, fd_generated=10.0),
         scored("better", protocol=MNIST, rho=2.5, fd_generated=20.0, kid=0.01234),
     ]
@@ -40,7 +40,7 @@ def test_tables_are_split_by_protocol_and_sorted(scored, verb, tmp_path):
         "| run | steps | rho | Fréchet distance | KID | label agreement, % |",
         "|---|---|---|---|---|---|",
         "| better | 2,000 | 2.50 | 20.00 | 0.01234 |  |",
-        "| worse | 2,000 | 9.00 | 60.00 |  | 97.4 |",
+        "| worse | 2,000 | 9.00 | 60.00 | 11,680 | 97.4 |",
         "",
         "355 images against digits/test[:355]#bb, not resized, digits@00:",
         "",
