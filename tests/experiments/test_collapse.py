@@ -94,7 +94,8 @@ def test_score_of_a_run_on_stacked_digits(tmp_path, monkeypatch, capsys):
     run = restore.Run(config, train.info, method, state, 0, mesh)
     scoring.score_run(run, epath.Path(tmp_path), train, test, num=300)
     results = json.loads((tmp_path / "metrics.json").read_text())
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == results
+    printed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [name for name in results if name != "protocols"]
     assert results["num_modes"] == 1000 and results["mode_samples"] == 300
     assert results["mode_samples_needed"] > 10_000
     known_label = {x.tobytes(): y for x, y in zip(records["image"], records["label"], strict=True)}
