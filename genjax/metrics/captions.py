@@ -35,7 +35,7 @@ def bleu(captions: Sequence[str], references: Sequence[str | Sequence[str]]) -> 
     try:
         import sacrebleu
     except ImportError as error:
-        raise UserError("BLEU needs the package sacrebleu: pip install 'genjax-images[text]'") from error
+        raise UserError("BLEU needs the package sacrebleu: pip install -e '.[text]'") from error
     for name, texts in (("captions", captions), ("references", references)):
         if isinstance(texts, str):
             raise UserError(f"{name}={texts!r}: valid are sequences, of one text for each image")

