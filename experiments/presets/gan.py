@@ -29,12 +29,13 @@ _DIGITS = Config(
 
 # On MNIST the rho of DCGAN is 2.4 so, and above 40 with the rate of its paper, 2e-4, for both networks.
 _TWO_SCALES = dataclasses.replace(_ADAM, learning_rate=1e-3)
+_BALANCED = GANConfig(latent=64, discriminator_rate=0.2)
 
 _MNIST = Config(
     fit=FitOptions(steps=12_000, batch_size=64, log_every=100, checkpoint_every=1000),
     data=DataConfig(dataset="mnist"),
     model=DCGANConfig(channels=32, hidden=512),
-    method=GANConfig(latent=64, discriminator_rate=0.2),
+    method=_BALANCED,
     optimizer=_TWO_SCALES,
     evaluation=EvaluationConfig(loss_every=1000, sample_every=1000, num=10_000),
 )
@@ -51,26 +52,18 @@ GAN: dict[str, tuple[str, Config]] = {
     "dcgan-mnist": ("DCGAN on MNIST (TFDS).", _MNIST),
     "cgan-mnist": (
         "Conditional DCGAN, labels joined to both inputs, on MNIST (TFDS).",
-        dataclasses.replace(
-            _MNIST, method=GANConfig(latent=64, conditioning="concatenation", discriminator_rate=0.2)
-        ),
+        dataclasses.replace(_MNIST, method=dataclasses.replace(_BALANCED, conditioning="concatenation")),
     ),
     "acgan-mnist": (
         "DCGAN with an auxiliary classifier (ACGAN) on MNIST (TFDS).",
-        dataclasses.replace(
-            _MNIST, method=GANConfig(latent=64, conditioning="auxiliary", discriminator_rate=0.2)
-        ),
+        dataclasses.replace(_MNIST, method=dataclasses.replace(_BALANCED, conditioning="auxiliary")),
     ),
     "infogan-mnist": (
         "InfoGAN, one code of ten values and two continuous ones, on MNIST (TFDS): do codes become classes?",
         dataclasses.replace(
             _MNIST,
-            method=GANConfig(
-                latent=62,
-                categorical_codes=(10,),
-                continuous_codes=2,
-                noise="uniform",
-                discriminator_rate=0.2,
+            method=dataclasses.replace(
+                _BALANCED, latent=62, categorical_codes=(10,), continuous_codes=2, noise="uniform"
             ),
         ),
     ),
