@@ -90,8 +90,9 @@ def score_run(
     means = held_out(run.config, method, run.mesh, test)(run.state)
     results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     results |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
-    known = has_score(run.config)
-    if known or extractor is not None:
+    classifier = collapse_scores.extractor(run.config.data.dataset) if has_score(run.config) else None
+    measured_by = extractor or classifier
+    if measured_by is not None:
         real_train, real_test = data.to_memory(train), data.to_memory(test)
         labels = (
             _labels_like(real_train["label"], num) if families.num_classes(run.config, run.info) else None
@@ -104,16 +105,15 @@ def score_run(
             generated,
             real_test["image"],
             real_train["image"],
-            labels=labels if known else None,
-            extractor=extractor or collapse_scores.extractor(run.config.data.dataset),
+            labels=labels if classifier is not None and measured_by.name == classifier.name else None,
+            extractor=measured_by,
             metrics=metrics,
             resamples=resamples,
             batch_size=sharding.round_up(batch_size, run.mesh),
             sharding=sharding.batch_sharding(run.mesh),
             reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
         )
-        if known:
-            classifier = collapse_scores.extractor(run.config.data.dataset)
+        if classifier is not None:
             results |= collapse_scores.collapse_scores(generated, real_train, real_test["image"], classifier)
         options = dataclasses.asdict(run.config.sampling)
         used = {name: options[name] for name in families.of(run.config).sampling}

@@ -1,6 +1,7 @@
 """What is printed and written of a score, and that a loss over a split is the mean over its examples."""
 
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from etils import epath
 from experiments import restore, scoring
 from experiments.config import SamplingOverrides
 from genjax import data
+from genjax.metrics import load_digits_classifier
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,15 @@ def test_numbers_are_printed_where_they_cannot_be_written(
     table = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in table if not line.startswith("No")] == list(results)
     assert "metrics.json is not written: [Errno 28]" in caplog.text
+
+
+def test_labels_are_judged_by_the_classifier_that_knows_them(run, monkeypatch, restored, test_split):
+    """Classes of another extractor are not those that were asked for, whatever their numbers."""
+    monkeypatch.setattr("experiments.workdir.write_json", lambda *_: None)
+    digits = load_digits_classifier()
+    score = functools.partial(scoring.score_run, restored, epath.Path(run), test_split, test_split, num=20)
+    assert "label_agreement" not in score(extractor=digits._replace(name="another"))
+    assert score(extractor=digits)["label_agreement"] == score()["label_agreement"]
 
 
 def test_too_few_images_are_refused_before_the_work(run, verb, digest):
