@@ -28,10 +28,11 @@ def differences(scores: Mapping[str, Any], before: Mapping[str, Any], name: str)
         )
     found = {}
     for metric in common:
-        protocols = [Protocol.parse(x[metric]) for x in (here, there)]
+        now, then = (Protocol.parse(x[metric]) for x in (here, there))
         for value in suite.METRICS[metric].values:
             if scores.get(value) is not None and before.get(value) is not None:
-                pair = zip(("these scores", name), (scores, before), protocols, strict=True)
-                a, b = (Result(f"{value} of {who}", x[value], protocol) for who, x, protocol in pair)
-                found[value] = compare(a, b)
+                found[value] = compare(
+                    Result(f"{value} of these scores", scores[value], now),
+                    Result(f"{value} of {name}", before[value], then),
+                )
     return found

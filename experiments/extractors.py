@@ -41,13 +41,13 @@ class Chosen(NamedTuple):
     channels: int
 
 
-def load(options: ExtractorOptions, default: Name = "inception") -> Chosen:
-    """The extractor that is asked for.
+def load(options: ExtractorOptions) -> Chosen:
+    """The extractor that is asked for; Inception if none is.
 
     Raises:
-        UserError: its weights are missing or others, or an option is given that it has no use for.
+        UserError: its weights are missing, or others.
     """
-    name = options.extractor or default
+    name = options.extractor or "inception"
     other = {"sha256": None} if options.any_weights else {}
     if name == "inception":
         if options.weights is None:

@@ -115,8 +115,8 @@ def statistics(images: Images, name: str, chosen: Chosen, batch_size: int) -> Re
     moments = stream(values for values, _ in batches)
     return Reference.of(
         moments,
-        extractor=f"{extractor.name}@{extractor.sha256}",
-        resize=f"quantized to 8 bits, {extractor.resize}",
+        extractor=extractor.identity,
+        resize=extractor.preparation,
         images=describe(name, len(images), len(images), digest.hexdigest()[:16]),
     )
 

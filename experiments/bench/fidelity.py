@@ -1,4 +1,4 @@
-"""The functions of torch-fidelity that take features, imported without torchvision, which they do not need."""
+"""torch-fidelity without torchvision, which what is compared does not need: its functions of features, any module."""
 
 import importlib
 import importlib.util
@@ -35,7 +35,7 @@ def load() -> Fidelity:
     """The functions; torch and torch-fidelity must be `installed`."""
     import torch
 
-    fid, isc, kid, prc = (_module(f"metric_{name}") for name in ("fid", "isc", "kid", "prc"))
+    fid, isc, kid, prc = (module(f"metric_{name}") for name in ("fid", "isc", "kid", "prc"))
 
     def tensor(x: np.ndarray) -> Any:
         return torch.from_numpy(np.ascontiguousarray(x))
@@ -65,8 +65,8 @@ def load() -> Fidelity:
     )
 
 
-def _module(name: str) -> Any:
-    """A module of the package, of whose other modules those that read images are left out."""
+def module(name: str) -> Any:
+    """A module of torch-fidelity; those of it that read images, and so import torchvision, are left out."""
     before = {key: module for key, module in sys.modules.items() if key.split(".")[0] == "torch_fidelity"}
     spec = importlib.util.find_spec("torch_fidelity")
     assert spec is not None and spec.submodule_search_locations is not None

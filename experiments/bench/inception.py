@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from experiments.bench import peers, report, timing, torch_inception
+from experiments.bench import fidelity, peers, report, timing, torch_inception
 from experiments.bench.peers import OURS, TORCH
 from genjax.metrics import inception
 from genjax.metrics.extractor import Extractor
@@ -90,7 +90,7 @@ def why_not(protocol: str) -> str | None:
     """Why torch-fidelity is not measured; None: it is."""
     if protocol != "legacy-tf":
         return "torch-fidelity has no such protocol"
-    if not torch_inception.installed():
+    if not fidelity.installed():
         return "torch-fidelity is not installed: pip install --no-deps torch-fidelity"
     return peers.why_no_torch()
 

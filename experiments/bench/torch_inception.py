@@ -1,41 +1,13 @@
 """The Inception network of torch-fidelity, the implementation in PyTorch by which others measure."""
 
-import importlib
-import importlib.util
 import pathlib
-import sys
 import tempfile
-import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-PACKAGE = "torch_fidelity"
-
-
-def installed() -> bool:
-    """Whether torch-fidelity is there."""
-    return importlib.util.find_spec(PACKAGE) is not None
-
-
-def module(name: str) -> Any:
-    """Module `name` of torch-fidelity, without the rest of the package, which imports torchvision."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None:
-        raise ModuleNotFoundError(f"{PACKAGE} is not installed", name=PACKAGE)
-    before = set(sys.modules)
-    if PACKAGE not in before:
-        package = types.ModuleType(PACKAGE)
-        package.__path__ = list(spec.submodule_search_locations or [])
-        sys.modules[PACKAGE] = package
-    try:
-        return importlib.import_module(f"{PACKAGE}.{name}")
-    finally:
-        # Who imports the package later gets all of it.
-        if PACKAGE not in before:
-            for imported in {n for n in sys.modules if n.split(".")[0] == PACKAGE} - before:
-                del sys.modules[imported]
+from experiments.bench import fidelity
 
 
 def extractor(arrays: Mapping[str, np.ndarray]) -> Callable[[Any], tuple[np.ndarray, np.ndarray]]:
@@ -46,7 +18,7 @@ def extractor(arrays: Mapping[str, np.ndarray]) -> Callable[[Any], tuple[np.ndar
     """
     import torch
 
-    network = module("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    network = fidelity.module("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "weights.pth")
         torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)

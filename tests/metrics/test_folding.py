@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from genjax.metrics import folding
+from genjax.metrics import folding, weight_files
 from genjax.typing import UserError
 
 SHAPE = 3, 3, 4, 6
@@ -44,13 +44,15 @@ def test_convolution_and_normalisation(arrays):
 
 def test_arrays_are_checked(arrays):
     expected = folding.state_dict_shapes("conv", "norm", SHAPE)
-    folding.check_arrays("file", arrays | {"norm.num_batches_tracked": np.array(3)}, expected, "a network")
+    weight_files.check_arrays(
+        "file", arrays | {"norm.num_batches_tracked": np.array(3)}, expected, "a network"
+    )
     wrong = {**arrays, "norm.bias": np.zeros(7), "norm.weight": np.zeros(6, int), "more": np.zeros(1)}
     del wrong["conv.weight"]
     with pytest.raises(
         UserError, match="path is 'file': not weights of a network; these arrays differ: "
     ) as error:
-        folding.check_arrays("file", wrong, expected, "a network")
+        weight_files.check_arrays("file", wrong, expected, "a network")
     assert str(error.value).endswith("conv.weight, more, norm.bias, norm.weight")
     with pytest.raises(UserError, match=r"a0, a1, a2, a3, a4 and 5 more$"):
-        folding.check_arrays("file", {}, {f"a{i}": () for i in range(10)}, "a network")
+        weight_files.check_arrays("file", {}, {f"a{i}": () for i in range(10)}, "a network")

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from experiments.bench import torch_inception
+from experiments.bench.fidelity import installed, module
 from experiments.bench.inception import random_arrays
 from genjax.metrics import inception
 from genjax.metrics.inception import load_inception
@@ -34,9 +35,9 @@ def torch():
 @pytest.fixture(scope="module")
 def fidelity(torch):
     """Modules of torch-fidelity, by name."""
-    if not torch_inception.installed():
+    if not installed():
         pytest.skip("torch-fidelity is not installed")
-    return torch_inception.module
+    return module
 
 
 @pytest.fixture(scope="module")
