@@ -47,7 +47,7 @@ EXTRAS = {
         "beartype>=0.22.2",
         "scipy>=1.15",
         "diffrax>=0.7.2",
-        "matplotlib>=3.10",
+        "matplotlib>=3.10.7",
         "sacrebleu>=2.6",
         "ruff>=0.17.0,<0.18",
         "mypy>=2.0",
@@ -74,7 +74,7 @@ EXTRAS = {
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.
     "ode": ["diffrax>=0.7.2"],
     # The picture of `python -m experiments.gallery`.
-    "plots": ["matplotlib>=3.10"],
+    "plots": ["matplotlib>=3.10.7"],
     # Downloads and prepares a TFDS data set that is not on disk yet; reading one never needs it.
     "tensorflow": ["tensorflow>=2.20"],
     # `cuda` is CUDA 12, as in jax's own extra of that name; `cuda13` needs NVIDIA driver 580 or newer.

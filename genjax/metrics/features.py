@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from genjax.metrics.extractor import Extractor
+from genjax.metrics.multihost import fetch
 from genjax.typing import UserError
 
 
@@ -92,8 +93,7 @@ def extract(
             seen(np.ascontiguousarray(pixels).tobytes())
         prepared = _prepare(batch, extractor)
         padding = ((0, batch_size - len(prepared)), *((0, 0),) * (prepared.ndim - 1))
-        outputs = apply(jax.device_put(np.pad(prepared, padding, mode="edge"), sharding))
-        values, logits = jax.device_get(outputs)
+        values, logits = fetch(apply(jax.device_put(np.pad(prepared, padding, mode="edge"), sharding)))
         yield values[: len(prepared)], logits[: len(prepared)]
 
 

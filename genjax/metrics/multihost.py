@@ -1,6 +1,7 @@
-"""Moments of features that several processes have computed, each from its own images."""
+"""What several processes have computed, together or each from its own images."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,6 +10,18 @@ from jaxtyping import UInt32
 
 from genjax.metrics.frechet import Moments, merge
 from genjax.typing import UserError
+
+
+def fetch(arrays: Any) -> Any:
+    """The arrays of a pytree as NumPy's, also where an array is spread over the devices of several processes.
+
+    All of these have to call it then, and all get the whole.
+    """
+
+    def whole(x: jax.Array) -> np.ndarray:
+        return np.asarray(x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True))
+
+    return jax.tree.map(whole, arrays)
 
 
 def merge_processes(m: Moments) -> Moments:
