@@ -26,11 +26,12 @@ def parse(text: str) -> Budget:
     """
     kind, _, amount = text.partition("=")
     try:
-        return Budget(kind, float(amount))  # type: ignore[arg-type]  # which it checks
+        number = float(amount)
     except ValueError as error:
         raise UserError(
             f"budget={text!r}: valid are epochs=, seconds=, evaluations= and flops= with a number"
         ) from error
+    return Budget(kind, number)  # type: ignore[arg-type]  # which it checks
 
 
 def epoch(config: Config) -> dict[str, float]:

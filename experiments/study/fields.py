@@ -60,8 +60,8 @@ def typed(preset: str, name: str, value: Any) -> Any:
     Raises:
         SystemExit: it is none of this field; training's parser has said why.
     """
-    words = tuple(shlex.split(value)) if isinstance(value, str) else tuple(_words(value))
-    return _parse(preset, name, words)
+    several = isinstance(value, str) and isinstance(flatten(config_of(preset))[name], tuple)
+    return _parse(preset, name, tuple(shlex.split(value) if several else _words(value)))
 
 
 @functools.cache
