@@ -6,7 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from experiments import build, families
-from experiments.config import Config, SamplingConfig, flatten
+from experiments.config import Config, OptimizerConfig, SamplingConfig, flatten
 from genjax import data
 from genjax.train import sharding
 from genjax.typing import Method, TrainState, UserError
@@ -28,6 +28,8 @@ RANGES = {
     "optimizer.learning_rate": "(0, inf)",
     "optimizer.b1": "[0, 1)",
     "optimizer.b2": "[0, 1)",
+    "optimizer.momentum": "[0, 1)",
+    "optimizer.rms_decay": "[0, 1)",
     "optimizer.warmup_steps": "[0, inf)",
     "optimizer.weight_decay": "[0, inf)",
     "optimizer.clip_norm": "(0, inf)",
@@ -89,6 +91,16 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
         (
             fit.batch_size % optimizer.accumulate != 0,
             f"optimizer.accumulate={optimizer.accumulate} must divide batch_size={fit.batch_size}",
+        ),
+        # Not so with b1 and b2: presets set them, and their optimizer is to be exchanged by its name alone.
+        (
+            bool(optimizer.momentum) and optimizer.name not in ("sgd", "rmsprop"),
+            f"optimizer.momentum={optimizer.momentum} is for 'sgd' and 'rmsprop', and "
+            f"optimizer.name={optimizer.name!r}",
+        ),
+        (
+            optimizer.rms_decay != OptimizerConfig().rms_decay and optimizer.name != "rmsprop",
+            f"optimizer.rms_decay={optimizer.rms_decay} is for 'rmsprop', and optimizer.name={optimizer.name!r}",
         ),
         (
             fit.backend == "pmap" and fit.fsdp != 1,
