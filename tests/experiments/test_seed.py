@@ -2,6 +2,7 @@
 
 import itertools
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import optax
 import pytest
 
 from experiments import build
-from experiments.families import diffusion
+from experiments.families import diffusion, vae
 from experiments.families.family import optimizer
 from experiments.presets.seed import SEED
 from genjax.data import DataInfo
@@ -48,6 +49,38 @@ def test_vae_of_keras():
     assert (encoder, decoder) == (69_076, 65_089)  # as Keras prints
     assert size(params["decoder"]) == decoder
     assert size(params) == encoder + decoder
+
+
+def test_vae_of_keras_layer_by_layer():
+    """One step from random parameters through the layers of Keras, by flax.linen's convolutions."""
+    config = SEED["seed-vae"][1]
+    network = vae.network(config, INFO)
+    random = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda x: jnp.asarray(random.normal(0, 0.05, x.shape), jnp.float32), state("seed-vae").params
+    )
+    x = jnp.asarray(random.uniform(-1, 1, (2, 28, 28, 1)), jnp.float32)
+    z = jnp.asarray(random.normal(size=(2, 2)), jnp.float32)
+
+    def layer(kind, width, strides, h, p):
+        return kind(width, (3, 3), strides).apply({"params": p}, h)
+
+    def linear(h, p):
+        return h @ p["kernel"] + p["bias"][None]
+
+    down, up, p = flax.linen.Conv, flax.linen.ConvTranspose, params["encoder"]
+    h = jax.nn.relu(layer(down, 32, (2, 2), x, p["down_0"]))
+    h = jax.nn.relu(layer(down, 64, (2, 2), h, p["down_1"]))
+    h = linear(jax.nn.relu(linear(h.reshape(2, -1), p["hidden"])), params["parameters"])
+    found = network.apply({"params": params}, x, method="posterior")
+    np.testing.assert_allclose(jnp.concatenate([*found], -1), h, atol=1e-5)
+
+    p = params["decoder"]
+    h = jax.nn.relu(linear(z, p["reshape"])).reshape(2, 7, 7, 64)
+    h = jax.nn.relu(layer(up, 64, (2, 2), h, p["up_0"]))
+    h = jax.nn.relu(layer(up, 32, (2, 2), h, p["up_1"]))
+    h = layer(up, 1, (1, 1), h, p["out"])
+    np.testing.assert_allclose(network.apply({"params": params}, z, method="decode"), h, atol=1e-5)
 
 
 def test_gan_of_keras_gan():
