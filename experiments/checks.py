@@ -6,7 +6,9 @@ import jax
 from jax.sharding import Mesh
 
 from experiments import build, families
+from experiments.collapse_scores import DIGIT_SETS
 from experiments.config import Config, OptimizerConfig, SamplingConfig, flatten
+from experiments.image_scores import has_score
 from genjax import data
 from genjax.train import sharding
 from genjax.typing import Method, TrainState, UserError
@@ -45,6 +47,8 @@ RANGES = {
     "evaluation.grid_columns": "[1, inf)",
     "evaluation.num": "[0, inf)",
     "evaluation.importance_samples": "[0, inf)",
+    "evaluation.score_every": "[0, inf)",
+    "evaluation.score_num": "[2, inf)",
 }
 """Valid values of every number that all families have, and of each in a tuple. None is valid where it is the type's."""
 
@@ -121,6 +125,11 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
             ),
         ),
         (config.evaluation.num == 1, "evaluation.num=1: valid are 0 (no score) and 2 or more"),
+        (
+            config.evaluation.score_every > 0 and not has_score(config),
+            f"evaluation.score_every={config.evaluation.score_every}: valid is 0, since the bundled classifier knows "
+            f"{', '.join(DIGIT_SETS)}, and not {config.data.dataset!r}",
+        ),
     ]
 
 

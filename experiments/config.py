@@ -153,6 +153,9 @@ class EvaluationConfig:
         grid_columns: Samples per class (or per row) in a grid.
         num: Generated images scored at the end; 0: none.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE at the end; 0: none.
+        score_every: Steps between scores of generated digits, rho and the Fréchet distance, and one at the end; 0:
+            none but that of `num` images.
+        score_num: Generated images of each of these.
     """
 
     loss_every: int = 1000
@@ -160,6 +163,8 @@ class EvaluationConfig:
     grid_columns: int = 10
     num: int = 1000
     importance_samples: int = 0
+    score_every: int = 0
+    score_num: int = 1000
 
 
 @dataclasses.dataclass(frozen=True)

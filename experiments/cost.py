@@ -1,16 +1,21 @@
 """What it costs to make images with a trained run: time, evaluations of the network, memory; compilation apart.
+And what a step of training costs, whatever it runs on.
 
 `experiments.bench` compares speeds, in turns and with their ranges; this is a plain account of one run on one machine.
 """
 
+import functools
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 
+from experiments import build
 from experiments.bench import subjects
+from experiments.config import Config
 from experiments.restore import Run
 from genjax.train import sharding
 from genjax.train.generate import sampling_program
@@ -59,11 +64,59 @@ def network_evaluations(run: Run) -> int:
     All networks of the run count alike: a decoder behind a diffusion model is one call more. So do the two calls of
     guidance. What a sampler leaves out in its last step, and what guidance does where its scale is 1, is not counted.
     """
-    count, inside = 0, False
+    count = 0
 
     def increment() -> None:
         nonlocal count
         count += 1
+
+    keys = jax.random.split(jax.random.key(run.config.fit.seed), 1)
+    arguments = keys, run.state, subjects.condition(run.config, run.info, 1)
+    # On one device, or each would count.
+    arguments = jax.device_put(arguments, jax.local_devices()[0])
+    with nn.intercept_methods(_at_each_call(lambda args: jax.debug.callback(increment))):
+        jax.block_until_ready(jax.jit(lambda *arguments: run.method.sample(*arguments))(*arguments))
+    jax.effects_barrier()
+    return count
+
+
+def training_cost(config: Config) -> dict[str, float | None]:
+    """What a step of training costs, as it is written: nothing is compiled or run, and the device makes no difference.
+
+    Args:
+        config: of the run; its data must be there, but only their shapes are read.
+
+    Returns:
+        * "flops_per_step", by XLA's cost analysis of the step for the whole batch, before XLA merges what is computed
+          twice; None where XLA does not say. The body of a loop counts once.
+        * "network_evaluations_per_step": forward calls of all networks times the images of each call, so that a GAN's
+          discriminator counts for real images and for fakes. The backward pass is no call of its own.
+
+        Where a step sometimes does more, as a GAN whose generator learns in every fifth, both are of the most it does.
+    """
+    from genjax.train.fit import train_step  # brings Orbax
+
+    info = subjects.data_info(config)
+    method, example = build.method(config, info), build.example(info)
+    init_key, train_key = jax.random.split(jax.random.key(config.fit.seed))
+    state = jax.eval_shape(method.init, init_key, example)
+    batch = {
+        name: jax.ShapeDtypeStruct((config.fit.batch_size, *x.shape[1:]), x.dtype)
+        for name, x in example.items()
+    }
+    step = train_step(method, functools.partial(build.augment, config.data), train_key)
+    with nn.intercept_methods(_at_each_call(_mark)):
+        traced = jax.jit(step).trace(state, batch)
+    analysis = traced.lower().cost_analysis() or {}
+    return {
+        "flops_per_step": analysis.get("flops"),
+        "network_evaluations_per_step": _marked(traced.jaxpr.jaxpr),
+    }
+
+
+def _at_each_call(act: Callable[[Any], object]) -> Callable[..., PyTree]:
+    """An interceptor of Linen that acts at each call of a network, given its arguments."""
+    inside = False
 
     def counted(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> PyTree:
         nonlocal inside
@@ -72,16 +125,38 @@ def network_evaluations(run: Run) -> int:
             return call(*args, **kwargs)
         inside = True
         try:
-            jax.debug.callback(increment)
+            act(args)
             return call(*args, **kwargs)
         finally:
             inside = False
 
-    keys = jax.random.split(jax.random.key(run.config.fit.seed), 1)
-    arguments = keys, run.state, subjects.condition(run.config, run.info, 1)
-    # On one device, or each would count.
-    arguments = jax.device_put(arguments, jax.local_devices()[0])
-    with nn.intercept_methods(counted):
-        jax.block_until_ready(jax.jit(lambda *arguments: run.method.sample(*arguments))(*arguments))
-    jax.effects_barrier()
+    return counted
+
+
+def _noted(x: object) -> None:
+    """Where a traced step calls a network."""
+
+
+def _mark(args: Any) -> None:
+    # With the images as its argument: under vmap it is called for each, as the network is.
+    jax.debug.callback(_noted, jax.tree.leaves(args)[0])
+
+
+def _marked(jaxpr: Any) -> int:
+    """Images of all marked calls in a jaxpr."""
+    count = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "debug_callback":
+            count += equation.invars[0].aval.shape[0]
+        inner = [_marked(part) for part in _parts(equation.params)]
+        branches = equation.primitive.name == "cond"
+        count += (max(inner) if branches else sum(inner)) * equation.params.get("length", 1)
     return count
+
+
+def _parts(parameters: dict[str, Any]) -> Iterator[Any]:
+    """The jaxprs inside an equation."""
+    for value in parameters.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(part, "eqns"):
+                yield getattr(part, "jaxpr", part)

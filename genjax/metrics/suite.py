@@ -222,8 +222,13 @@ def measure(names: Sequence[str], sets: Sets, images: Protocol, *, resamples: in
     results |= {"intervals": found} if resamples else {}
     results["num_samples"] = len(sets.generated.values)
     results["protocol"] = str(dataclasses.replace(images, metric="fd"))
-    results["protocols"] = {name: str(_protocol(name, images)) for name in names}
+    results["protocols"] = protocols(names, images)
     return results
+
+
+def protocols(names: Sequence[str], images: Protocol) -> dict[str, str]:
+    """The protocol of each metric, as text; `images` as in `measure`."""
+    return {name: str(_protocol(name, images)) for name in names}
 
 
 def _protocol(name: str, images: Protocol) -> Protocol:

@@ -1,13 +1,18 @@
-"""The cost of making images with a tiny run: evaluations by hand, and that the rest is what was measured."""
+"""The cost of making images with a tiny run: evaluations by hand, and that the rest is what was measured. The cost of a
+step of training: evaluations by hand, operations by the sizes of a perceptron."""
 
+import dataclasses
 import types
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import pytest
 from etils import epath
 
 from experiments import cost, restore
 from experiments.config import SamplingOverrides
+from experiments.presets import PRESETS
 from genjax.train.program import Program
 
 
@@ -72,3 +77,70 @@ def test_cost(restored, monkeypatch):
     images = 3 * 8 * 8 * 4
     parameters = sum(x.nbytes for x in jax.tree.leaves(run.state.ema))
     assert images + parameters <= found["peak_memory_bytes"] < 1e9
+
+
+def small(preset, model=None, method=None, accumulate=1):
+    """A preset with a batch of 16."""
+    config = PRESETS[preset][1]
+    return dataclasses.replace(
+        config,
+        fit=dataclasses.replace(config.fit, batch_size=16),
+        model=dataclasses.replace(config.model, **(model or {})),
+        method=dataclasses.replace(config.method, **(method or {})),
+        optimizer=dataclasses.replace(config.optimizer, accumulate=accumulate),
+    )
+
+
+PERCEPTRON = {"hidden": (32,), "discriminator_hidden": (32,)}
+
+
+@pytest.mark.parametrize(
+    "config, calls",
+    [
+        (small("vae-digits", {"hidden": (32,)}), 1),
+        (small("vae-digits", {"hidden": (32,)}, accumulate=4), 1),
+        (small("ddpm-digits", {"channels": 8, "multipliers": (1,), "attention": ()}), 1),
+        # The generator for either side; the discriminator looks at real images and at fakes, twice.
+        (small("gan-digits", PERCEPTRON), 6),
+        # The penalty looks at images between real ones and fakes.
+        (small("gan-digits", PERCEPTRON, {"penalty": "gradient_penalty"}), 7),
+        # Of the most that a step does: there the generator learns as well.
+        (small("gan-digits", PERCEPTRON, {"discriminator_steps": 3}), 6),
+    ],
+)
+def test_network_evaluations_of_a_training_step(config, calls):
+    assert cost.training_cost(config)["network_evaluations_per_step"] == 16 * calls
+
+
+def test_calls_inside_vmap_and_scan_count_for_each_image():
+    layer = nn.Dense(3)
+    variables = layer.init(jax.random.key(0), jnp.ones((1, 2)))
+
+    def program(x):  # float[5, 2]
+        each = jax.vmap(lambda row: layer.apply(variables, row[None]))(x)
+        return jax.lax.scan(lambda carry, _: (carry, layer.apply(variables, x)), 0, length=7), each
+
+    with nn.intercept_methods(cost._at_each_call(cost._mark)):
+        jaxpr = jax.make_jaxpr(program)(jnp.ones((5, 2)))
+    assert cost._marked(jaxpr.jaxpr) == 5 + 7 * 5
+
+
+def test_operations_of_a_training_step_follow_the_sizes():
+    """A VAE of perceptrons: two operations for each weight and image forwards, twice that backwards."""
+    rest = []
+    for width in (256, 512):
+        config = small("vae-digits", {"hidden": (width, width), "latent": 8})
+        # 64 pixels to the layers, to means and variances of 8; and back. No gradient goes to the pixels.
+        weights = 64 * width + width**2 + width * 16 + 8 * width + width**2 + width * 64
+        products = 2 * 16 * (3 * weights - 64 * width)
+        rest.append((cost.training_cost(config)["flops_per_step"] - products) / weights)
+    # What is left goes with the weights: Adam, clipping, the average.
+    assert 10 < rest[0] < 30
+    assert rest[0] == pytest.approx(rest[1], rel=0.05)
+
+
+def test_training_cost_is_always_the_same():
+    config = small("gan-digits", PERCEPTRON)
+    first, twice = cost.training_cost(config), dataclasses.replace(config.fit, batch_size=32)
+    assert cost.training_cost(config) == first
+    assert cost.training_cost(dataclasses.replace(config, fit=twice))["network_evaluations_per_step"] == 192
