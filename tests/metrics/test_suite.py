@@ -68,15 +68,15 @@ def test_which_set_is_which():
     def distances(a, b):
         return np.sqrt(np.square(a.values[:, None].astype(np.float64) - b.values[None]).sum(-1))
 
-    across = distances(test, made)
-    radii = {
-        k: [np.sort(distances(x, x))[:, k, None] for x in (test, made)] for k in (3, 5)
-    }  # the 0th is itself
-    third, fifth, reversed_third = across <= radii[3][0], across <= radii[5][0], across.T <= radii[3][1]
-    assert found["precision"] == third.any(0).mean()
-    assert found["recall"] == reversed_third.any(0).mean()
-    assert found["density"] == pytest.approx(fifth.sum(0).mean() / 5)
-    assert found["coverage"] == fifth.any(1).mean()
+    def inside(points, centres, k):
+        """[points, centres]: whether a point is in the ball of a centre, up to its k-th neighbour of its own set."""
+        radii = np.sort(distances(centres, centres))[:, k]  # the 0th is itself
+        return distances(points, centres) <= radii[None]
+
+    assert found["precision"] == inside(made, test, 3).any(1).mean()
+    assert found["recall"] == inside(test, made, 3).any(1).mean()
+    assert found["density"] == pytest.approx(inside(made, test, 5).sum(1).mean() / 5)
+    assert found["coverage"] == inside(made, test, 5).any(0).mean()
     assert len({found[name] for name in METRICS["prdc"].values}) == 4  # or the above would say little
 
     assert found["rho"] == found["fd_generated"] / found["fd_train"]
