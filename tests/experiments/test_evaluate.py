@@ -119,6 +119,36 @@ def test_labels_are_judged_by_the_classifier_that_knows_them(run, monkeypatch, r
     assert score(extractor=digits)["label_agreement"] == score()["label_agreement"]
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_which_images_are_compared(run, monkeypatch, restored, test_split, split):
+    """A model that makes the test images is at no distance from them; one of training images is found out."""
+    train = data.load("digits", "train")
+    real = data.to_memory({"train": train, "test": test_split}[split])["image"][: len(test_split)]
+    asked = {}
+
+    def copy(run, **options):
+        asked.update(options)
+        return real
+
+    monkeypatch.setattr("experiments.workdir.write_json", lambda *_: None)
+    monkeypatch.setattr(scoring, "make", copy)
+    found = scoring.score_run(restored, epath.Path(run), train, test_split, num=len(real), seed=7)
+    assert (found["fd_generated"] < 1e-3 * found["fd_train"]) == (split == "test")
+    assert (found["memorised"] > 0.9) == (split == "train")
+    assert asked["num"] == len(real) and asked["seed"] == 7
+    expected = scoring._labels_like(data.to_memory(train)["label"], len(real))
+    np.testing.assert_array_equal(asked["labels"], expected)
+
+
+def test_an_image_is_its_seed_and_number(restored):
+    labels = np.arange(6, dtype=np.int32)
+    images = scoring.make(restored, labels=labels, num=6, seed=1)
+    np.testing.assert_array_equal(scoring.make(restored, labels=labels, num=6, seed=1), images)
+    later = scoring.make(restored, labels=np.roll(labels, -2), num=6, seed=1, first=2)
+    np.testing.assert_array_equal(later[:4], images[2:])
+    assert (scoring.make(restored, labels=labels, num=6, seed=2) != images).any()
+
+
 def test_too_few_images_are_refused_before_the_work(run, verb, digest):
     before = digest(run)
     for option, message in [("--num=1", "num=1: at least 2 images"), ("--seed=-3", "seed=-3: valid are 0..")]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from genjax.metrics.features import Features
+from genjax.metrics.frechet import distance, moments
 from genjax.metrics.protocol import Protocol
 from genjax.metrics.suite import METRICS, Sets, measure
 from genjax.typing import UserError
@@ -56,6 +57,54 @@ def test_images_far_away(far):
     assert [far[name] for name in ("precision", "recall", "density", "coverage")] == [0, 0, 0, 0]
     assert far["c_t"] > 5
     assert far["kid"] > 100
+
+
+def test_which_set_is_which():
+    """Every set of its own kind and size, against the definitions: what is exchanged shows."""
+    made, test, train = gaussian(3, 80), gaussian(4, 60, shift=0.7), gaussian(5, 70, shift=2.0)
+    found = measure(("fd", "fd_infinity", "prdc"), Sets(made, test, train), IMAGES)
+    assert found["num_samples"] == 80
+
+    def distances(a, b):
+        return np.sqrt(np.square(a.values[:, None].astype(np.float64) - b.values[None]).sum(-1))
+
+    def inside(points, centres, k):
+        """[points, centres]: whether a point is in the ball of a centre, up to its k-th neighbour of its own set."""
+        radii = np.sort(distances(centres, centres))[:, k]  # the 0th is itself
+        return distances(points, centres) <= radii[None]
+
+    assert found["precision"] == inside(made, test, 3).any(1).mean()
+    assert found["recall"] == inside(test, made, 3).any(1).mean()
+    assert found["density"] == pytest.approx(inside(made, test, 5).sum(1).mean() / 5)
+    assert found["coverage"] == inside(made, test, 5).any(0).mean()
+    assert len({found[name] for name in METRICS["prdc"].values}) == 4  # or the above would say little
+
+    assert found["rho"] == found["fd_generated"] / found["fd_train"]
+    for name, other in (("fd_generated", made), ("fd_train", train)):
+        assert found[name] == pytest.approx(distance(moments(other.values), moments(test.values)), rel=1e-6)
+    assert found["fd_infinity"] == pytest.approx(found["fd_generated"], abs=0.5)
+    assert found["fd_train"] > found["fd_generated"] + 1
+
+
+def test_what_is_said_of_generated_images_alone():
+    sets = Sets(gaussian(0), gaussian(1))
+    one = sets.generated._replace(values=np.ones((300, 4), np.float32))
+    assert measure(("vendi",), sets._replace(generated=one), IMAGES)["vendi"] == pytest.approx(1)
+    sure = np.eye(3, dtype=np.float32)[np.arange(300) % 3] * 50
+    found = measure(("is",), sets._replace(generated=sets.generated._replace(logits=sure)), IMAGES)
+    assert found["inception_score"] == pytest.approx(3, rel=0.05)
+
+
+def test_lengths_of_embeddings_do_not_matter():
+    made = SAME.generated
+    lengths = np.random.default_rng(0).uniform(0.1, 10, (300, 1)).astype(np.float32)
+    scaled = SAME._replace(generated=made._replace(values=made.values * lengths))
+    first, second = (measure(("cmmd",), sets, IMAGES)["cmmd"] for sets in (SAME, scaled))
+    assert first == pytest.approx(second, rel=1e-4) and first != 0
+
+
+def test_subsets_of_all_images_do_not_differ(same):
+    assert same["kid_stderr"] == pytest.approx(0, abs=1e-9)
 
 
 def test_copies_are_found():
