@@ -92,7 +92,7 @@ def train(config: Config, launch: Launch) -> None:
         hooks=hooks,
         mesh=mesh,
         progress=launch.progress or None,
-        on_save=timekeeper(config, directory, len(train_source)),
+        on_save=timekeeper(config, directory, train_source),
     )
     if fitted.preempted:
         say(f"preempted at step {fitted.step}: saved in {directory}; the same command goes on from there")
@@ -107,13 +107,13 @@ def train(config: Config, launch: Launch) -> None:
         say(json.dumps(results))
 
 
-def timekeeper(config: Config, directory: epath.Path, examples: int) -> Callable[[Times], None]:
+def timekeeper(config: Config, directory: epath.Path, train: data.Source) -> Callable[[Times], None]:
     """A function that writes the times of the run to its workdir."""
-    step_cost = functools.cache(lambda: cost.training_cost(config))
+    step_cost = functools.cache(lambda: cost.training_cost(config, train.info))
 
     def write(times: Times) -> None:
         if cli.is_first_process():
-            found = timing.record(times, examples, config.fit.batch_size, step_cost())
+            found = timing.record(times, len(train), config.fit.batch_size, step_cost())
             workdir.write_json(directory / workdir.TIMING, found)
 
     return write
