@@ -1,0 +1,1 @@
+"""Comparative studies: presets, variants and seeds trained under one roof, ``python -m experiments.study``."""

@@ -1,0 +1,121 @@
+"""Compare models: ``python -m experiments.study quick --workdir DIR``; the same command goes on with a study.
+
+SPEC is a named study, one or several presets joined by commas, or a `Study` of your own::
+
+    python -m experiments.study vae-digits,gan-digits --grid optimizer.learning_rate=1e-3,1e-4 --seeds 3 \\
+        --budget epochs=50 --workdir studies/rates
+    python -m experiments.study my_study.py:STUDY --workdir studies/mine
+
+The workdir gets ``study.json``, the plan, ``runs/``, a workdir of training each, and ``failed/``.
+"""
+
+import importlib.util
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import tyro
+
+from experiments import cli
+from experiments.config import Config
+from experiments.study import budget, command, measure, plan, runner, store
+from experiments.study.exports import EXPORTS
+from experiments.study.slots import Slot, slots
+from experiments.study.spec import Study
+from experiments.study.studies import STUDIES
+from genjax.typing import UserError
+
+_PROG = "python -m experiments.study"
+
+
+def main() -> None:
+    """Reads the command line, and runs the study."""
+    listed = "\n".join(f"  {name}: {about}" for name, (about, _) in STUDIES.items())
+    options = tyro.cli(command.Options, prog=_PROG, description=f"{__doc__}\nNamed studies:\n\n{listed}")
+    sys.exit(study(options))
+
+
+def study(options: command.Options) -> int:
+    """Runs what is missing of a study; returns the exit code, 1 if a run failed."""
+    asked = command.study(options)
+    runs = plan.runs(asked)
+    if options.export and asked.budget and asked.budget.kind == "seconds":
+        raise UserError("budget=seconds is measured where the study runs; with export, give epochs or flops")
+    folder = store.Folder(options.workdir)
+    with runner.only_study(folder) as lock:
+        before = folder.read()
+        if before:
+            store.check_same(before, asked, runs, folder.path)
+        places = [Slot()] if options.export else slots(options.jobs, len(runs))
+        runs = budgeted(options.spec, asked, runs, folder, before.get("measured", {}), places[0])
+        if options.export:
+            print(f"written: {EXPORTS[options.export](folder, runs)}")
+            return 0
+        at_work = runner.Runner(folder, runs, places, options.retry_failed)
+        try:
+            at_work.run(lock)
+        except runner.Stopped as signal:
+            print(f"stopped; the same command goes on: {_again(sys.argv[1:])}", file=sys.stderr)
+            return 128 + int(signal.args[0])
+    return finish(options, at_work)
+
+
+def budgeted(
+    name: str,
+    asked: Study,
+    runs: Sequence[plan.Run],
+    folder: store.Folder,
+    measured: dict[str, dict[str, Any]],
+    slot: Slot,
+) -> list[plan.Run]:
+    """The runs with their steps, and ``study.json`` with what decided on them: measured once, then kept.
+
+    Args:
+        name: of the study.
+        asked: the study.
+        runs: of it.
+        folder: of the study.
+        measured: cell -> what is known already.
+        slot: where a run is measured.
+    """
+    if asked.budget is None:
+        folder.write(name, asked, runs, {})
+        return list(runs)
+    find = budget.measurements(asked.budget.kind, lambda config, what: _process(config, what, slot))
+    measured = dict(measured)
+    for cell, config in {run.cell: run.config for run in runs}.items():
+        if cell not in measured:
+            print(f"{cell}: measuring a step, for the budget", flush=True)
+            measured[cell] = find(config)
+            folder.write(name, asked, runs, measured)
+    found = [run.with_steps(budget.steps(asked.budget, measured[run.cell])) for run in runs]
+    folder.write(name, asked, found, measured)
+    return found
+
+
+def finish(options: command.Options, at_work: runner.Runner) -> int:
+    """Says how the study ended, and makes its report; returns the exit code."""
+    path = at_work.folder.path
+    print(f"{at_work.done} of {at_work.total} runs are done, {len(at_work.failed)} failed: {path}")
+    line = ["-m", "experiments.report", str(path)]
+    if options.report and importlib.util.find_spec("experiments.report") is not None:
+        code = subprocess.run([sys.executable, *line], env=Slot().environment()).returncode
+        return code or int(bool(at_work.failed))
+    print(f"report: python {' '.join(line)}")
+    return int(bool(at_work.failed))
+
+
+def _process(config: Config, what: str, slot: Slot) -> dict[str, Any]:
+    # A process that this one starts inherits its cores.
+    with slot.held():
+        return measure.apart(config, what, slot.environment())
+
+
+def _again(arguments: Sequence[str]) -> str:
+    return shlex.join([*_PROG.split(), *arguments])
+
+
+if __name__ == "__main__":
+    cli.run(main, when_interrupted="the same command goes on with the study")

@@ -1,0 +1,175 @@
+"""The command line of a study: which one it is, and what is changed about it."""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments.study import budget as budgets
+from experiments.study import fields
+from experiments.study.spec import Study
+from experiments.study.studies import STUDIES
+from genjax.typing import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train and score all of a comparative study; the same command goes on with it.
+
+    Attributes:
+        spec: A named study ({STUDIES}), presets joined by commas, or FILE.py:NAME or MODULE:NAME of a Study in Python.
+        workdir: The folder of the study, which may be missing.
+        set: FIELD=VALUE for all presets, PRESET:FIELD=VALUE for one; fields and values as on the command line of
+            training.
+        grid: FIELD=VALUE,VALUE,...: every combination is trained.
+        seeds: Number of seeds, 0, 1, ...; None: those of the study.
+        budget: What every run may use: epochs=2, seconds=60 (compilation apart), evaluations=1e6 (calls of networks,
+            times images) or flops=1e13; None: that of the study.
+        sweep: Numbers of sampler steps at which trained diffusion models are scored again; none: those of the study.
+        cost: Also measure what making images costs.
+        jobs: Runs at a time; None: one for each GPU, and on CPU one for each core and at most four.
+        retry_failed: Try runs again that failed before.
+        export: Write a SLURM job array or a list of commands, and run nothing.
+        report: Make the report at the end.
+    """
+
+    spec: Annotated[str, tyro.conf.Positional]
+    workdir: str
+    set: tuple[str, ...] = ()
+    grid: tuple[str, ...] = ()
+    seeds: int | None = None
+    budget: str | None = None
+    sweep: tuple[int, ...] = ()
+    cost: tyro.conf.FlagCreatePairsOff[bool] = False
+    jobs: int | None = None
+    retry_failed: tyro.conf.FlagCreatePairsOff[bool] = False
+    export: Literal["slurm", "commands"] | None = None
+    report: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+assert Options.__doc__ is not None
+Options.__doc__ = Options.__doc__.replace("{STUDIES}", ", ".join(STUDIES))
+
+
+def study(options: Options) -> Study:
+    """The study that is asked for.
+
+    Raises:
+        UserError: there is none, or what is changed about it cannot be.
+    """
+    found = load(options.spec)
+    everywhere, of_one = _settings(options.set, found.presets)
+    set_here = {name: {*everywhere, *own} for name, own in of_one.items()}
+    per_preset = {
+        name: {
+            **_without(found.per_preset.get(name, {}), set_here[name], name),
+            **of_one[name],
+        }
+        for name in found.presets
+    }
+    if options.seeds is not None and options.seeds < 1:
+        raise UserError(f"seeds={options.seeds}: valid are [1, inf)")
+    return dataclasses.replace(
+        found,
+        base={**found.base, **everywhere},
+        per_preset={name: own for name, own in per_preset.items() if own},
+        grid={**found.grid, **_grid(options.grid)},
+        seeds=found.seeds if options.seeds is None else tuple(range(options.seeds)),
+        budget=found.budget if options.budget is None else budgets.parse(options.budget),
+        sweep=options.sweep or found.sweep,
+        cost=options.cost or found.cost,
+    )
+
+
+def load(spec: str) -> Study:
+    """A named study, one of presets, or a Python value.
+
+    Raises:
+        UserError: there is no such thing.
+    """
+    if spec in STUDIES:
+        return STUDIES[spec][1]
+    if ":" in spec:
+        return _from_python(spec)
+    presets = tuple(name for name in spec.split(",") if name)
+    try:
+        for name in presets or (spec,):
+            fields.config_of(name)
+    except UserError as error:
+        raise UserError(f"{error}. Studies: {', '.join(STUDIES)}") from error
+    return Study(presets)
+
+
+def _from_python(spec: str) -> Study:
+    where, _, name = spec.rpartition(":")
+    try:
+        module = _file(where) if where.endswith(".py") else importlib.import_module(where)
+    except (ImportError, OSError) as error:
+        raise UserError(f"spec={spec!r}: {error}") from error
+    value = getattr(module, name, None)
+    if not isinstance(value, Study):
+        known = [key for key, other in vars(module).items() if isinstance(other, Study)]
+        raise UserError(
+            f"spec={spec!r}: {name!r} is no Study; those in {where} are {', '.join(known) or 'none'}"
+        )
+    return value
+
+
+def _file(path: str) -> Any:
+    spec = importlib.util.spec_from_file_location(pathlib.Path(path).stem, pathlib.Path(path).expanduser())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with _importable(pathlib.Path(path).expanduser().resolve().parent):
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _importable(folder: pathlib.Path) -> Any:
+    """Files beside a study may be imported by it."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _settings(
+    given: Sequence[str], presets: Sequence[str]
+) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """FIELD=VALUE for all, and for each preset by name."""
+    everywhere: dict[str, str] = {}
+    of_one: dict[str, dict[str, str]] = {name: {} for name in presets}
+    for text in given:
+        name, value = _halves("set", text)
+        preset, colon, field = name.rpartition(":")
+        if colon and preset not in of_one:
+            raise UserError(
+                f"set={text!r}: no preset {preset!r} in this study, valid are {', '.join(presets)}"
+            )
+        (of_one[preset] if colon else everywhere)[field] = value
+    return everywhere, of_one
+
+
+def _grid(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    halves = (_halves("grid", text) for text in given)
+    return {name: tuple(value for value in values.split(",") if value) for name, values in halves}
+
+
+def _halves(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UserError(f"{option}={text!r}: FIELD=VALUE is needed, as optimizer.learning_rate=1e-3")
+    return name, value
+
+
+def _without(values: Mapping[str, Any], names: set[str], preset: str) -> dict[str, Any]:
+    """Without the fields of these names, in full or not."""
+    gone = {fields.full_name(name, preset) for name in names}
+    return {name: value for name, value in values.items() if fields.full_name(name, preset) not in gone}

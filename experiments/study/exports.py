@@ -1,0 +1,68 @@
+"""A study for other machines: its commands, in a list or as a SLURM job array."""
+
+import shlex
+from collections.abc import Sequence
+
+from etils import epath
+
+from experiments import workdir
+from experiments.study.plan import Run
+from experiments.study.store import Folder
+
+_SLURM = """\
+#!/usr/bin/env bash
+# Recipe: not run. A study of {count} runs, one task of the array each; submit from the repository, with its
+# environment in .venv:
+#
+#   sbatch --gpus-per-task=1 --time=24:00:00 {path}
+#
+# A task that is requeued, or submitted again, goes on from its last checkpoint; a finished one ends at once.
+#
+#SBATCH --job-name=genjax-study
+#SBATCH --array=0-{last}
+#SBATCH --cpus-per-task=8
+#SBATCH --output={logs}
+#SBATCH --open-mode=append
+# Training saves and exits on SIGTERM, which comes two minutes before the time limit and at a preemption.
+#SBATCH --signal=TERM@120
+#SBATCH --requeue
+set -euo pipefail
+cd "${{SLURM_SUBMIT_DIR:?run this with sbatch}}"
+export PATH="$PWD/.venv/bin:$PATH"
+
+case "${{SLURM_ARRAY_TASK_ID:?run this with sbatch}}" in
+{cases}
+esac
+"""
+
+
+def commands(folder: Folder, runs: Sequence[Run]) -> epath.Path:
+    """Writes ``commands.txt``: all commands of the study, one a line, to be run in this order. Returns its path."""
+    path = folder.path / "commands.txt"
+    lines = [shlex.join(command) for run in runs for command in _all(folder, run)]
+    workdir.write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    return path
+
+
+def slurm(folder: Folder, runs: Sequence[Run]) -> epath.Path:
+    """Writes ``study.sbatch``, a job array in which each task is a run with all its commands. Returns its path."""
+    path = folder.path / "study.sbatch"
+    cases = "\n".join(
+        f"{i})\n" + "\n".join(f"    srun {shlex.join(c)}" for c in _all(folder, run)) + "\n    ;;"
+        for i, run in enumerate(runs)
+    )
+    script = _SLURM.format(
+        count=len(runs), path=path, last=len(runs) - 1, logs=folder.path / "runs" / "%a.log", cases=cases
+    )
+    (folder.path / "runs").mkdir(parents=True, exist_ok=True)
+    workdir.write_bytes(path, script.encode())
+    return path
+
+
+EXPORTS = {"commands": commands, "slurm": slurm}
+"""What can be written instead of running the study, by name."""
+
+
+def _all(folder: Folder, run: Run) -> list[list[str]]:
+    directory = str(folder.workdir(run))
+    return [run.training(directory), *run.evaluations(directory).values()]

@@ -1,0 +1,61 @@
+"""What a step of training costs and how long it takes, in a process of its own.
+
+Run as ``python -m experiments.study.measure DIR costs|time``, it reads ``DIR/config.json`` and prints a JSON object.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+
+from etils import epath
+
+from experiments import cli, workdir
+from experiments.bench import subjects, timing
+from experiments.bench.command import run_command
+from experiments.config import Config
+from experiments.cost import training_cost
+
+_SECONDS = 3.0
+
+
+def measure(config: Config, *, seconds: float = _SECONDS) -> dict[str, float | None]:
+    """Costs and times of a step of training.
+
+    Args:
+        config: of the run.
+        seconds: for which steps are timed, about, when they are compiled and warm.
+
+    Returns:
+        What `experiments.cost.training_cost` does, and "seconds_per_step" and "compile_seconds". All steps are of one
+        batch, without logging, evaluation and checkpoints.
+    """
+    subject = subjects.train(config)
+    rate = timing.timed(subject.run, subject.images, seconds)()[timing.RATE]
+    return training_cost(config) | {
+        "seconds_per_step": config.fit.batch_size / rate,
+        "compile_seconds": subject.program.compile_seconds,
+    }
+
+
+def apart(config: Config, what: str, env: Mapping[str, str]) -> dict[str, float | None]:
+    """As `measure` in a process of its own, or, for ``what="costs"``, as `training_cost`.
+
+    Raises:
+        UserError: the process failed; the message ends with what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        workdir.write_json(epath.Path(folder) / workdir.CONFIG, dataclasses.asdict(config))
+        return run_command([sys.executable, "-m", "experiments.study.measure", folder, what], env)
+
+
+def main() -> None:
+    """One measurement: see the module."""
+    folder, what = sys.argv[1:]
+    config = workdir.load_config(epath.Path(folder))
+    print(json.dumps({"costs": training_cost, "time": measure}[what](config)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,178 @@
+"""From a study to its runs: their names, their configs, their commands."""
+
+import dataclasses
+import itertools
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments import checks, cli, families
+from experiments.config import Config
+from experiments.study import fields
+from experiments.study.spec import Study
+from genjax.typing import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        cell: name of the variant: of all its runs, whatever the seed.
+        preset: name.
+        overrides: full name of a field -> value, where the study sets it; neither the seed nor what a budget decides.
+        seed: of the training.
+        config: all of it.
+        sweep: numbers of sampler steps at which it is scored again.
+        cost: whether what making images costs is measured.
+        steps: that a budget decided on; None: the config's own.
+    """
+
+    cell: str
+    preset: str
+    overrides: Mapping[str, Any]
+    seed: int
+    config: Config
+    sweep: tuple[int, ...] = ()
+    cost: bool = False
+    steps: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.cell},seed={self.seed}"
+
+    def with_steps(self, steps: int) -> "Run":
+        """The run with the steps that its budget is worth.
+
+        Raises:
+            UserError: they do not go with the rest of the config.
+        """
+        config = fields.replace(self.config, {"fit.steps": steps})
+        _check(self.cell, config)
+        return dataclasses.replace(self, steps=steps, config=config)
+
+    def training(self, workdir: str) -> list[str]:
+        """The command that trains it, and goes on with it."""
+        decided = {} if self.steps is None else {"fit.steps": self.steps}
+        values = {**self.overrides, **decided, "fit.seed": self.seed}
+        options = [*fields.options(values), "--workdir", workdir]
+        return ["python", "-m", "experiments.train", self.preset, *options]
+
+    def evaluations(self, workdir: str) -> dict[str, list[str]]:
+        """What is measured of it when it is trained, "cost" and "sweep": the commands."""
+        command = ["python", "-m", "experiments.evaluate", "--workdir", workdir]
+        command += ["--num", str(self.config.evaluation.num)]
+        asked = {"cost": ["--cost"]} if self.cost else {}
+        asked |= {"sweep": ["--sweep", *map(str, self.sweep)]} if self.sweep else {}
+        return {name: command + options for name, options in asked.items()}
+
+    def described(self, workdir: str) -> dict[str, Any]:
+        """The run in ``study.json``."""
+        return {
+            "name": self.name,
+            "preset": self.preset,
+            "overrides": dict(self.overrides),
+            "seed": self.seed,
+            "steps": self.config.fit.steps,
+            "command": shlex.join(self.training(workdir)),
+            "sweep": bool(self.sweep),
+        }
+
+
+def runs(study: Study) -> list[Run]:
+    """All runs of a study: seeds in the outer loop, so that early on there is something of everything.
+
+    Raises:
+        UserError: a preset, a field, a value or a combination of them makes no sense, or two runs have one name.
+        SystemExit: a value is none of its field; training's parser has said so.
+    """
+    _check_parts(study)
+    cells = [cell for preset in study.presets for cell in _cells(study, preset)]
+    found = [
+        dataclasses.replace(cell, seed=seed, config=fields.replace(cell.config, {"fit.seed": seed}))
+        for seed in study.seeds
+        for cell in cells
+    ]
+    repeated = [name for name, count in Counter(run.name for run in found).items() if count > 1]
+    if repeated:
+        raise UserError(f"{repeated[0]} occurs twice: every preset, value of the grid and seed must differ")
+    if study.sweep and not any(run.sweep for run in found):
+        raise UserError(
+            f"sweep={study.sweep}: none of {', '.join(study.presets)} has a sampler with steps, diffusion models have"
+        )
+    return found
+
+
+def _check_parts(study: Study) -> None:
+    if not study.presets:
+        raise UserError("presets: at least one is needed")
+    if not study.seeds:
+        raise UserError("seeds: at least one is needed")
+    for seed in study.seeds:
+        cli.check_seed(seed)
+    if others := set(study.per_preset) - set(study.presets):
+        raise UserError(
+            f"{sorted(others)[0]!r} has fields of its own and is not among presets={study.presets}"
+        )
+    for field, values in study.grid.items():
+        if not values:
+            raise UserError(f"grid has no values of {field}")
+    if wrong := [steps for steps in study.sweep if steps < 1]:
+        raise UserError(f"sweep={wrong[0]}: valid are [1, inf)")
+
+
+def _cells(study: Study, preset: str) -> list[Run]:
+    """One run of each variant of a preset; its seed is to be replaced."""
+    start = fields.config_of(preset)
+    fixed = _typed(preset, {**_full(preset, study.base), **_full(preset, study.per_preset.get(preset, {}))})
+    grid = _full(preset, study.grid)
+    if twice := [name for name in grid if name in fixed]:
+        raise UserError(f"{twice[0]} is in the grid, and set to {fixed[twice[0]]!r} beside it")
+    for name in ("fit.seed", *(["fit.steps"] if study.budget else [])):
+        if name in grid or name in fixed:
+            instead = "seeds" if name == "fit.seed" else "the budget"
+            raise UserError(f"{name.removeprefix('fit.')}: {instead} decides on it")
+    columns = [[(name, fields.typed(preset, name, value)) for value in grid[name]] for name in grid]
+    short = _short_names(grid)
+    cells = []
+    for chosen in itertools.product(*columns):
+        parts = [f"{short[name]}={_safe(fields.text(value))}" for name, value in chosen]
+        cell = ",".join([preset, *parts])
+        overrides = {**fixed, **dict(chosen)}
+        config = fields.replace(start, overrides)
+        if study.budget is None:
+            _check(cell, config)
+        swept = study.sweep if "num_steps" in families.of(config).sampling else ()
+        cells.append(Run(cell, preset, overrides, 0, config, swept, study.cost))
+    return cells
+
+
+def _check(cell: str, config: Config) -> None:
+    try:
+        checks.check(config)
+    except UserError as error:
+        raise UserError(f"{cell}: {error}") from error
+    if not config.evaluation.num:
+        raise UserError(f"{cell}: evaluation.num=0: a study compares scores, valid are 2 and more")
+
+
+def _full(preset: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {fields.full_name(name, preset): value for name, value in values.items()}
+
+
+def _typed(preset: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: fields.typed(preset, name, value) for name, value in values.items()}
+
+
+def _short_names(names: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
+    """The last part of each name, or all of it where two end alike."""
+    last = Counter(name.rsplit(".", 1)[-1] for name in names)
+    return {name: end if last[end := name.rsplit(".", 1)[-1]] == 1 else name for name in names}
+
+
+def _safe(text: str) -> str:
+    """What can stand in the name of a folder."""
+    return re.sub(r"[^\w.+-]", "-", text)
