@@ -40,7 +40,7 @@ def identity(run: Grouped) -> dict[str, Any]:
     fixed = {k: v for k, v in run.config.items() if k != _SEED and k not in workdir.FREE}
     sampling = run.metrics.get("sampling") or {}
     other = {
-        f"scored.{name}": value
+        f"scored with {name}": value
         for name, value in sampling.items()
         if name not in ("seed", "num") and run.config.get(f"sampling.{name}", value) != value
     }

@@ -12,11 +12,14 @@ from experiments.report.collect import Group
 from experiments.report.curves import Curve
 from experiments.report.table import magnitude, sampling, training_flops
 
-_SIZE = (3.3, 2.15)
-"""Of one figure, inches at 72 points: the page scales it."""
+_SMALL, _LARGE = (3.3, 2.15), (4.2, 2.6)
+"""Of a figure, inches of 72 points: the page scales it to its column."""
 
 _WIDE_RANGE = 50.0
-"""Values of which the largest is so many times the least are drawn on a log axis."""
+"""Values of which the largest is so many times the least are drawn on a log axis, where that is left open."""
+
+_NARROW_RANGE = 3.0
+"""Below this factor a log axis would have hardly a number on it: it is linear."""
 
 
 class Figure(NamedTuple):
@@ -36,7 +39,12 @@ class Figure(NamedTuple):
 def learning_curves(groups: Sequence[Group]) -> list[Figure]:
     """One figure for each scalar that was logged: the mean over the seeds, and their range."""
     return [
-        Figure(name, _draw(f"curve-{i}", f"{name} against steps", curves.logged(groups, name), "step", ""))
+        Figure(
+            name,
+            _draw(
+                f"curve-{i}", f"{name} against steps", curves.logged(groups, name), "step", "", size=_SMALL
+            ),
+        )
         for i, name in enumerate(curves.scalars(groups))
     ]
 
@@ -49,7 +57,13 @@ def quality_by_seconds(groups: Sequence[Group]) -> list[Figure]:
             name = f"seconds-{score}-{len(figures)}"
             title = f"{words} against seconds of training ({panel})"
             drawn = _draw(name, title, found, "training, s", words, log_x=True, log_y=True)
-            figures.append(Figure(f"{words}, {panel}", drawn, "A line a run; a lone point is a final score."))
+            figures.append(
+                Figure(
+                    f"{words} against training time, {panel}",
+                    drawn,
+                    "A line a run; a lone point is a final score.",
+                )
+            )
         if figures:
             return figures
     return figures
@@ -73,7 +87,7 @@ def cost_scatters(board: Board, groups: Sequence[Group], number: int) -> list[Fi
         return []
     words, figures = SCORES[board.score], []
     costs: dict[str, Callable[[Any], float | None]] = {
-        "training, FLOPs": training_flops,
+        "FLOPs of training": training_flops,
         "seconds an image": _seconds_an_image,
     }
     for i, (label, of) in enumerate(costs.items()):
@@ -100,6 +114,7 @@ def _draw(
     *,
     log_x: bool = False,
     log_y: bool | None = None,
+    size: tuple[float, float] = _LARGE,
 ) -> str:
     """Curves with their bands, and points with bars.
 
@@ -111,12 +126,13 @@ def _draw(
         y_label: of the vertical axis.
         log_x: whether the horizontal axis is logarithmic.
         log_y: the same of the vertical one; None: where the values are positive and differ much.
+        size: inches.
     """
     matplotlib = svg.require_matplotlib()
     from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context(svg.settings(name)):
-        canvas = Canvas(figsize=_SIZE, layout="constrained")
+        canvas = Canvas(figsize=size, layout="constrained")
         axes = canvas.subplots()
         for k, curve in enumerate(found):
             _add(axes, curve, k)
@@ -144,7 +160,7 @@ def _add(axes: Any, curve: Curve, k: int) -> None:
         for part in bar.get_children():
             part.set_gid(f"{gid}-{part.__class__.__name__}")
         return
-    marker = "o" if len(curve.x) <= 20 else None
+    marker = "o" if len(curve.x) <= 8 else None
     style = {"linestyle": svg.dashes(curve.group), "marker": marker, "markersize": 3}
     (line,) = axes.plot(curve.x, curve.y, color=colour, **style)
     line.set_gid(f"{gid}-line")
@@ -164,14 +180,12 @@ def _axis(axes: Any, which: str, values: np.ndarray, log: bool) -> None:
 
     axis = getattr(axes, f"{which}axis")
     known = values[np.isfinite(values) & (values > 0)]
-    if log and len(known):
+    if log and len(known) and known.max() > _NARROW_RANGE * known.min():
         getattr(axes, f"set_{which}scale")("log")
         decades = math.log10(known.max() / known.min())
         axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.5 else (1.0, 2.0, 5.0), numticks=20))
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
-        if decades < 0.5:  # fewer than two of these ticks would be seen
-            axis.set_major_locator(MaxNLocator(4))
     else:
         axis.set_major_locator(MaxNLocator(5 if which == "y" else 4))
     axis.set_major_formatter(

@@ -88,6 +88,7 @@ def _rows(
             "group": group,
             "number": number[group.name],
             "cells": [table.cell(column, group) for column in columns],
+            "place": i,
             "verdict": verdicts[i] if verdicts else "",
         }
         for i, group in enumerate(groups)

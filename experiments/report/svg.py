@@ -96,7 +96,8 @@ def render(figure: Any, name: str, title: str) -> str:
     assert match is not None
     rest = re.sub(r' id="series(\d+)-[^"]*"', r' class="series series\1"', rest)
     rest = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{name}-", rest)
-    rest = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", rest)
+    rest = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", rest)  # matplotlib 3.10
+    rest = re.sub(r" font-family: [^;\"]*;", "", rest)
     for stand_in, variable in _VARIABLES.items():
         rest = rest.replace(stand_in, variable)
     return (

@@ -148,7 +148,7 @@ def cell(column: Column, group: Group) -> Cell:
         spread = "" if least == largest else f"{least} to {largest}"
     else:
         spread = "" if math.isnan(found.low) or min(values) == max(values) else f"[{low}, {high}]"
-    return Cell(mean, spread, "" if math.isnan(found.estimate) else repr(found.estimate))
+    return Cell(mean, spread, "" if math.isnan(found.estimate) else repr(float(found.estimate)))
 
 
 def markdown(study: Study, boards: Sequence[Board]) -> str:

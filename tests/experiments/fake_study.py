@@ -30,7 +30,7 @@ def write_run(folder, preset="seed-vae", seed=0, rho=10.0, **changes):
             "num" (images that scores are of), "images" (size of those in a picture).
     """
     folder = pathlib.Path(folder)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, *preset.encode()])
     steps, num = changes.get("steps", 400), changes.get("num", 355)
     config = {
         "fit": {"steps": steps, "seed": seed},
@@ -52,7 +52,11 @@ def write_run(folder, preset="seed-vae", seed=0, rho=10.0, **changes):
     timing |= {"first_epoch_seconds": 0.5, "last_epoch_seconds": 0.25, "flops_per_step": 2.5e9}
     write_json(folder / "timing.json", timing | changes.get("timing", {}))
     lines = [
-        {"step": step, "train/loss": 3 * math.exp(-step / steps) + rng.normal() * 0.02, "train/grad_norm": 1.0}
+        {
+            "step": step,
+            "train/loss": len(preset) / 3 * math.exp(-step / steps) + rng.normal() * 0.02,
+            "train/grad_norm": 1.0,
+        }
         for step in at
     ]
     if rho is not None:
@@ -60,7 +64,8 @@ def write_run(folder, preset="seed-vae", seed=0, rho=10.0, **changes):
         metrics |= {"protocol": PROTOCOL.replace("355", str(num)), "label_agreement": 0.9, "precision": 0.75}
         write_json(folder / "metrics.json", metrics | changes.get("metrics", {}))
         lines += [
-            {"step": step, "test/rho": rho * steps / step, "test/loss": 1.5 * steps / step} for step in at[4::5]
+            {"step": step, "test/rho": rho * steps / step, "test/loss": 1.5 * steps / step}
+            for step in at[4::5]
         ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     shape = changes.get("images", (8, 8, 1))
@@ -96,7 +101,7 @@ def write_picture(path, rng, quality, shape):
 
 
 def write_study(root, seeds=3, images=(8, 8, 1)):
-    """A whole study: three presets, one of them with two optimizers, over seeds; a failed run, a missing one, claims."""
+    """A whole study: three presets, one of them with two optimizers, over seeds; one failed, one missing; claims."""
     planned, frames = [], (100, 200, 300, 400)
     kinds = [
         ("seed-vae", {"optimizer.name": "adam"}, 18.0, {}),
@@ -138,7 +143,13 @@ def write_study(root, seeds=3, images=(8, 8, 1)):
             "why": "At 50 steps, on the same cores.",
         },
         {"claim": "Adam trains better than SGD", "status": "holds", "claimed": "better", "measured": 1.9},
-        {"claim": "Needs photographs", "status": "not tested", "claimed": 3, "measured": None, "interval": None},
+        {
+            "claim": "Needs photographs",
+            "status": "not tested",
+            "claimed": 3,
+            "measured": None,
+            "interval": None,
+        },
     ]
     write_json(root / "claims.json", claims)
     return root
