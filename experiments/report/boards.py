@@ -32,7 +32,7 @@ class Board(NamedTuple):
         """How group number i compares with the best, in words; "" where nothing can be said."""
         p = self.p_values[i]
         if i == 0:
-            return "best" if self.score and len(self.groups) > 1 else ""
+            return "best" if any(other is not None for other in self.p_values) else ""
         if p is None:
             return ""
         bound = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

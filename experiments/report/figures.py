@@ -85,7 +85,8 @@ def cost_scatters(board: Board, groups: Sequence[Group], number: int) -> list[Fi
     """The score of a board against what training cost, and against what an image costs: a point a group."""
     if board.score is None:
         return []
-    words, figures = SCORES[board.score], []
+    words = SCORES[board.score]
+    figures: list[Figure] = []
     costs: dict[str, Callable[[Any], float | None]] = {
         "FLOPs of training": training_flops,
         "seconds an image": _seconds_an_image,

@@ -16,6 +16,8 @@ from genjax.typing import UserError
 LIMIT = 1_500_000
 """Bytes that the pictures of one section may have, roughly."""
 
+_Pictures = dict[int | None, pathlib.Path]
+
 _COUNTS = (24, 16, 12, 8, 6, 4, 3, 2, 1)
 
 
@@ -53,11 +55,11 @@ class Strip(NamedTuple):
 
 def training(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
     """Pictures by training step, of the first seed of each group that has some; else its last picture alone."""
-    found: dict[int, tuple[int, dict[int | None, pathlib.Path]]] = {}
+    found: dict[int, tuple[int, _Pictures]] = {}
     for i, group in enumerate(groups):
         for run in group.runs:
             last = run.path / workdir.GRID
-            shown: dict[int | None, pathlib.Path] = {**run.pictures("samples")}
+            shown = _positions(run.pictures("samples"))
             if not shown and last.exists():
                 shown = {None: last}
             if shown and len(shown) > len(found.get(i, (0, {}))[1]):
@@ -67,16 +69,20 @@ def training(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
 
 def sweeps(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
     """Pictures by number of sampler steps, of the first seed of each group that has some."""
-    found: dict[int, tuple[int, dict[int | None, pathlib.Path]]] = {}
+    found: dict[int, tuple[int, _Pictures]] = {}
     for i, group in enumerate(groups):
         for run in group.runs:
-            shown: dict[int | None, pathlib.Path] = {**run.pictures("sweep")}
+            shown = _positions(run.pictures("sweep"))
             if shown and i not in found:
                 found[i] = run.seed, shown
     return _strips(found, limit)
 
 
-def _strips(found: Mapping[int, tuple[int, dict[int | None, pathlib.Path]]], limit: int) -> list[Strip]:
+def _positions(found: Mapping[int, pathlib.Path]) -> _Pictures:
+    return {at: path for at, path in found.items()}
+
+
+def _strips(found: Mapping[int, tuple[int, _Pictures]], limit: int) -> list[Strip]:
     """As many pictures of each, spread evenly, as stay below the limit; of each the last, whatever its size."""
     encoded: dict[pathlib.Path, bytes] = {}
     strips: list[Strip] = []
@@ -99,7 +105,7 @@ def _strips(found: Mapping[int, tuple[int, dict[int | None, pathlib.Path]]], lim
     return strips
 
 
-def _thinned(shown: dict[int | None, pathlib.Path], count: int) -> dict[int | None, pathlib.Path]:
+def _thinned(shown: _Pictures, count: int) -> _Pictures:
     """`count` of the pictures at most: the last, and others at even distances from it."""
     items = list(shown.items())
     if len(items) <= count:
