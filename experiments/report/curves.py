@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,17 +56,26 @@ def logged(groups: Sequence[Group], name: str) -> list[Curve]:
     return curves
 
 
-def by_evaluations(groups: Sequence[Group], score: str) -> list[Curve]:
-    """A score against evaluations of the network an image, from the sweeps over sampler steps."""
-    curves = []
+def by_evaluations(groups: Sequence[Group], score: str) -> dict[str, list[Curve]]:
+    """A score against evaluations of the network an image, from the sweeps over sampler steps.
+
+    Returns:
+        How it was measured, in words -> curves over the seeds.
+    """
+    panels: dict[str, list[Curve]] = {}
     for i, group in enumerate(groups):
-        found = [
-            {e["network_evaluations"]: float(e[score]) for e in run.sweep if e.get(score) is not None}
-            for run in group.runs
-        ]
-        if found := [values for values in found if values]:
-            curves += _curve(i, found)
-    return curves
+        found: dict[str, list[dict[int, float]]] = {}
+        for run in group.runs:
+            swept: dict[str, dict[int, float]] = {}
+            for entry in run.sweep:
+                if entry.get(score) is not None:
+                    panel = swept.setdefault(_alike(run, _num_images(entry)), {})
+                    panel[entry["network_evaluations"]] = float(entry[score])
+            for name, values in swept.items():
+                found.setdefault(name, []).append(values)
+        for name, seeds in found.items():
+            panels.setdefault(name, []).extend(_curve(i, seeds))
+    return panels
 
 
 def _curve(group: int, found: Sequence[Mapping[int, float]]) -> list[Curve]:
@@ -118,8 +127,11 @@ def _final(run: Run, score: str) -> tuple[str, np.ndarray, np.ndarray] | None:
     value, seconds = run.metrics.get(score), train_seconds(run)
     if value is None or seconds is None or "protocol" not in run.metrics:
         return None
-    num = Protocol.parse(run.metrics["protocol"]).num_samples
-    return _alike(run, num), np.array([seconds]), np.array([float(value)])
+    return _alike(run, _num_images(run.metrics)), np.array([seconds]), np.array([float(value)])
+
+
+def _num_images(scores: Mapping[str, Any]) -> int | None:
+    return Protocol.parse(scores["protocol"]).num_samples if "protocol" in scores else None
 
 
 def _alike(run: Run, num: int | None) -> str:

@@ -49,36 +49,25 @@ def learning_curves(groups: Sequence[Group]) -> list[Figure]:
     ]
 
 
-def quality_by_seconds(groups: Sequence[Group]) -> list[Figure]:
-    """Scores against seconds of training, one figure for each way of measuring."""
-    figures = []
+def quality(groups: Sequence[Group]) -> list[Figure]:
+    """Scores against seconds of training, and against evaluations of the network: a figure for each way of measuring."""
+    figures: list[Figure] = []
     for score, words in SCORES.items():
         for panel, found in curves.by_seconds(groups, score).items():
-            name = f"seconds-{score}-{len(figures)}"
-            title = f"{words} against seconds of training ({panel})"
-            drawn = _draw(name, title, found, "training, s", words, log_x=True, log_y=True)
-            figures.append(
-                Figure(
-                    f"{words} against training time, {panel}",
-                    drawn,
-                    "A line a run; a lone point is a final score.",
-                )
+            title = f"{words} against training time, {panel}"
+            drawn = _draw(
+                f"quality-{len(figures)}", title, found, "training, s", words, log_x=True, log_y=True
             )
-        if figures:
-            return figures
+            figures.append(Figure(title, drawn, "A line a run; a lone point is a final score."))
+        for panel, found in curves.by_evaluations(groups, score).items():
+            title = f"{words} against network evaluations, {panel}"
+            label = "network evaluations an image"
+            drawn = _draw(f"quality-{len(figures)}", title, found, label, words, log_x=True, log_y=True)
+            note = "Mean over the seeds and their range, by number of sampler steps."
+            figures.append(Figure(title, drawn, note))
+        if figures:  # the next score would say the same in other units
+            break
     return figures
-
-
-def quality_by_evaluations(board: Board, groups: Sequence[Group], number: int) -> list[Figure]:
-    """The score of a board against evaluations of the network an image."""
-    members = [group if group in board.groups else group._replace(runs=[]) for group in groups]
-    found = curves.by_evaluations(members, board.score) if board.score else []
-    if not found or board.score is None:
-        return []
-    words = SCORES[board.score]
-    title = f"{words} against network evaluations an image"
-    drawn = _draw(f"evaluations-{number}", title, found, "evaluations", words, log_x=True, log_y=True)
-    return [Figure(title, drawn, "Mean over the seeds and their range, by number of sampler steps.")]
 
 
 def cost_scatters(board: Board, groups: Sequence[Group], number: int) -> list[Figure]:

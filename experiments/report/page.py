@@ -55,8 +55,7 @@ def html(study: Study) -> str:
         costs=_rows(table.cost_columns(groups), groups, number),
         curves=figures.learning_curves(groups),
         quality=[
-            *figures.quality_by_seconds(groups),
-            *(f for i, b in enumerate(ranked) for f in figures.quality_by_evaluations(b, groups, i)),
+            *figures.quality(groups),
             *(f for i, b in enumerate(ranked) for f in figures.cost_scatters(b, groups, i)),
         ],
         training=frames.training(groups),

@@ -211,7 +211,7 @@ def test_curves_over_seeds(study):
     (diffusion, *_) = curves.logged(groups, "test/rho")
     assert diffusion.x == pytest.approx([100, 200, 300, 400])
     assert (diffusion.low[-1], diffusion.y[-1], diffusion.high[-1]) == pytest.approx((1.8, 2.0, 2.2))
-    (sweep,) = curves.by_evaluations(groups, "rho")
+    ((sweep,),) = curves.by_evaluations(groups, "rho").values()
     assert sweep.x == pytest.approx([2, 4, 10, 20, 40, 100]) and sweep.y[0] == pytest.approx(12)
     assert curves.scalars(groups) == ["test/loss", "test/rho", "train/loss", "train/grad_norm"]
 
