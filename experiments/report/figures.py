@@ -50,7 +50,7 @@ def learning_curves(groups: Sequence[Group]) -> list[Figure]:
 
 
 def quality(groups: Sequence[Group]) -> list[Figure]:
-    """Scores against seconds of training, and against evaluations of the network: a figure for each way of measuring."""
+    """Scores against seconds of training and evaluations of the network, a figure for each way of measuring."""
     figures: list[Figure] = []
     for score, words in SCORES.items():
         for panel, found in curves.by_seconds(groups, score).items():

@@ -53,6 +53,11 @@ _SCORES = {
 }
 """More scores that are shown first, beside those of the scoreboard."""
 
+_FOOTNOTE = (
+    "Scores: means over the seeds and their 95 % t intervals; cost: means and ranges. *worse*: by Welch's t-test "
+    "against the best group, p adjusted by Holm's method for all groups of the table, below 0.05."
+)
+
 _NO_SCORE = {"step", "num_samples", "num_modes", "mode_samples", "mode_samples_needed", "latent_images"}
 _NO_SCORE |= {"ssim_window", "sampling_seconds", "importance_samples", "samples_per_second", "fd_train"}
 _NO_SCORE |= {"compile_seconds", "network_evaluations", "peak_memory_bytes", "seconds_per_epoch"}
@@ -168,6 +173,7 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
     if costs := cost_columns(ranked):
         headings = [column.heading for column in costs]
         parts += ["Cost:", _table(headings, ranked, [_cells(costs, group) for group in ranked])]
+    parts.append(_FOOTNOTE)
     if study.failures:
         parts.append("Failed: " + ", ".join(_escaped(failure.name) for failure in study.failures) + ".")
     return "\n\n".join(parts) + "\n"
