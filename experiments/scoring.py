@@ -94,9 +94,7 @@ def score_run(
     measured_by = extractor or classifier
     if measured_by is not None:
         real_train, real_test = data.to_memory(train), data.to_memory(test)
-        labels = (
-            _labels_like(real_train["label"], num) if families.num_classes(run.config, run.info) else None
-        )
+        labels = labels_like(real_train["label"], num) if families.num_classes(run.config, run.info) else None
         start = time.perf_counter()
         given = translation.given(run.config, test, range(num))
         generated = make(run, labels=labels, num=num, seed=seed, given=given)
@@ -167,7 +165,8 @@ def make(
     return np.concatenate(parts)
 
 
-def _labels_like(labels: np.ndarray, num: int) -> np.ndarray:
+def labels_like(labels: np.ndarray, num: int) -> np.ndarray:
+    """The labels that images 0 to ``num - 1`` are asked for: as often as they are among `labels`."""
     positions = np.arange(num) % len(labels)
     return labels[data.permute(positions, len(labels), (0,))]
 

@@ -89,10 +89,10 @@ def test_the_loss_is_the_plain_mean_whatever_the_batch_size(restored, test_split
 def test_labels_are_asked_for_as_often_as_they_occur():
     source = data.load("digits", "train")
     labels = data.to_memory(source)["label"]
-    asked = scoring._labels_like(labels, len(labels))
+    asked = scoring.labels_like(labels, len(labels))
     np.testing.assert_array_equal(np.bincount(asked), np.bincount(labels))
     assert (asked != labels).any()
-    np.testing.assert_array_equal(scoring._labels_like(labels, 50), asked[:50])
+    np.testing.assert_array_equal(scoring.labels_like(labels, 50), asked[:50])
 
 
 def test_numbers_are_printed_where_they_cannot_be_written(
