@@ -226,7 +226,10 @@ def _real(options: Ensemble, config: Config) -> Real:
 
 
 def _metrics(options: Ensemble) -> list[str]:
-    return [name.strip() for name in options.metrics.split(",") if name.strip()]
+    names = [name.strip() for name in options.metrics.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"metrics={options.metrics!r}: valid are {', '.join(suite.METRICS)}")
+    return names
 
 
 def _restored(options: Ensemble, path: str) -> restore.Run:
