@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 from etils import epath
 
-from experiments import build, cli, comparison, extractors, restore, scoring, workdir
+from experiments import build, cli, comparison, extractors, likelihood_scores, restore, scoring, workdir
 from experiments.config import SamplingOverrides
 from experiments.extractors import ExtractorOptions
 from experiments.folders import Folders, score_folders
@@ -38,6 +38,8 @@ class Evaluate:
         data_dir: Where TFDS data sets live; None: where they did at training time.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
             config.
+        likelihood: Test images of which a diffusion model's likelihood is measured, in bits a dimension: the variational
+            bound, and that of the probability-flow ODE (pip install -e '.[ode]'); 0: none.
         resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
         cost: Also measure what making images costs: samples/s, compile time, evaluations of the network, memory.
         against: A file of scores (metrics.json, or an earlier --out): how far are these from those? Refused where
@@ -56,6 +58,7 @@ class Evaluate:
     seed: int = 0
     data_dir: str | None = None
     importance_samples: int | None = None
+    likelihood: int = 0
     resamples: int = 0
     cost: bool = False
     against: str | None = None
@@ -115,6 +118,7 @@ def _run(options: Evaluate) -> dict[str, Any]:
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
     run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)
+    likelihood_scores.check(run.config, options.likelihood)
     data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
     metrics = _names(options, "fd", "digits")
@@ -130,6 +134,7 @@ def _run(options: Evaluate) -> dict[str, Any]:
         extractor=chosen,
         batch_size=scoring.BATCH if chosen is None else options.extractor.extractor_batch,
         resamples=options.resamples,
+        likelihood=options.likelihood,
         cost=options.cost,
     )
 
@@ -138,6 +143,8 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     if options.reference is None:
         raise UserError("images needs reference=DIR, the real images to compare with")
     assert options.images is not None
+    if options.likelihood:
+        raise UserError(f"likelihood={options.likelihood} is that of a run, and there is none of images")
     if options.cost:
         raise UserError("cost is that of a run, and there is none of images")
     folders = Folders(
