@@ -38,8 +38,8 @@ class Evaluate:
         data_dir: Where TFDS data sets live; None: where they did at training time.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
             config.
-        likelihood: Test images of which a diffusion model's likelihood is measured, in bits a dimension: the variational
-            bound, and that of the probability-flow ODE (pip install -e '.[ode]'); 0: none.
+        likelihood: Test images of which a diffusion model's likelihood is measured, in bits a dimension: by the
+            variational bound, and by the probability-flow ODE (pip install -e '.[ode]'); 0: none.
         resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
         cost: Also measure what making images costs: samples/s, compile time, evaluations of the network, memory.
         against: A file of scores (metrics.json, or an earlier --out): how far are these from those? Refused where

@@ -9,7 +9,9 @@ density, and is left out.
   by which its trace is estimated. Images get it by uniform dequantisation: each level is spread evenly over its width,
   2/255. By that it is a bound, too, of the bits of the levels, in the mean over the draws, of which each image has one.
 
-The two are bounds of two models of one network: nothing forces either to be the lower one.
+The two are bounds of two models of one network: nothing forces either to be the lower one. Of images that have but few
+of the 256 levels, as the 8x8 digits' 17, the decoder knows the levels, and the evenly spread density pays for them: of
+20 digits under ddpm-digits the bound of 50 steps is 4.74 bits, of 1,000 steps 4.60, and the flow's 4.89.
 """
 
 import importlib.util
@@ -26,8 +28,10 @@ from genjax import data
 from genjax.diffusion import PREDICTIONS, guidance, likelihood, prediction
 from genjax.diffusion.decoders import bits_per_dimension, dequantize
 from genjax.metrics.intervals import mean_interval
+from genjax.metrics.multihost import fetch
 from genjax.random import example_keys, fold_in
-from genjax.typing import UserError
+from genjax.train import sharding
+from genjax.typing import PyTree, UserError
 
 _BATCH = 100
 
@@ -71,16 +75,18 @@ def likelihood_scores(run: Run, test: data.Source, num: int, seed: int = 0) -> d
         UserError: as `check`.
     """
     check(run.config, num)
-    bits = jax.jit(lambda places, batch: _bits(run, jax.random.key(seed), places, batch))
+    bits = jax.jit(lambda params, places, batch: _bits(run, params, jax.random.key(seed), places, batch))
     places = data.permute(np.arange(min(num, len(test))), len(test), (0,))
+    size, rows = sharding.round_up(min(_BATCH, len(places)), run.mesh), sharding.batch_sharding(run.mesh)
     conditional = num_classes(run.config, run.info) is not None
     parts = []
-    for start in range(0, len(places), _BATCH):
-        here = places[start : start + _BATCH]
-        filled = np.resize(here, min(_BATCH, len(places)))  # the last batch has the shape of the others
+    for start in range(0, len(places), size):
+        here = places[start : start + size]
+        filled = np.resize(here, size)  # the last batch has the shape of the others
         records = test.read(filled)
         batch = {name: records[name] for name in (("image", "label") if conditional else ("image",))}
-        parts.append({name: x[: len(here)] for name, x in jax.device_get(bits(filled, batch)).items()})
+        made = fetch(bits(run.state.ema, *jax.device_put((filled, batch), rows)))
+        parts.append({name: x[: len(here)] for name, x in made.items()})
     found = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
     whole = {name: mean_interval(found[name]) for name in ("test_bound_bits", "test_flow_bits")}
     return {
@@ -91,14 +97,16 @@ def likelihood_scores(run: Run, test: data.Source, num: int, seed: int = 0) -> d
     }
 
 
-def _bits(run: Run, key: jax.Array, places: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def _bits(
+    run: Run, params: PyTree, key: jax.Array, places: jax.Array, batch: dict[str, jax.Array]
+) -> dict[str, jax.Array]:
     """float32[B] of each number."""
     x_0 = data.to_float(batch["image"])
     label = batch["label"].astype(jnp.int32) if "label" in batch else None
     schedule = diffusion.schedule(run.config.method)
     network = diffusion.network(run.config, run.info)
     denoise = prediction.denoiser(
-        lambda x, c_noise: network.apply({"params": run.state.ema}, x, c_noise, label),  # type: ignore[arg-type,return-value]
+        lambda x, c_noise: network.apply({"params": params}, x, c_noise, label),  # type: ignore[arg-type,return-value]
         schedule,
         PREDICTIONS[run.config.method.prediction],
     )
