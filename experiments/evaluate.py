@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 from etils import epath
 
-from experiments import build, cli, comparison, extractors, restore, scoring, workdir
+from experiments import build, cli, comparison, extractors, likelihood_scores, restore, scoring, workdir
 from experiments import sweep as sweeps
 from experiments.config import SamplingOverrides
 from experiments.extractors import ExtractorOptions
@@ -41,6 +41,8 @@ class Evaluate:
         data_dir: Where TFDS data sets live; None: where they did at training time.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
             config.
+        likelihood: Test images of which a diffusion model's likelihood is measured, in bits a dimension: by the
+            variational bound, and by the probability-flow ODE (pip install -e '.[ode]'); 0: none.
         resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
         sweep: Score a diffusion run at each of these numbers of sampler steps, from the same noise, and measure what
             each costs; those that are in its sweep.json already, measured alike, are left out.
@@ -61,6 +63,7 @@ class Evaluate:
     seed: int = 0
     data_dir: str | None = None
     importance_samples: int | None = None
+    likelihood: int = 0
     resamples: int = 0
     sweep: tuple[int, ...] = ()
     cost: bool = False
@@ -137,6 +140,7 @@ def _run(options: Evaluate) -> Any:
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
     run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)
+    likelihood_scores.check(run.config, options.likelihood)
     data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
     metrics = _names(options, "fd", "digits")
@@ -151,13 +155,15 @@ def _run(options: Evaluate) -> Any:
     }
     if options.sweep:
         return sweeps.sweep(run, directory, train, test, options.sweep, **asked)
-    return scoring.score_run(run, directory, train, test, **asked, cost=options.cost)
+    return scoring.score_run(run, directory, train, test, **asked, likelihood=options.likelihood, cost=options.cost)
 
 
 def _folders(options: Evaluate) -> dict[str, Any]:
     if options.reference is None:
         raise UserError("images needs reference=DIR, the real images to compare with")
     assert options.images is not None
+    if options.likelihood:
+        raise UserError(f"likelihood={options.likelihood} is that of a run, and there is none of images")
     if options.cost:
         raise UserError("cost is that of a run, and there is none of images")
     folders = Folders(

@@ -19,6 +19,7 @@ from experiments.config import Config
 from experiments.cost import sampling_cost
 from experiments.image_scores import BATCH, ImageScorer, has_score
 from experiments.latent_scores import latent_scores
+from experiments.likelihood_scores import likelihood_scores
 from experiments.restore import Run
 from genjax import data
 from genjax.metrics.extractor import Extractor
@@ -58,6 +59,7 @@ def score_run(
     extractor: Extractor | None = None,
     batch_size: int = BATCH,
     resamples: int = 0,
+    likelihood: int = 0,
     cost: bool = False,
 ) -> dict[str, Any]:
     """Scores a trained state: prints a table and writes ``metrics.json``.
@@ -77,6 +79,7 @@ def score_run(
             collapse and copies of digits is always by this one.
         batch_size: images whose features are computed at a time.
         resamples: of the bootstrap, for intervals; 0: none.
+        likelihood: test images whose likelihood under a diffusion model is measured; 0: none.
         cost: whether to measure what making images costs, too.
 
     Returns:
@@ -109,6 +112,9 @@ def score_run(
             results |= collapse_scores.collapse_scores(generated, real_train, real_test, classifier)
         results["sampling"] = sampling(run.config, num=num, seed=seed)
         results["sampling_seconds"] = round(seconds, 1)
+    if likelihood:
+        found = likelihood_scores(run, test, likelihood, seed)
+        results |= found | {"intervals": results.get("intervals", {}) | found["intervals"]}
     if cost:
         results |= sampling_cost(run)
         timing = directory / workdir.TIMING

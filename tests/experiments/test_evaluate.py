@@ -136,7 +136,7 @@ def test_which_images_are_compared(run, monkeypatch, restored, test_split, split
     assert (found["fd_generated"] < 1e-3 * found["fd_train"]) == (split == "test")
     assert (found["memorised"] > 0.9) == (split == "train")
     assert asked["num"] == len(real) and asked["seed"] == 7
-    expected = scoring._labels_like(data.to_memory(train)["label"], len(real))
+    expected = image_scores.labels_like(data.to_memory(train)["label"], len(real))
     np.testing.assert_array_equal(asked["labels"], expected)
 
 

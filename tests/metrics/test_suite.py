@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 
+from genjax.metrics import copying, manifold
 from genjax.metrics.features import Features
 from genjax.metrics.frechet import distance, moments
 from genjax.metrics.protocol import Protocol
@@ -116,12 +117,51 @@ def test_copies_are_found():
 def test_intervals_are_around_the_values():
     names = tuple(name for name in EVERY if METRICS[name].interval is not None)
     found = measure(names, SAME, IMAGES, resamples=50)
-    assert set(found["intervals"]) == {"fd_generated", "kid", "precision", "recall", "density", "coverage"}
+    assert set(found["intervals"]) == {
+        *(
+            "fd_generated",
+            "kid",
+            "precision",
+            "recall",
+            "density",
+            "coverage",
+            "inception_score",
+            "vendi",
+            "c_t",
+        ),
+        *("authenticity", "authenticity_test"),
+    }
     for name, (low, high) in found["intervals"].items():
         assert low < high
         if name != "kid":  # that of all pairs; `kid` is of subsets
             assert low - 0.05 < found[name] < high + 0.05, name
     assert "intervals" not in measure(("prdc",), SAME, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("is", "inception_score"), ("vendi", "vendi"), ("copies", "c_t"), ("copies", "authenticity")],
+)
+def test_intervals_are_as_wide_as_values_scatter(name, value):
+    """Over sets drawn anew, with the training images the same: 95 % of a normal distribution is 3.92 deviations."""
+    found = [
+        measure((name,), Sets(gaussian(seed), gaussian(100 + seed), gaussian(2)), IMAGES, resamples=r)
+        for seed, r in [*((seed, 0) for seed in range(10, 50)), *((seed, 100) for seed in range(50, 56))]
+    ]
+    scatter = np.std([x[value] for x in found])
+    widths = [high - low for low, high in (x["intervals"][value] for x in found if "intervals" in x)]
+    assert np.mean(widths) == pytest.approx(3.92 * scatter, rel=0.35)
+
+
+def test_what_costs_is_done_once(monkeypatch):
+    calls = []
+    for module, function in [(copying, "locate"), (copying, "authentic"), (manifold, "memberships")]:
+        original = getattr(module, function)
+        monkeypatch.setattr(
+            module, function, lambda *a, original=original, **k: calls.append(1) or original(*a, **k)
+        )
+    measure(("copies", "prdc"), SAME, IMAGES, resamples=2)
+    assert len(calls) == 1 + 2 + 2
 
 
 def test_settings_are_part_of_the_protocol(same):
