@@ -155,7 +155,9 @@ def _run(options: Evaluate) -> Any:
     }
     if options.sweep:
         return sweeps.sweep(run, directory, train, test, options.sweep, **asked)
-    return scoring.score_run(run, directory, train, test, **asked, likelihood=options.likelihood, cost=options.cost)
+    return scoring.score_run(
+        run, directory, train, test, **asked, likelihood=options.likelihood, cost=options.cost
+    )
 
 
 def _folders(options: Evaluate) -> dict[str, Any]:
