@@ -48,6 +48,7 @@ EXTRAS = {
         "scipy>=1.15",
         "diffrax>=0.7.2",
         "matplotlib>=3.10.7",
+        "jinja2>=3.1",
         "sacrebleu>=2.6",
         "ruff>=0.17.0,<0.18",
         "mypy>=2.0",
@@ -75,6 +76,9 @@ EXTRAS = {
     "ode": ["diffrax>=0.7.2"],
     # The picture of `python -m experiments.gallery`.
     "plots": ["matplotlib>=3.10.7"],
+    # The page of `python -m experiments.report`, and the tests of it in a browser.
+    "report": ["jinja2>=3.1", "matplotlib>=3.10.7", "scipy>=1.15"],
+    "browser": ["selenium>=4.30"],
     # Downloads and prepares a TFDS data set that is not on disk yet; reading one never needs it.
     "tensorflow": ["tensorflow>=2.20"],
     # `cuda` is CUDA 12, as in jax's own extra of that name; `cuda13` needs NVIDIA driver 580 or newer.
@@ -105,7 +109,10 @@ if __name__ == "__main__":
         license_files=["LICENSE"],
         python_requires=">=3.11",
         packages=setuptools.find_packages(include=["genjax", "genjax.*", "experiments", "experiments.*"]),
-        package_data={"genjax.metrics": ["weights/*.safetensors"]},
+        package_data={
+            "genjax.metrics": ["weights/*.safetensors"],
+            "experiments.report": ["templates/*"],
+        },
         install_requires=REQUIRED,
         extras_require=EXTRAS,
         classifiers=[

@@ -6,7 +6,9 @@ import jax
 from jax.sharding import Mesh
 
 from experiments import build, families
-from experiments.config import Config, SamplingConfig, flatten
+from experiments.collapse_scores import DIGIT_SETS
+from experiments.config import Config, OptimizerConfig, SamplingConfig, flatten
+from experiments.image_scores import has_score
 from genjax import data
 from genjax.train import sharding
 from genjax.typing import Method, TrainState, UserError
@@ -28,6 +30,8 @@ RANGES = {
     "optimizer.learning_rate": "(0, inf)",
     "optimizer.b1": "[0, 1)",
     "optimizer.b2": "[0, 1)",
+    "optimizer.momentum": "[0, 1)",
+    "optimizer.rms_decay": "[0, 1)",
     "optimizer.warmup_steps": "[0, inf)",
     "optimizer.weight_decay": "[0, inf)",
     "optimizer.clip_norm": "(0, inf)",
@@ -43,6 +47,8 @@ RANGES = {
     "evaluation.grid_columns": "[1, inf)",
     "evaluation.num": "[0, inf)",
     "evaluation.importance_samples": "[0, inf)",
+    "evaluation.score_every": "[0, inf)",
+    "evaluation.score_num": "[2, inf)",
 }
 """Valid values of every number that all families have, and of each in a tuple. None is valid where it is the type's."""
 
@@ -90,6 +96,16 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
             fit.batch_size % optimizer.accumulate != 0,
             f"optimizer.accumulate={optimizer.accumulate} must divide batch_size={fit.batch_size}",
         ),
+        # Not so with b1 and b2: presets set them, and their optimizer is to be exchanged by its name alone.
+        (
+            bool(optimizer.momentum) and optimizer.name not in ("sgd", "rmsprop"),
+            f"optimizer.momentum={optimizer.momentum} is for 'sgd' and 'rmsprop', and "
+            f"optimizer.name={optimizer.name!r}",
+        ),
+        (
+            optimizer.rms_decay != OptimizerConfig().rms_decay and optimizer.name != "rmsprop",
+            f"optimizer.rms_decay={optimizer.rms_decay} is for 'rmsprop', and optimizer.name={optimizer.name!r}",
+        ),
         (
             fit.backend == "pmap" and fit.fsdp != 1,
             f"fsdp={fit.fsdp}: backend='pmap' cannot split parameters; valid is 1, or backend='jit'",
@@ -109,6 +125,11 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
             ),
         ),
         (config.evaluation.num == 1, "evaluation.num=1: valid are 0 (no score) and 2 or more"),
+        (
+            config.evaluation.score_every > 0 and not has_score(config),
+            f"evaluation.score_every={config.evaluation.score_every}: valid is 0, since the bundled classifier knows "
+            f"{', '.join(DIGIT_SETS)}, and not {config.data.dataset!r}",
+        ),
     ]
 
 

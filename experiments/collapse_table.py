@@ -1,12 +1,11 @@
 """The collapse of finished runs, over seeds: a table with confidence intervals."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from etils import epath
 
-from experiments import workdir
+from experiments import grouping, workdir
 from genjax.metrics.intervals import Interval, mean_interval
 from genjax.metrics.modes import collapse_rate
 from genjax.typing import UserError
@@ -43,7 +42,7 @@ def read(path: str) -> Finished:
     """
     directory = epath.Path(path).expanduser()
     config, metrics = (workdir.read_json(directory / name) for name in (workdir.CONFIG, workdir.METRICS))
-    fields = _flatten(config)
+    fields = grouping.flatten(config)
     if "fit.seed" not in fields or "data.dataset" not in fields:
         raise UserError(
             f"{directory / workdir.CONFIG} is not the config of a run: seed or dataset is missing"
@@ -81,27 +80,18 @@ def summarize(runs: Sequence[Finished], threshold: float) -> list[dict[str, Any]
                 f"workdirs: {runs[0].path} was {what}={first!r}, {other[0].path} {what}={of(other[0])!r}; only like is "
                 "compared with like"
             )
-    groups: dict[str, list[Finished]] = {}
-    for run in runs:
-        groups.setdefault(json.dumps(_identity(run), sort_keys=True), []).append(run)
-    names = _names([_identity(group[0]) for group in groups.values()])
+    groups = grouping.grouped(runs)
+    names = grouping.names([grouping.identity(group[0]) for group in groups])
     means = [name for name in _MEANS if all(run.metrics.get(name) is not None for run in runs)]
-    return [_row(name, group, means, threshold) for name, group in zip(names, groups.values(), strict=True)]
+    return [_row(name, group, means, threshold) for name, group in zip(names, groups, strict=True)]
 
 
 def _row(name: str, group: list[Finished], means: list[str], threshold: float) -> dict[str, Any]:
-    seeds = [run.seed for run in group]
-    for i, seed in enumerate(seeds):
-        if seed in seeds[:i]:
-            raise UserError(
-                f"workdirs: {group[seeds.index(seed)].path} and {group[i].path} are runs of the same config with the "
-                f"same seed={seed}: they would count as independent"
-            )
     values = {name: [float(run.metrics[name]) for run in group] for name in means}
     rate = collapse_rate(values["collapse"], threshold=threshold)
     return {
         "name": name,
-        "seeds": seeds,
+        "seeds": [run.seed for run in group],
         "num_modes": group[0].metrics["num_modes"],
         "mode_samples": group[0].metrics["mode_samples"],
         "collapsed": rate._asdict(),
@@ -141,31 +131,3 @@ def _cell(interval: dict[str, float | None], factor: float, form: str) -> str:
         None if x is None else form.format(factor * x) for x in (interval[k] for k in Interval._fields)
     )
     return f"{estimate}" if low is None else f"{estimate} [{low}, {high}]"
-
-
-def _identity(run: Finished) -> dict[str, Any]:
-    """All that runs of a group have in common."""
-    fixed = {k: v for k, v in run.config.items() if k != "fit.seed" and k not in workdir.FREE}
-    return {**fixed, "step": run.metrics.get("step")}
-
-
-def _names(identities: list[dict[str, Any]]) -> list[str]:
-    fields = sorted({name for identity in identities for name in identity})
-    absent = object()
-    differing = [
-        name
-        for name in fields
-        if any(i.get(name, absent) != identities[0].get(name, absent) for i in identities)
-    ]
-    return [
-        ", ".join(f"{name}={identity[name]}" for name in differing if name in identity) or "all"
-        for identity in identities
-    ]
-
-
-def _flatten(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in fields.items():
-        nested = isinstance(value, dict)
-        flat |= _flatten(value, f"{prefix}{name}.") if nested else {prefix + name: value}
-    return flat

@@ -87,26 +87,32 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """The optimizer: Adam, with decoupled weight decay where that is not 0.
+    """The optimizer, with decoupled weight decay where that is not 0.
 
     Attributes:
+        name: What makes a direction of the gradients; each has a learning rate of its own that fits.
         learning_rate: Peak value.
-        b1: Decay of Adam's average of gradients.
-        b2: Decay of Adam's average of their squares.
+        b1: Decay of Adam's average of gradients; the others have none.
+        b2: Decay of Adam's average of their squares; the others have none.
+        momentum: Of sgd and rmsprop: share of the last direction that is added to the next.
+        rms_decay: Decay of rmsprop's average of squared gradients; 0.9 is that of its lecture and of Keras.
         warmup_steps: Updates over which the rate grows linearly from 0.
         decay: What follows: the peak rate, a cosine from it to 0 at the last step, or ("linear") half of the steps at
-            the peak rate and half on a straight line to 0.
-        weight_decay: Decoupled weight decay (AdamW).
+            the peak rate and half on a straight line to 0, or ("ramp") this line over all of them.
+        weight_decay: Decoupled weight decay, as AdamW's: it is no part of the gradients that are averaged.
         clip_norm: Gradients with a larger global norm are scaled down to it; None: never.
         skip_norm: Updates with a larger global norm of the gradient are left out; None: never.
         accumulate: Micro-batches per update; the result is that of the whole batch, in less memory.
     """
 
+    name: Literal["adam", "sgd", "rmsprop", "adagrad"] = "adam"
     learning_rate: float = 1e-3
     b1: float = 0.9
     b2: float = 0.999
+    momentum: float = 0.0
+    rms_decay: float = 0.9
     warmup_steps: int = 100
-    decay: Literal["constant", "cosine", "linear"] = "cosine"
+    decay: Literal["constant", "cosine", "linear", "ramp"] = "cosine"
     weight_decay: float = 0.0
     clip_norm: float | None = 1.0
     skip_norm: float | None = None
@@ -147,6 +153,9 @@ class EvaluationConfig:
         grid_columns: Samples per class (or per row) in a grid.
         num: Generated images scored at the end; 0: none.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE at the end; 0: none.
+        score_every: Steps between scores of generated digits, rho and the Fréchet distance, and one at the end; 0:
+            none but that of `num` images.
+        score_num: Generated images of each of these.
     """
 
     loss_every: int = 1000
@@ -154,6 +163,8 @@ class EvaluationConfig:
     grid_columns: int = 10
     num: int = 1000
     importance_samples: int = 0
+    score_every: int = 0
+    score_num: int = 1000
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from experiments import build
 from experiments.bench import subjects
 from experiments.config import Config
 from experiments.restore import Run
+from genjax.data import DataInfo
 from genjax.train import sharding
 from genjax.train.generate import sampling_program
 from genjax.typing import PyTree
@@ -80,11 +81,12 @@ def network_evaluations(run: Run) -> int:
     return count
 
 
-def training_cost(config: Config) -> dict[str, float | None]:
+def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, float | None]:
     """What a step of training costs, as it is written: nothing is compiled or run, and the device makes no difference.
 
     Args:
-        config: of the run; its data must be there, but only their shapes are read.
+        config: of the run.
+        info: of its data; None: it is read from the data, which must be there.
 
     Returns:
         * "flops_per_step", by XLA's cost analysis of the step for the whole batch, before XLA merges what is computed
@@ -96,7 +98,7 @@ def training_cost(config: Config) -> dict[str, float | None]:
     """
     from genjax.train.fit import train_step  # brings Orbax
 
-    info = subjects.data_info(config)
+    info = info or subjects.data_info(config)
     method, example = build.method(config, info), build.example(info)
     init_key, train_key = jax.random.split(jax.random.key(config.fit.seed))
     state = jax.eval_shape(method.init, init_key, example)

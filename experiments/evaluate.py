@@ -2,6 +2,8 @@
 ``python -m experiments.evaluate --images DIR --reference DIR --metrics fid,kid,prdc``.
 
 Prints a table and, as its last line, one JSON object, which also becomes ``metrics.json`` in the workdir.
+With ``--sweep 5 10 20 50`` a diffusion run is scored at each of these numbers of sampler steps: the JSON is a list of
+such objects, ``sweep.json``, there are pictures ``sweep/00005.png``, and ``metrics.json`` stays as it is.
 """
 
 import dataclasses
@@ -11,7 +13,8 @@ from typing import Annotated, Any
 import tyro
 from etils import epath
 
-from experiments import build, cli, comparison, extractors, restore, scoring, workdir
+from experiments import build, cli, comparison, extractors, likelihood_scores, restore, scoring, workdir
+from experiments import sweep as sweeps
 from experiments.config import SamplingOverrides
 from experiments.extractors import ExtractorOptions
 from experiments.folders import Folders, score_folders
@@ -38,7 +41,11 @@ class Evaluate:
         data_dir: Where TFDS data sets live; None: where they did at training time.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
             config.
+        likelihood: Test images of which a diffusion model's likelihood is measured, in bits a dimension: by the
+            variational bound, and by the probability-flow ODE (pip install -e '.[ode]'); 0: none.
         resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
+        sweep: Score a diffusion run at each of these numbers of sampler steps, from the same noise, and measure what
+            each costs; those that are in its sweep.json already, measured alike, are left out.
         cost: Also measure what making images costs: samples/s, compile time, evaluations of the network, memory.
         against: A file of scores (metrics.json, or an earlier --out): how far are these from those? Refused where
             they were not measured in the same way.
@@ -56,7 +63,9 @@ class Evaluate:
     seed: int = 0
     data_dir: str | None = None
     importance_samples: int | None = None
+    likelihood: int = 0
     resamples: int = 0
+    sweep: tuple[int, ...] = ()
     cost: bool = False
     against: str | None = None
     on_bad_record: OnBadRecord = "error"
@@ -84,6 +93,7 @@ def evaluate(options: Evaluate) -> None:
         raise UserError("give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders")
     if options.resamples == 1 or options.resamples < 0:
         raise UserError(f"resamples={options.resamples}: valid are 0, no intervals, and numbers from 2")
+    _check_sweep(options)
     before = None if options.against is None else workdir.read_json(epath.Path(options.against).expanduser())
     results = _run(options) if options.images is None else _folders(options)
     if options.out is not None:
@@ -97,6 +107,21 @@ def evaluate(options: Evaluate) -> None:
         print(json.dumps(results), flush=True)
 
 
+def _check_sweep(options: Evaluate) -> None:
+    if not options.sweep:
+        return
+    if options.images is not None:
+        raise UserError(f"sweep={options.sweep} is of a run, and there is none of images")
+    if options.sampling.num_steps is not None:
+        raise UserError(
+            f"num_steps={options.sampling.num_steps}: sweep={options.sweep} says how many there are"
+        )
+    if options.against is not None:
+        raise UserError(
+            f"against={options.against!r} compares one score, and sweep={options.sweep} gives several"
+        )
+
+
 def _names(options: Evaluate, default: str, default_extractor: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (options.metrics or default).split(",") if name.strip())
     if not names:
@@ -106,7 +131,7 @@ def _names(options: Evaluate, default: str, default_extractor: str) -> tuple[str
     return names
 
 
-def _run(options: Evaluate) -> dict[str, Any]:
+def _run(options: Evaluate) -> Any:
     for name in ("reference", "train", "features"):
         if getattr(options, name) is not None:
             raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
@@ -115,22 +140,23 @@ def _run(options: Evaluate) -> dict[str, Any]:
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
     run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)
+    likelihood_scores.check(run.config, options.likelihood)
     data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
     metrics = _names(options, "fd", "digits")
     train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
+    asked: dict[str, Any] = {
+        "num": options.num,
+        "seed": options.seed,
+        "metrics": metrics,
+        "extractor": chosen,
+        "batch_size": scoring.BATCH if chosen is None else options.extractor.extractor_batch,
+        "resamples": options.resamples,
+    }
+    if options.sweep:
+        return sweeps.sweep(run, directory, train, test, options.sweep, **asked)
     return scoring.score_run(
-        run,
-        directory,
-        train,
-        test,
-        num=options.num,
-        seed=options.seed,
-        metrics=metrics,
-        extractor=chosen,
-        batch_size=scoring.BATCH if chosen is None else options.extractor.extractor_batch,
-        resamples=options.resamples,
-        cost=options.cost,
+        run, directory, train, test, **asked, likelihood=options.likelihood, cost=options.cost
     )
 
 
@@ -138,6 +164,8 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     if options.reference is None:
         raise UserError("images needs reference=DIR, the real images to compare with")
     assert options.images is not None
+    if options.likelihood:
+        raise UserError(f"likelihood={options.likelihood} is that of a run, and there is none of images")
     if options.cost:
         raise UserError("cost is that of a run, and there is none of images")
     folders = Folders(

@@ -93,12 +93,13 @@ def markdown(protocol: str, rows: Sequence[dict[str, Any]]) -> str:
         "|---" * (2 + len(shown)) + "|",
     ]
     for row in rows:
-        cells = [_cell(name, row[name]) for name in shown]
+        cells = [written(name, row[name]) for name in shown]
         lines.append(f"| {row['name']} | {row['step']:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(name: str, value: float | None) -> str:
+def written(name: str, value: float | None) -> str:
+    """A score of `COLUMNS` as it stands in a table; nothing for None."""
     _, factor, form = COLUMNS[name]
     if value is None:
         return ""

@@ -13,22 +13,20 @@ import tqdm
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, collapse_scores, families, translation, workdir
+from experiments import build, collapse_scores, families, workdir
 from experiments.code_scores import code_scores
 from experiments.config import Config
 from experiments.cost import sampling_cost
+from experiments.image_scores import BATCH, ImageScorer, has_score
 from experiments.latent_scores import latent_scores
+from experiments.likelihood_scores import likelihood_scores
 from experiments.restore import Run
 from genjax import data
 from genjax.metrics.extractor import Extractor
-from genjax.metrics.score import score
 from genjax.train import sharding
 from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
-
-BATCH = 500
-"""Images whose features are computed at a time."""
 
 
 def held_out(
@@ -61,12 +59,12 @@ def score_run(
     extractor: Extractor | None = None,
     batch_size: int = BATCH,
     resamples: int = 0,
+    likelihood: int = 0,
     cost: bool = False,
 ) -> dict[str, Any]:
     """Scores a trained state: prints a table and writes ``metrics.json``.
 
-    Labels are asked for as often as they occur in the training set: image i gets the label of record
-    ``permute(i)``.
+    Labels are asked for as `ImageScorer` says.
 
     Args:
         run: what to score; its ``config.sampling`` says how images are made.
@@ -81,6 +79,7 @@ def score_run(
             collapse and copies of digits is always by this one.
         batch_size: images whose features are computed at a time.
         resamples: of the bootstrap, for intervals; 0: none.
+        likelihood: test images whose likelihood under a diffusion model is measured; 0: none.
         cost: whether to measure what making images costs, too.
 
     Returns:
@@ -90,35 +89,32 @@ def score_run(
     means = held_out(run.config, method, run.mesh, test)(run.state)
     results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     results |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
-    classifier = collapse_scores.extractor(run.config.data.dataset) if has_score(run.config) else None
-    measured_by = extractor or classifier
-    if measured_by is not None:
-        real_train, real_test = data.to_memory(train), data.to_memory(test)
-        labels = (
-            _labels_like(real_train["label"], num) if families.num_classes(run.config, run.info) else None
+    known = has_score(run.config)
+    if known or extractor is not None:
+        scorer = ImageScorer(
+            run.config,
+            train,
+            test,
+            run.mesh,
+            num=num,
+            extractor=extractor,
+            metrics=metrics,
+            batch_size=batch_size,
+            resamples=resamples,
         )
         start = time.perf_counter()
-        given = translation.given(run.config, test, range(num))
-        generated = make(run, labels=labels, num=num, seed=seed, given=given)
+        generated = make(run, labels=scorer.labels, num=num, seed=seed, given=scorer.given)
         seconds = time.perf_counter() - start
-        results |= score(
-            generated,
-            real_test["image"],
-            real_train["image"],
-            labels=labels if classifier is not None and measured_by.name == classifier.name else None,
-            extractor=measured_by,
-            metrics=metrics,
-            resamples=resamples,
-            batch_size=sharding.round_up(batch_size, run.mesh),
-            sharding=sharding.batch_sharding(run.mesh),
-            reference=f"{run.config.data.dataset}/{run.config.data.test_split}",
-        )
-        if classifier is not None:
-            results |= collapse_scores.collapse_scores(generated, real_train, real_test["image"], classifier)
-        options = dataclasses.asdict(run.config.sampling)
-        used = {name: options[name] for name in families.of(run.config).sampling}
-        results["sampling"] = {**used, "seed": seed, "num": num}
+        results |= scorer.score(generated)
+        if known:
+            classifier = collapse_scores.extractor(run.config.data.dataset)
+            real_train, real_test = scorer.real_train, scorer.real_test["image"]
+            results |= collapse_scores.collapse_scores(generated, real_train, real_test, classifier)
+        results["sampling"] = sampling(run.config, num=num, seed=seed)
         results["sampling_seconds"] = round(seconds, 1)
+    if likelihood:
+        found = likelihood_scores(run, test, likelihood, seed)
+        results |= found | {"intervals": results.get("intervals", {}) | found["intervals"]}
     if cost:
         results |= sampling_cost(run)
         timing = directory / workdir.TIMING
@@ -141,9 +137,10 @@ def score_run(
     return results
 
 
-def has_score(config: Config) -> bool:
-    """Whether the bundled classifier knows what the images show."""
-    return collapse_scores.is_known(config.data.dataset)
+def sampling(config: Config, *, num: int, seed: int) -> dict[str, Any]:
+    """How the scored images were made: what of ``config.sampling`` means something, and which images."""
+    options = dataclasses.asdict(config.sampling)
+    return {name: options[name] for name in families.of(config).sampling} | {"seed": seed, "num": num}
 
 
 def make(
@@ -157,19 +154,37 @@ def make(
 ) -> np.ndarray:
     """Images number `first` to ``first + num - 1`` of `seed`: uint8[num,H,W,C], with a progress bar; translated from
     what is `given`."""
-    generate = generator(run.method, run.mesh, min(run.config.sampling.batch_size, num))
-    condition = build.condition(run.config, labels, num) | dict(given or {})
-    parts = []
     with tqdm.tqdm(total=num, desc="sample", unit=" images", disable=None) as bar:
-        for images in generate(run.state, jax.random.key(seed), condition, range(first, first + num)):
+        make = maker(run.config, run.method, run.mesh, num, seed=seed, first=first, done=bar.update)
+        return make(run.state, labels=labels, given=given)
+
+
+def maker(
+    config: Config,
+    method: Method,
+    mesh: Mesh,
+    num: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    done: Callable[[int], object] = lambda count: None,
+) -> Callable[..., np.ndarray]:
+    """``(state, *, labels, given) -> uint8[num,H,W,C]``, as `make`, of one state after another by one compiled program;
+    calls `done` with the number of images in each batch."""
+    generate = generator(method, mesh, min(config.sampling.batch_size, num))
+    numbers = range(first, first + num)
+
+    def make_of(
+        state: TrainState, *, labels: np.ndarray | None, given: Mapping[str, np.ndarray] | None = None
+    ) -> np.ndarray:
+        condition = build.condition(config, labels, num) | dict(given or {})
+        parts = []
+        for images in generate(state, jax.random.key(seed), condition, numbers):
             parts.append(np.asarray(data.to_uint8(jnp.asarray(images))))
-            bar.update(len(images))
-    return np.concatenate(parts)
+            done(len(images))
+        return np.concatenate(parts)
 
-
-def _labels_like(labels: np.ndarray, num: int) -> np.ndarray:
-    positions = np.arange(num) % len(labels)
-    return labels[data.permute(positions, len(labels), (0,))]
+    return make_of
 
 
 def print_table(results: Mapping[str, Any]) -> None:

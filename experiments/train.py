@@ -1,7 +1,8 @@
 """Train a preset: ``python -m experiments.train PRESET --workdir DIR``; the same command resumes it.
 
-The workdir gets ``config.json``, ``manifest.json``, ``checkpoints/``, TensorBoard events, ``metrics.jsonl``,
-``samples.png`` (one row a class) and, at the end, ``metrics.json``.
+The workdir gets ``config.json``, ``manifest.json``, ``checkpoints/``, TensorBoard events, ``metrics.jsonl``, a picture
+of samples (one row a class) each time they are drawn, ``samples/00001000.png``, the newest also as ``samples.png``,
+``timing.json`` (see `experiments.timing`) and, at the end, ``metrics.json``.
 """
 
 import dataclasses
@@ -9,28 +10,25 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import tyro
 from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, checks, cli, families, pictures, restore, scoring, translation, workdir
+from experiments import build, checks, cli, cost, pictures, restore, scoring, timing, workdir
 from experiments.config import Config, Launch
+from experiments.drawing import drawer
+from experiments.image_scores import ImageScorer
 from experiments.presets import PRESETS
 from genjax import data
 from genjax.train import logging, sharding
-from genjax.train.generate import generator
+from genjax.train.timing import Times
 from genjax.typing import Method, PyTree, TrainState
 
 _PROG = "python -m experiments.train"
-
-if TYPE_CHECKING:
-    from genjax.train.fit import Fitted  # brings Orbax
 
 HookFunction = Callable[[int, TrainState, logging.Writer], None]
 
@@ -75,6 +73,15 @@ def train(config: Config, launch: Launch) -> None:
     workdir.claim(directory, config, workdir.describe_data(train_source, test_source), launch.override_config)
 
     overview(directory, abstract_state.params)
+    evaluation = config.evaluation
+    hooks = [
+        Hook(evaluation.loss_every, test_loss(config, method, mesh, test_source)),
+        Hook(evaluation.sample_every, sample_grid(config, method, mesh, test_source, directory)),
+    ]
+    if evaluation.score_every:
+        hooks.append(
+            Hook(evaluation.score_every, image_score(config, method, mesh, train_source, test_source))
+        )
     fitted = fit(
         method,
         build.training_feed(config, train_source, jax.process_index(), jax.process_count()),
@@ -82,20 +89,16 @@ def train(config: Config, launch: Launch) -> None:
         workdir=directory,
         example=build.example(train_source.info),
         preprocess=functools.partial(build.augment, config.data),
-        hooks=[
-            Hook(config.evaluation.loss_every, test_loss(config, method, mesh, test_source)),
-            Hook(
-                config.evaluation.sample_every,
-                sample_grid(config, method, mesh, test_source, directory),
-            ),
-        ],
+        hooks=hooks,
         mesh=mesh,
         progress=launch.progress or None,
+        on_save=timekeeper(config, directory, train_source),
     )
     if fitted.preempted:
         say(f"preempted at step {fitted.step}: saved in {directory}; the same command goes on from there")
         return
-    say(f"trained to step {fitted.step}{took(directory, fitted, config.fit.batch_size, len(train_source))}")
+    took = f": {in_words(fitted.times, config, len(train_source))}" if fitted.trained else ""
+    say(f"trained to step {fitted.step}{took}")
     if is_scored(directory, fitted.step):
         say(f"already scored: {directory / workdir.METRICS}; python -m experiments.evaluate does so again")
     elif config.evaluation.num:
@@ -104,21 +107,24 @@ def train(config: Config, launch: Launch) -> None:
         say(json.dumps(results))
 
 
-def took(directory: epath.Path, fitted: "Fitted", batch_size: int, num_examples: int) -> str:
-    """Says how long training took, and writes it to the workdir: of this process alone, if the run was resumed."""
-    if not fitted.trained:
-        return ""
-    timing = {
-        "steps": fitted.trained,
-        "train_seconds": fitted.train_seconds,
-        "seconds_per_epoch": fitted.train_seconds / fitted.trained * num_examples / batch_size,
-        "compile_seconds": fitted.compile_seconds,
-    }
-    if cli.is_first_process():
-        workdir.write_json(directory / workdir.TIMING, timing)
+def timekeeper(config: Config, directory: epath.Path, train: data.Source) -> Callable[[Times], None]:
+    """A function that writes the times of the run to its workdir."""
+    step_cost = functools.cache(lambda: cost.training_cost(config, train.info))
+
+    def write(times: Times) -> None:
+        if cli.is_first_process():
+            found = timing.record(times, len(train), config.fit.batch_size, step_cost())
+            workdir.write_json(directory / workdir.TIMING, found)
+
+    return write
+
+
+def in_words(times: Times, config: Config, examples: int) -> str:
+    """How long training took, with all the starts of the run."""
+    epoch = times.train_seconds / times.steps * examples / config.fit.batch_size
     return (
-        f": {fitted.trained} steps in {fitted.train_seconds:.1f} s, {timing['seconds_per_epoch']:.3g} s an epoch; the "
-        f"train step was compiled in {fitted.compile_seconds:.1f} s"
+        f"{times.steps} steps in {times.train_seconds:.1f} s, {epoch:.3g} s an epoch; the train step was compiled in "
+        f"{times.compile_seconds:.1f} s"
     )
 
 
@@ -135,39 +141,31 @@ def test_loss(config: Config, method: Method, mesh: Mesh, test: data.Source) -> 
 def sample_grid(
     config: Config, method: Method, mesh: Mesh, test: data.Source, directory: epath.Path
 ) -> HookFunction:
-    """A hook that writes a picture of samples, always from the same noise: one row a class, or translations of the same
-    test images."""
-    columns = config.evaluation.grid_columns
-    if families.of(config).translates:
-        draw = translation.drawer(config, method, mesh, test, 4 * columns, columns)
-    else:
-        draw = _drawer(config, method, mesh, test.info, columns)
+    """A hook that writes a picture of samples: as `drawing.drawer` says."""
+    draw = drawer(config, method, mesh, test, config.fit.seed)
 
     def write(step: int, state: TrainState, writer: logging.Writer) -> None:
         picture = draw(state)
         if cli.is_first_process():
-            workdir.write_bytes(directory / workdir.GRID, pictures.encode(picture))
+            workdir.write_picture(directory, step, pictures.encode(picture))
             writer.write_images(step, {"samples": picture})
 
     return write
 
 
-def _drawer(
-    config: Config, method: Method, mesh: Mesh, info: data.DataInfo, columns: int
-) -> Callable[[TrainState], np.ndarray]:
-    """A function from a state to a picture of samples, one row a class."""
-    generate = generator(method, mesh, config.sampling.batch_size)
-    classes = families.num_classes(config, info)
-    labels = None if classes is None else np.repeat(np.arange(classes), columns)
-    count = 10 * columns if labels is None else len(labels)
-    condition = build.condition(config, labels, count)
+def image_score(
+    config: Config, method: Method, mesh: Mesh, train: data.Source, test: data.Source
+) -> HookFunction:
+    """A hook that writes the score of the images that `scoring.score_run` would score."""
+    num = config.evaluation.score_num
+    scorer = ImageScorer(config, train, test, mesh, num=num)
+    make = scoring.maker(config, method, mesh, num)
 
-    def draw(state: TrainState) -> np.ndarray:
-        images = list(generate(state, jax.random.key(config.fit.seed), condition, range(count)))
-        levels = np.asarray(data.to_uint8(jnp.asarray(np.concatenate(images))))
-        return pictures.by_class(levels, labels, columns)
+    def write(step: int, state: TrainState, writer: logging.Writer) -> None:
+        found = scorer.score(make(state, labels=scorer.labels, given=scorer.given))
+        writer.write_scalars(step, {f"test/{name}": found[name] for name in ("rho", "fd_generated")})
 
-    return draw
+    return write
 
 
 def is_scored(directory: epath.Path, step: int) -> bool:

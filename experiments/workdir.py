@@ -20,13 +20,16 @@ from experiments.config import Config, MethodConfig, ModelConfig, flatten
 from genjax.data import DataInfo, Source
 from genjax.typing import UserError
 
-CONFIG, MANIFEST, DATA, METRICS, GRID, TIMING = (
+CONFIG, MANIFEST, DATA, METRICS, GRID, PICTURES, TIMING, SWEEP, SWEEP_PICTURES = (
     "config.json",
     "manifest.json",
     "data.json",
     "metrics.json",
     "samples.png",
+    "samples",
     "timing.json",
+    "sweep.json",
+    "sweep",
 )
 _TEMPORARY = ".tmp"
 
@@ -238,6 +241,21 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path} cannot be read: it holds no JSON object")
     return value
+
+
+def write_picture(workdir: epath.Path, step: int, content: bytes) -> None:
+    """Writes the picture of a step, ``samples/00001000.png`` and the newest one's ``samples.png``.
+
+    Pictures of later steps are from before a kill. The run will draw them again, and the same, unless it goes on with
+    another config: there they would be of a model that is no more. So they go.
+    """
+    folder = workdir / PICTURES
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.png"):
+        if int(path.stem) > step:
+            path.unlink()
+    write_bytes(folder / f"{step:08d}.png", content)
+    write_bytes(workdir / GRID, content)
 
 
 def write_json(path: epath.Path, value: Any) -> None:

@@ -1,8 +1,9 @@
 """Keys by position: randomness is a function of where something is, not of what was drawn before."""
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Int, Key
+from jaxtyping import Float, Int, Key
 
 from genjax.typing import Array
 
@@ -15,3 +16,22 @@ def fold_in(keys: Key[Array, "N"], position: ArrayLike) -> Key[Array, "N"]:
 def example_keys(key: Key[Array, ""], index: Int[Array, "B"]) -> Key[Array, "B"]:
     """A key for each example, from that of the step and the example's position in the global batch."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
+
+
+_CHOICE = 2**31 - 1
+"""A position that no sampler reaches: what is chosen must say nothing of what is then drawn with the same key."""
+
+
+def choose(keys: Key[Array, "N"], weights: Float[ArrayLike, "M"]) -> Int[Array, "N"]:
+    """Which of M, drawn by their weights, for each key: a function of the key and the weights alone.
+
+    By the inverse of the distribution function, so that weights that change a little change few choices.
+
+    Args:
+        keys: one for each choice. It may draw other things, too: this takes its position 2^31 - 1 (see `fold_in`).
+        weights: at least 0, of sum 1; one that is 0 is never chosen.
+    """
+    w = jnp.asarray(weights, jnp.float32)
+    uniform = jax.vmap(jax.random.uniform)(fold_in(keys, _CHOICE))  # in [0, 1)
+    last = jnp.max(jnp.where(w > 0, jnp.arange(w.size), 0))  # rounding of the sum must not reach beyond it
+    return jnp.minimum(jnp.searchsorted(jnp.cumsum(w), uniform, side="right"), last)

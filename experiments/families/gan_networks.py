@@ -11,7 +11,7 @@ from genjax.data import DataInfo
 from genjax.models.gan.biggan import BigGANGenerator, biggan_discriminator
 from genjax.models.gan.conditioning import Join, Projection
 from genjax.models.gan.dcgan import DCGANDiscriminator, DCGANGenerator, DCGANNorm
-from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator
+from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator, MLPNorm
 from genjax.models.gan.r3gan import R3GANDiscriminator, R3GANGenerator
 from genjax.models.gan.residual import ResidualDiscriminator, ResidualGenerator, mean_pool, sum_pool
 from genjax.nn import SpectralNorm
@@ -36,11 +36,15 @@ class MLPGANConfig:
         hidden: Widths of the generator's layers.
         discriminator_hidden: Widths of the discriminator's layers.
         pieces: A unit of the discriminator is the largest of so many linear functions; 1: leaky rectified units.
+        generator_norm: Normalisation in the generator, after the units of each layer.
+        generator_slope: Of the generator's units below zero.
     """
 
     hidden: tuple[int, ...] = (512, 512)
     discriminator_hidden: tuple[int, ...] = (240, 240)
     pieces: int = 5
+    generator_norm: Literal["none", "batch"] = "none"
+    generator_slope: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +163,8 @@ def networks(config: "Config", info: DataInfo, num_classes: int | None) -> Pair:
 
 def _mlp(model: MLPGANConfig, image_shape: tuple[int, int, int], conditioning: Conditioning) -> Pair:
     join, judged = conditioning.layers()
-    generator = MLPGenerator(image_shape, model.hidden, join)
+    norm = {"none": None, "batch": MLPNorm}[model.generator_norm]
+    generator = MLPGenerator(image_shape, model.hidden, join, norm, model.generator_slope)
     return generator, MLPDiscriminator(model.discriminator_hidden, model.pieces, **judged)
 
 
@@ -240,6 +245,7 @@ MODELS = tuple(_PAIRS)
 RANGES = {
     "model.hidden": "[1, inf)",
     "model.discriminator_hidden": "[1, inf)",
+    "model.generator_slope": "[0, 1]",
     "model.pieces": "[1, inf)",
     "model.channels": "[1, inf)",
     "model.discriminator_channels": "[1, inf)",

@@ -54,6 +54,9 @@ class ConvConfig:
         latent: Number of latent variables.
         channels: Widths of the encoder's strided convolutions; the decoder mirrors them.
         dense: Width of the dense layers between convolutions and latent variables.
+        decoder_dense: The decoder has this layer too; else a single dense one leads to its convolutions.
+        kernel: Side of the convolutions' kernels.
+        extra: The decoder ends in one more convolution, which does not double the resolution.
         posterior_flow: What makes the posterior more than a normal distribution.
         prior_flow: What makes the prior more than a normal distribution.
         flow_steps: Steps of each flow.
@@ -62,6 +65,9 @@ class ConvConfig:
     latent: int = 32
     channels: tuple[int, ...] = (32, 64)
     dense: int = 256
+    decoder_dense: bool = True
+    kernel: int = 4
+    extra: bool = False
     posterior_flow: PosteriorFlow = "none"
     prior_flow: PriorFlow = "none"
     flow_steps: int = 4
@@ -206,8 +212,15 @@ def encoder_and_decoder(
             networks.MLPDecoder(outputs, model.hidden[::-1], classes),
         )
     return (
-        networks.ConvEncoder(model.channels, model.dense, classes),
-        networks.ConvDecoder(outputs, model.channels, model.dense, classes),
+        networks.ConvEncoder(model.channels, model.dense, classes, model.kernel),
+        networks.ConvDecoder(
+            outputs,
+            model.channels,
+            model.dense if model.decoder_dense else None,
+            classes,
+            model.kernel,
+            model.extra,
+        ),
     )
 
 
@@ -252,6 +265,7 @@ RANGES = {
     "model.hidden": "[1, inf)",
     "model.channels": "[1, inf)",
     "model.dense": "[1, inf)",
+    "model.kernel": "[1, inf)",
     "model.flow_steps": "[1, inf)",
     "model.patch": "[1, inf)",
     "model.groups": "[0, inf)",

@@ -6,8 +6,9 @@ What each took and what it gave, where it was run, is in the README.
 from experiments.config import Config
 from experiments.presets.diffusion import DIFFUSION
 from experiments.presets.gan import GAN
+from experiments.presets.seed import SEED
 from experiments.presets.translation import TRANSLATION
 from experiments.presets.vae import VAE
 
-PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN | TRANSLATION
+PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN | TRANSLATION | SEED
 """What each is about, and its config, by name."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from genjax.metrics.intervals import Interval, bootstrap
 from genjax.metrics.neighbours import nearest
 from genjax.typing import UserError
 
@@ -83,10 +84,38 @@ def copying_score(
     References:
         Meehan, Chaudhuri and Dasgupta (2020), the statistic C_T.
     """
+    found = locate(generated, test, train, cells=cells, seed=seed)
+    return copying_score_of(found, cells=cells, at_least=at_least)
+
+
+class Located(NamedTuple):
+    """In which cell an image is, and how far from the nearest training image in it.
+
+    Attributes:
+        generated: float64[M,2], cell and distance of each generated image.
+        test: float64[N,2], of each test image.
+    """
+
+    generated: Float64[np.ndarray, "M 2"]
+    test: Float64[np.ndarray, "N 2"]
+
+
+def locate(
+    generated: Float[np.ndarray, "M D"],
+    test: Float[np.ndarray, "N _"],
+    train: Float[np.ndarray, "T _"],
+    *,
+    cells: int = 10,
+    seed: int = 0,
+) -> Located:
+    """All that `copying_score` needs of the features, and what of it costs: k-means and nearest neighbours.
+
+    Raises:
+        UserError: as `copying_rank`, or more cells than training images.
+    """
     _check(generated=generated, test=test, train=train)
     if not 1 <= cells <= len(train):
         raise UserError(f"cells={cells}: valid for {len(train)} training images are 1..{len(train)}")
-    at_least = 20 / len(generated) if at_least is None else at_least
     # Here and not above: scikit-learn takes a second to import. It brings threadpoolctl.
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
@@ -95,15 +124,37 @@ def copying_score(
         means = KMeans(cells, n_init=1, random_state=seed).fit(train)
         # k-means keeps the type it was fitted to, and takes no other.
         of_generated, of_test = (means.predict(x.astype(train.dtype)) for x in (generated, test))
+    return Located(
+        *(_located(x, of, train, means.labels_) for x, of in ((generated, of_generated), (test, of_test)))
+    )
+
+
+def _located(x: np.ndarray, cell: np.ndarray, train: np.ndarray, cell_of_train: np.ndarray) -> np.ndarray:
+    found = np.stack([cell.astype(np.float64), np.full(len(x), np.nan)], 1)
+    for c in np.unique(cell):
+        own = train[cell_of_train == c]
+        if len(own):  # duplicates may leave a cell without any
+            found[cell == c, 1] = nearest(x[cell == c], own).distance
+    return found
+
+
+def copying_score_of(found: Located, *, cells: int = 10, at_least: float | None = None) -> CopyingScore:
+    """`copying_score`, of images that are located.
+
+    Args:
+        found: see `locate`.
+        cells: as there.
+        at_least: as for `copying_score`.
+
+    Raises:
+        UserError: no cell that has enough images.
+    """
+    at_least = 20 / len(found.generated) if at_least is None else at_least
     scores, weights = np.full(cells, np.nan), np.zeros(cells)
     for cell in range(cells):
-        here, held_out, own = (
-            generated[of_generated == cell],
-            test[of_test == cell],
-            train[means.labels_ == cell],
-        )
-        if len(here) > at_least * len(generated) and len(held_out) and len(own):
-            scores[cell] = copying_rank(here, held_out, own)
+        here, held_out = (x[(x[:, 0] == cell) & np.isfinite(x[:, 1]), 1] for x in found)
+        if len(here) > at_least * len(found.generated) and len(held_out):
+            scores[cell] = _deviate(here, held_out)
             weights[cell] = len(held_out)
     if not weights.any():
         raise UserError(
@@ -111,6 +162,35 @@ def copying_score(
         )
     weights /= weights.sum()
     return CopyingScore(float(np.where(weights > 0, scores, 0.0) @ weights), scores, weights)
+
+
+def copying_interval(
+    found: Located, *, cells: int = 10, confidence: float = 0.95, resamples: int = 200, seed: int = 0
+) -> Interval:
+    """Bootstrap interval of C_T over generated and test images; the training images and their cells count as given.
+
+    What is drawn again are the distances to training images, which no copy of an image in a resample changes. The cells
+    are those that count for all images.
+
+    Args:
+        found: see `locate`.
+        cells: as there.
+        confidence: in (0, 1).
+        resamples: of the bootstrap.
+        seed: of the draws.
+
+    Raises:
+        UserError: as `copying_score_of` and `genjax.metrics.intervals.bootstrap`.
+    """
+    counted = np.flatnonzero(copying_score_of(found, cells=cells).weights)
+    some = (x[np.isin(x[:, 0], counted)] for x in found)
+    return bootstrap(
+        lambda generated, test: copying_score_of(Located(generated, test), cells=cells, at_least=0.0).score,
+        *some,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def authentic(generated: Float[np.ndarray, "M D"], train: Float[np.ndarray, "T _"]) -> Bool[np.ndarray, "M"]:

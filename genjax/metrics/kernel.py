@@ -216,6 +216,34 @@ def mmd_interval(
     return scatter_interval(float(values[0]), values[1:], confidence)
 
 
+def kernel_means(
+    sets: Sequence[Float[np.ndarray, "_ _"]], kernel: Kernel = polynomial
+) -> Float64[np.ndarray, "S S"]:
+    """Means of the kernel over the pairs within each set and across each two: every MMD^2 is a sum of them.
+
+    A vector makes no pair with itself, so that all of them are unbiased: ``m[i, i] + m[j, j] - 2 m[i, j]`` is `mmd`.
+
+    Args:
+        sets: S sets of at least 2 features each, drawn independently of each other.
+        kernel: as for `mmd`.
+
+    Raises:
+        UserError: a set of fewer than two vectors, widths that differ, or values that are not finite.
+    """
+    for x in sets:
+        _check(sets[0], x)
+        if len(x) < 2:
+            raise UserError(f"sets have {[len(x) for x in sets]} vectors: at least 2 of each are needed")
+    means = np.zeros((len(sets), len(sets)))
+    for i, x in enumerate(sets):
+        means[i, i] = _within(x, kernel, np.ones((len(x), 1))).sum() / (len(x) * (len(x) - 1))
+        for j in range(i):
+            ones = [np.ones((len(y), 1)) for y in (x, sets[j])]
+            across, _ = _across(x, sets[j], kernel, *ones)
+            means[i, j] = means[j, i] = across.sum() / (len(x) * len(sets[j]))
+    return means
+
+
 def cmmd(
     real: Float[np.ndarray, "N D"],
     generated: Float[np.ndarray, "M _"],

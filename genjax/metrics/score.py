@@ -1,5 +1,6 @@
 """One call from images to numbers: how far generated images are from real ones, on a scale real ones set."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from genjax.metrics import suite
 from genjax.metrics.extractor import Extractor
-from genjax.metrics.features import Images, features
+from genjax.metrics.features import Features, Images, features
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 
@@ -58,31 +59,106 @@ def score(
         UserError: if there are fewer than two images on a side, shapes or types do not fit, a value is not finite, or
             a metric is not known.
     """
-    if labels is not None and np.shape(labels) != (len(generated),):
-        raise UserError(
-            f"labels has shape {np.shape(labels)}: one per generated image, ({len(generated)},), is needed"
-        )
-    suite.check(metrics, has_train=train is not None, extractor=extractor.name)
-    sets = {"generated": generated, "test": test} | ({} if train is None else {"train": train})
-    few = min(map(len, sets.values()))
-    if few < 2:
-        numbers = ", ".join(f"{name} has {len(images)}" for name, images in sets.items())
-        raise UserError(f"{numbers} images: at least 2 of each are needed")
-    cut = {name: _ready(images, few if equal else len(images), name) for name, images in sets.items()}
-    _check_shapes(cut)
-    found = {name: features(images, extractor, batch_size, sharding) for name, images in cut.items()}
-    protocol = Protocol(
-        metric="fd",
-        extractor=extractor.identity,
-        resize=extractor.preparation,
-        num_samples=len(cut["generated"]),
-        reference=describe(reference, len(test), len(cut["test"]), found["test"].digest),
+    scorer = Scorer(
+        test,
+        train,
+        num=len(generated),
+        extractor=extractor,
+        metrics=metrics,
+        equal=equal,
+        resamples=resamples,
+        batch_size=batch_size,
+        sharding=sharding,
+        reference=reference,
     )
-    scores = suite.measure(metrics, suite.Sets(**found), protocol, resamples=resamples)
-    if labels is not None:
-        asked = subset(np.asarray(labels), len(cut["generated"]))
-        scores["label_agreement"] = label_agreement(found["generated"].classes, asked)
-    return scores
+    return scorer(generated, labels)
+
+
+class Scorer:
+    """`score` of one set of generated images after another: features of the real images are computed once.
+
+    The arguments are those of `score`, and `num`, the number of images in each set.
+
+    Raises:
+        UserError: as `score` does.
+    """
+
+    def __init__(
+        self,
+        test: Images,
+        train: Images | None = None,
+        *,
+        num: int,
+        extractor: Extractor,
+        metrics: Sequence[str] = ("fd",),
+        equal: bool = True,
+        resamples: int = 0,
+        batch_size: int = 500,
+        sharding: jax.sharding.Sharding | None = None,
+        reference: str = "test",
+    ):
+        suite.check(metrics, has_train=train is not None, extractor=extractor.name)
+        self._real = {"test": test} | ({} if train is None else {"train": train})
+        sizes = {"generated": num} | {name: len(images) for name, images in self._real.items()}
+        self._few = min(sizes.values())
+        if self._few < 2:
+            numbers = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+            raise UserError(f"{numbers} images: at least 2 of each are needed")
+        self._num, self._equal, self._reference = num, equal, reference
+        self._extractor, self._batch_size, self._sharding = extractor, batch_size, sharding
+        self._metrics, self._resamples = metrics, resamples
+
+    def __call__(self, generated: Images, labels: np.ndarray | None = None) -> dict[str, Any]:
+        """What `score` returns.
+
+        Args:
+            generated: `num` images.
+            labels: int[num], or None.
+
+        Raises:
+            UserError: as `score` does, and for another number of images.
+        """
+        if len(generated) != self._num:
+            raise UserError(f"generated has {len(generated)} images: num={self._num} are needed")
+        if labels is not None and np.shape(labels) != (self._num,):
+            raise UserError(
+                f"labels has shape {np.shape(labels)}: one per generated image, ({self._num},), is needed"
+            )
+        cut = self._cut(generated, "generated")
+        _check_shapes({"generated": cut, **self._real})
+        sets = suite.Sets(generated=self._features(cut), **self.real)
+        scores = suite.measure(self._metrics, sets, self._protocol, resamples=self._resamples)
+        if labels is not None:
+            asked = subset(np.asarray(labels), len(cut))
+            scores["label_agreement"] = label_agreement(sets.generated.classes, asked)
+        return scores
+
+    @functools.cached_property
+    def real(self) -> dict[str, Features]:
+        """Features of "test" and, where they are known, of "train" images: of as many as are compared with."""
+        return {name: self._features(self._cut(images, name)) for name, images in self._real.items()}
+
+    @property
+    def protocols(self) -> dict[str, str]:
+        """How each metric is measured: ``protocols`` of a score."""
+        return suite.protocols(self._metrics, self._protocol)
+
+    @property
+    def _protocol(self) -> Protocol:
+        test = self.real["test"]
+        return Protocol(
+            metric="fd",
+            extractor=self._extractor.identity,
+            resize=self._extractor.preparation,
+            num_samples=self._few if self._equal else self._num,
+            reference=describe(self._reference, len(self._real["test"]), len(test.values), test.digest),
+        )
+
+    def _cut(self, images: Images, name: str) -> Images:
+        return _ready(images, self._few if self._equal else len(images), name)
+
+    def _features(self, images: Images) -> Features:
+        return features(images, self._extractor, self._batch_size, self._sharding)
 
 
 def label_agreement(classes: np.ndarray, labels: np.ndarray) -> float:

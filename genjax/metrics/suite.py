@@ -1,7 +1,7 @@
 """Metrics by name: from the features of generated and real images to numbers, and intervals around them."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,23 +32,26 @@ class Metric(NamedTuple):
     """A metric.
 
     Attributes:
-        compute: from the sets to numbers by name.
+        compute: from what is prepared to numbers by name.
         values: these names; some may be missing where training images are.
         settings: constants that the numbers depend on, for the protocol.
         needs_train: whether `Sets.train` has to be there.
         needs_logits: whether the extractor has to be a classifier.
         extractor: how the name of the extractor has to begin.
-        interval: 95 % bootstrap intervals over the images, from the sets and the number of resamples; None where there
-            is none that can be trusted.
+        interval: 95 % bootstrap intervals over the images, from what is prepared and the number of resamples; None
+            where there is none that can be trusted.
+        prepare: what numbers and intervals share, from the sets, so that it is made once; the sets themselves where
+            nothing does.
     """
 
-    compute: Callable[[Sets], dict[str, float]]
+    compute: Callable[[Any], dict[str, float]]
     values: tuple[str, ...]
     settings: str = ""
     needs_train: bool = False
     needs_logits: bool = False
     extractor: str = ""
-    interval: Callable[[Sets, int], dict[str, Interval]] | None = None
+    interval: Callable[[Any, int], dict[str, Interval]] | None = None
+    prepare: Callable[[Sets], Any] = lambda sets: sets
 
 
 def frechet(sets: Sets) -> dict[str, float]:
@@ -89,13 +92,9 @@ def _kernel_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
     return {"kid": kernel.mmd_interval(sets.test.values, sets.generated.values, resamples=resamples)}
 
 
-def neighbourhoods(sets: Sets) -> dict[str, float]:
-    """``precision`` and ``recall`` from the third neighbours, ``density`` and ``coverage`` from the fifth."""
-    return {name: float(values.mean()) for name, values in _memberships(sets).items()}
-
-
-def _memberships(sets: Sets) -> dict[str, np.ndarray]:
-    """One number an image for each of them, of which it is the mean."""
+def memberships(sets: Sets) -> dict[str, np.ndarray]:
+    """One number an image for each metric, of which it is the mean: ``precision`` and ``recall`` from the third
+    neighbours, ``density`` and ``coverage`` from the fifth."""
     real, generated = sets.test.values, sets.generated.values
     third = manifold.memberships(real, generated, k=3, closed=True)
     fifth = manifold.memberships(real, generated, k=5, closed=False)
@@ -107,11 +106,12 @@ def _memberships(sets: Sets) -> dict[str, np.ndarray]:
     }
 
 
-def _memberships_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
-    return {
-        name: intervals.bootstrap(np.mean, values, resamples=resamples)
-        for name, values in _memberships(sets).items()
-    }
+def _means(each: Mapping[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(values.mean()) for name, values in each.items()}
+
+
+def _means_intervals(each: Mapping[str, np.ndarray], resamples: int) -> dict[str, Interval]:
+    return {name: intervals.bootstrap(np.mean, values, resamples=resamples) for name, values in each.items()}
 
 
 def classifier_score(sets: Sets) -> dict[str, float]:
@@ -120,16 +120,58 @@ def classifier_score(sets: Sets) -> dict[str, float]:
     return {"inception_score": found.mean, "inception_score_std": found.std}
 
 
-def copies(sets: Sets) -> dict[str, float]:
-    """``c_t``, below -3 where generated images are nearer to training images than test images are; ``authenticity``,
-    and ``authenticity_test``, that of the test images, with which it is to be compared."""
+def _classifier_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
+    """That of the mean, which is what is reported; each resample is split as the images are."""
+    found = intervals.bootstrap(
+        lambda logits: inception_score.inception_score(logits).mean,
+        sets.generated.logits,
+        resamples=resamples,
+    )
+    return {"inception_score": found}
+
+
+def diversity(sets: Sets) -> dict[str, float]:
+    """``vendi``, of the cosine similarity."""
+    return {"vendi": vendi.vendi_score(sets.generated.values)}
+
+
+def _diversity_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
+    """For scores far below the number of images: a resample has but 63 % of these, which is no matter then."""
+    return {"vendi": intervals.bootstrap(vendi.vendi_score, sets.generated.values, resamples=resamples)}
+
+
+class Copies(NamedTuple):
+    """What tells copies.
+
+    Attributes:
+        located: distances to training images, cell by cell.
+        authentic: one number an image, by the metric of which it is the mean.
+    """
+
+    located: copying.Located
+    authentic: dict[str, np.ndarray]
+
+
+def looked_up(sets: Sets) -> Copies:
+    """Generated and test images among the training images."""
     assert sets.train is not None
     generated, test, train = (x.values for x in (sets.generated, sets.test, sets.train))
-    return {
-        "c_t": copying.copying_score(generated, test, train).score,
-        "authenticity": float(copying.authentic(generated, train).mean()),
-        "authenticity_test": float(copying.authentic(test, train).mean()),
+    each = {
+        "authenticity": copying.authentic(generated, train),
+        "authenticity_test": copying.authentic(test, train),
     }
+    return Copies(copying.locate(generated, test, train), each)
+
+
+def copies(found: Copies) -> dict[str, float]:
+    """``c_t``, below -3 where generated images are nearer to training images than test images are; ``authenticity``,
+    and ``authenticity_test``, that of the test images, with which it is to be compared."""
+    return {"c_t": copying.copying_score_of(found.located).score, **_means(found.authentic)}
+
+
+def _copies_interval(found: Copies, resamples: int) -> dict[str, Interval]:
+    c_t = copying.copying_interval(found.located, resamples=resamples)
+    return {"c_t": c_t, **_means_intervals(found.authentic, resamples)}
 
 
 def embedding_distance(sets: Sets) -> dict[str, float]:
@@ -156,22 +198,27 @@ METRICS: dict[str, Metric] = {
         interval=_kernel_interval,
     ),
     "prdc": Metric(
-        neighbourhoods,
+        _means,
         ("precision", "recall", "density", "coverage"),
         "neighbours 3 and 5",
-        interval=_memberships_interval,
+        interval=_means_intervals,
+        prepare=memberships,
     ),
     "is": Metric(
         classifier_score,
         ("inception_score", "inception_score_std"),
         f"10 splits, shuffled with seed {inception_score.SEED}",
         needs_logits=True,
+        interval=_classifier_interval,
     ),
-    "vendi": Metric(
-        lambda sets: {"vendi": vendi.vendi_score(sets.generated.values)}, ("vendi",), "cosine, q 1"
-    ),
+    "vendi": Metric(diversity, ("vendi",), "cosine, q 1", interval=_diversity_interval),
     "copies": Metric(
-        copies, ("c_t", "authenticity", "authenticity_test"), "10 cells, seed 0", needs_train=True
+        copies,
+        ("c_t", "authenticity", "authenticity_test"),
+        "10 cells, seed 0",
+        needs_train=True,
+        interval=_copies_interval,
+        prepare=looked_up,
     ),
     "cmmd": Metric(embedding_distance, ("cmmd",), "sigma 10, times 1000", extractor="clip"),
 }
@@ -216,14 +263,20 @@ def measure(names: Sequence[str], sets: Sets, images: Protocol, *, resamples: in
         metric = METRICS[name]
         if metric.needs_logits and not sets.generated.logits.shape[1]:
             raise UserError(f"metrics has {name!r}, which needs a classifier, and not features alone")
-        results |= metric.compute(sets)
+        prepared = metric.prepare(sets)
+        results |= metric.compute(prepared)
         if resamples and metric.interval is not None:
-            found |= {k: [v.low, v.high] for k, v in metric.interval(sets, resamples).items()}
+            found |= {k: [v.low, v.high] for k, v in metric.interval(prepared, resamples).items()}
     results |= {"intervals": found} if resamples else {}
     results["num_samples"] = len(sets.generated.values)
     results["protocol"] = str(dataclasses.replace(images, metric="fd"))
-    results["protocols"] = {name: str(_protocol(name, images)) for name in names}
+    results["protocols"] = protocols(names, images)
     return results
+
+
+def protocols(names: Sequence[str], images: Protocol) -> dict[str, str]:
+    """The protocol of each metric, as text; `images` as in `measure`."""
+    return {name: str(_protocol(name, images)) for name in names}
 
 
 def _protocol(name: str, images: Protocol) -> Protocol:

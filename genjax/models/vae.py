@@ -119,24 +119,26 @@ class MLPDecoder(nn.Module):
 
 
 class ConvEncoder(nn.Module):
-    """Strided 4x4 convolutions, each halving the resolution, and a dense layer.
+    """Strided convolutions, each halving the resolution, and a dense layer.
 
     Attributes:
         channels: widths of the convolutions.
         hidden: width of the dense layer.
         num_classes: of a conditional model: the label's one-hot code joins the image as constant channels.
+        kernel: side of the convolutions' kernels.
     """
 
     channels: tuple[int, ...] = (32, 64)
     hidden: int = 256
     num_classes: int | None = None
+    kernel: int = 4
 
     @nn.compact
     def __call__(self, x: Array, label: Array | None) -> Array:
         """float[B,H,W,C], int32[B] -> float[B,F]."""
         h = _with_label(x, label, self.num_classes)
         for i, width in enumerate(self.channels):
-            h = nn.relu(Conv(width, (4, 4), strides=(2, 2), name=f"down_{i}")(h))
+            h = nn.relu(Conv(width, (self.kernel, self.kernel), strides=(2, 2), name=f"down_{i}")(h))
         return nn.relu(nn.Dense(self.hidden, name="hidden")(h.reshape(h.shape[0], -1)))
 
 
@@ -146,14 +148,19 @@ class ConvDecoder(nn.Module):
     Attributes:
         outputs: (H, W, P) of the outputs; H and W are multiples of ``2 ** len(channels)``.
         channels: widths, those of the encoder.
-        hidden: width of the dense layer.
+        hidden: width of the dense layer; None: only the one to the smallest feature map.
         num_classes: of a conditional model: the label's one-hot code joins the latent variables.
+        kernel: side of the convolutions' kernels.
+        extra: one more convolution, which does not double the resolution, makes the outputs; else the last one that
+            does makes them.
     """
 
     outputs: tuple[int, int, int]
     channels: tuple[int, ...] = (32, 64)
-    hidden: int = 256
+    hidden: int | None = 256
     num_classes: int | None = None
+    kernel: int = 4
+    extra: bool = False
 
     @nn.compact
     def __call__(self, z: Array, label: Array | None) -> Array:
@@ -165,12 +172,15 @@ class ConvDecoder(nn.Module):
                 f"channels={self.channels}: {len(self.channels)} halvings need images whose sides are multiples of "
                 f"{factor}, not {height}x{width}"
             )
-        h = nn.relu(nn.Dense(self.hidden, name="hidden")(_with_label(z, label, self.num_classes)))
+        h = _with_label(z, label, self.num_classes)
+        if self.hidden is not None:
+            h = nn.relu(nn.Dense(self.hidden, name="hidden")(h))
         first = height // factor, width // factor, self.channels[-1]
         h = nn.relu(nn.Dense(math.prod(first), name="reshape")(h)).reshape(-1, *first)
-        for i, features in enumerate(reversed(self.channels[:-1])):
-            h = nn.relu(ConvTranspose(features, (4, 4), strides=(2, 2), name=f"up_{i}")(h))
-        return ConvTranspose(channels, (4, 4), strides=(2, 2), name="out")(h)
+        kernel = self.kernel, self.kernel
+        for i, features in enumerate(reversed(self.channels if self.extra else self.channels[:-1])):
+            h = nn.relu(ConvTranspose(features, kernel, strides=(2, 2), name=f"up_{i}")(h))
+        return ConvTranspose(channels, kernel, strides=(1, 1) if self.extra else (2, 2), name="out")(h)
 
 
 class SharedScale(nn.Module):

@@ -2,7 +2,6 @@
 
 import io
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from genjax.train.checkpoint import Checkpointer
 from genjax.train.feed import Feed, stack
 from genjax.train.options import FitOptions
 from genjax.train.preemption import Preemption
+from genjax.train.timing import Stopwatch, Times
 from genjax.typing import Batch, Key, Method, TrainState, UserError
 
 _DISPATCHES_AHEAD = 2
@@ -47,16 +47,14 @@ class Fitted(NamedTuple):
         step: of it.
         preempted: whether the run was stopped before its end.
         trained: how many steps this call trained.
-        train_seconds: which they took, compilation and hooks apart.
-        compile_seconds: for which the train step was compiled; 0 if nothing was trained.
+        times: how long the run took, with the starts before this one.
     """
 
     state: TrainState
     step: int
     preempted: bool
     trained: int
-    train_seconds: float
-    compile_seconds: float
+    times: Times
 
 
 def fit(
@@ -70,6 +68,7 @@ def fit(
     hooks: Sequence[Hook] = (),
     mesh: Mesh | None = None,
     progress: bool | None = None,
+    on_save: Callable[[Times], None] = lambda times: None,
 ) -> Fitted:
     """Trains until `options.steps`, going on from the latest checkpoint in `workdir` if there is one.
 
@@ -86,6 +85,7 @@ def fit(
         hooks: run in order, after the step's metrics are written and before its checkpoint.
         mesh: devices; None: all, with `options.fsdp`.
         progress: show a progress bar; None: where stderr is a terminal, else a line now and then.
+        on_save: called before each checkpoint is written, which holds these times too.
 
     Returns:
         The state and how the run ended.
@@ -112,12 +112,12 @@ def fit(
     with Checkpointer(workdir / "checkpoints", keep=options.keep_checkpoints) as checkpoints:
         restored = checkpoints.restore_latest(target)
         if restored is None:
-            state, pending, start = sharding.place(method.init(init_key, example), backend.layout), [], 0
+            state, start = sharding.place(method.init(init_key, example), backend.layout), 0
+            extra: dict[str, Any] = {}
         else:
             state, extra, start = restored
-            pending = extra["pending"]
         with logging.open_writers(workdir, start) as writer, Preemption() as preemption:
-            run = _Run(options, backend, checkpoints, writer, pending, start, progress)
+            run = _Run(options, backend, checkpoints, writer, extra, start, progress, on_save)
             return run.loop(state, feed, hooks, preemption)
 
 
@@ -140,12 +140,16 @@ class _Run:
         backend: backends.Backend,
         checkpoints: Checkpointer,
         writer: logging.Writer,
-        pending: list[dict[str, float]],
+        extra: Mapping[str, Any],
         start: int,
         progress: bool | None,
+        on_save: Callable[[Times], None],
     ):
         self.options, self.backend, self.checkpoints, self.writer = options, backend, checkpoints, writer
-        self.pending = pending  # metrics of the steps since the last line of the log
+        self.on_save = on_save
+        # Metrics of the steps since the last line of the log.
+        self.pending: list[dict[str, float]] = extra.get("pending", [])
+        self.watch = Stopwatch(start, extra.get("times"))  # which checkpoints of older versions don't have
         self.under_way: deque[tuple[int, dict[str, Any]]] = deque()
         self.start = start
         silent = None if jax.process_index() == 0 else io.StringIO()
@@ -156,12 +160,12 @@ class _Run:
         due = [options.log_every, options.checkpoint_every, *(h.every for h in hooks), options.steps, step]
         stride = backends.steps_per_dispatch(due, options.steps_per_dispatch)
         running = self.backend.spread(state)
-        mark_time, mark_step = time.perf_counter(), step
-        begin, seconds = mark_time, 0.0  # since when, and for how long before, nothing but steps was computed
 
         with self.bar, feed.items(step) as items:
             while step < options.steps and not preempted:
                 item = self.backend.put(stack([next(items) for _ in range(stride)]))
+                if self.backend.advance.compiled is None:
+                    self.compile(running, item)
                 running, metrics = self.backend.advance(running, self.backend.arrays, item)
                 self.under_way.append((step, metrics))
                 step += stride
@@ -171,27 +175,25 @@ class _Run:
 
                 if step % options.log_every == 0 or last:
                     self.collect(0)
-                    now = time.perf_counter()
-                    rate = (step - mark_step) * options.batch_size / (now - mark_time)
-                    self.log(step, rate)
-                    mark_time, mark_step = now, step
+                    self.watch.lap(step)
+                    self.log(step, self.watch.rate * options.batch_size)
                 due_hooks = [h for h in hooks if last or (h.every and step % h.every == 0)]
                 if due_hooks:
                     self.collect(0)
-                    seconds += time.perf_counter() - begin
-                    state = self.backend.portable(running)
-                    for hook in due_hooks:
-                        hook.run(step, state, self.writer)
-                    begin = mark_time = time.perf_counter()
-                    mark_step = step
+                    with self.watch.paused():
+                        state = self.backend.portable(running)
+                        for hook in due_hooks:
+                            hook.run(step, state, self.writer)
                 if last or preempted or step % options.checkpoint_every == 0:
                     self.save(step, running)
-            self.collect(0)
-            seconds += time.perf_counter() - begin
         self.checkpoints.wait()
-        compiled = self.backend.advance.compile_seconds
-        seconds = max(0.0, seconds - compiled)
-        return Fitted(self.backend.portable(running), step, preempted, step - self.start, seconds, compiled)
+        return Fitted(self.backend.portable(running), step, preempted, step - self.start, self.watch.times)
+
+    def compile(self, running: TrainState, item: Any) -> None:
+        """Compiles the train step ahead of its first call, so that no step's time has it in it."""
+        with self.watch.paused():
+            self.backend.advance.compile(running, self.backend.arrays, item)
+        self.watch.compile_seconds += self.backend.advance.compile_seconds
 
     def collect(self, leave: int) -> None:
         """Fetches the metrics of all dispatches but the newest `leave`, and checks them."""
@@ -232,8 +234,12 @@ class _Run:
     def save(self, step: int, running: TrainState) -> None:
         """Starts a checkpoint; every step up to it was checked to be finite, and its metrics are on disk."""
         self.collect(0)
-        self.writer.flush()
-        self.checkpoints.save(step, self.backend.portable(running), {"pending": self.pending})
+        self.watch.lap(step)
+        with self.watch.paused():
+            self.writer.flush()
+            self.on_save(self.watch.times)
+            extra = {"pending": self.pending, "times": self.watch.saved()}
+            self.checkpoints.save(step, self.backend.portable(running), extra)
 
 
 def _check(options: FitOptions, mesh: Mesh) -> None:

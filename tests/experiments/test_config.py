@@ -13,7 +13,7 @@ import pytest
 from etils import epath
 
 from experiments import checks, families, train, workdir
-from experiments.config import Config, Launch, OptimizerConfig, flatten
+from experiments.config import Config, EvaluationConfig, Launch, OptimizerConfig, flatten
 from experiments.evaluate import Evaluate
 from experiments.presets import PRESETS
 from experiments.sample import Sample
@@ -181,6 +181,8 @@ def test_every_number_has_a_range():
         ("sampling", {"eta": 1.5}, "sampling.eta=1.5: valid are [0, 1]"),
         ("sampling", {"eta": 0.5, "sampler": "ddpm"}, "sampling.eta=0.5 is for ddim, "),
         ("evaluation", {"num": 1}, "evaluation.num=1: valid are 0 (no score) and 2 or more"),
+        ("evaluation", {"score_every": -1}, "evaluation.score_every=-1: valid are [0, inf)"),
+        ("evaluation", {"score_num": 1}, "evaluation.score_num=1: valid are [2, inf)"),
     ],
 )
 def test_bad_numbers_are_refused_by_name(section, values, message):
@@ -188,6 +190,14 @@ def test_bad_numbers_are_refused_by_name(section, values, message):
     config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
     with pytest.raises(UserError, match=re.escape(message)):
         checks.check(config)
+
+
+def test_scores_while_training_are_of_digits():
+    config = Config(evaluation=EvaluationConfig(score_every=10))
+    checks.check(config)
+    shapes = dataclasses.replace(config.data, dataset="shapes")
+    with pytest.raises(UserError, match=r"score_every=10: valid is 0.*knows digits, mnist, and not 'shapes'"):
+        checks.check(dataclasses.replace(config, data=shapes))
 
 
 def test_limits_of_ranges_are_valid():

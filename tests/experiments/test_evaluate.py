@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import restore, scoring
+from experiments import image_scores, restore, scoring
 from experiments.config import SamplingOverrides
 from genjax import data
 from genjax.metrics import load_digits_classifier
@@ -89,10 +89,10 @@ def test_the_loss_is_the_plain_mean_whatever_the_batch_size(restored, test_split
 def test_labels_are_asked_for_as_often_as_they_occur():
     source = data.load("digits", "train")
     labels = data.to_memory(source)["label"]
-    asked = scoring._labels_like(labels, len(labels))
+    asked = image_scores.labels_like(labels, len(labels))
     np.testing.assert_array_equal(np.bincount(asked), np.bincount(labels))
     assert (asked != labels).any()
-    np.testing.assert_array_equal(scoring._labels_like(labels, 50), asked[:50])
+    np.testing.assert_array_equal(image_scores.labels_like(labels, 50), asked[:50])
 
 
 def test_numbers_are_printed_where_they_cannot_be_written(
@@ -117,6 +117,36 @@ def test_labels_are_judged_by_the_classifier_that_knows_them(run, monkeypatch, r
     score = functools.partial(scoring.score_run, restored, epath.Path(run), test_split, test_split, num=20)
     assert "label_agreement" not in score(extractor=digits._replace(name="another"))
     assert score(extractor=digits)["label_agreement"] == score()["label_agreement"]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_which_images_are_compared(run, monkeypatch, restored, test_split, split):
+    """A model that makes the test images is at no distance from them; one of training images is found out."""
+    train = data.load("digits", "train")
+    real = data.to_memory({"train": train, "test": test_split}[split])["image"][: len(test_split)]
+    asked = {}
+
+    def copy(run, **options):
+        asked.update(options)
+        return real
+
+    monkeypatch.setattr("experiments.workdir.write_json", lambda *_: None)
+    monkeypatch.setattr(scoring, "make", copy)
+    found = scoring.score_run(restored, epath.Path(run), train, test_split, num=len(real), seed=7)
+    assert (found["fd_generated"] < 1e-3 * found["fd_train"]) == (split == "test")
+    assert (found["memorised"] > 0.9) == (split == "train")
+    assert asked["num"] == len(real) and asked["seed"] == 7
+    expected = image_scores.labels_like(data.to_memory(train)["label"], len(real))
+    np.testing.assert_array_equal(asked["labels"], expected)
+
+
+def test_an_image_is_its_seed_and_number(restored):
+    labels = np.arange(6, dtype=np.int32)
+    images = scoring.make(restored, labels=labels, num=6, seed=1)
+    np.testing.assert_array_equal(scoring.make(restored, labels=labels, num=6, seed=1), images)
+    later = scoring.make(restored, labels=np.roll(labels, -2), num=6, seed=1, first=2)
+    np.testing.assert_array_equal(later[:4], images[2:])
+    assert (scoring.make(restored, labels=labels, num=6, seed=2) != images).any()
 
 
 def test_too_few_images_are_refused_before_the_work(run, verb, digest):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from genjax import data
 from genjax.metrics import load_digits_classifier, moments
+from genjax.metrics.frechet import distance
 from genjax.metrics.reference_statistics import Reference, save
 from genjax.metrics.score import score
 
@@ -61,6 +62,8 @@ def test_train_images_give_the_scale(folders, verb, digits, tmp_path):
     ended = verb("evaluate", "--images", made, "--reference", real, "--train", train, *METRICS)
     assert ended.code == 0, ended.err
     assert ended.json["rho"] == ended.json["fd_generated"] / ended.json["fd_train"]
+    expected = score(digits[:60], digits[50:], extractor=load_digits_classifier(), equal=False)
+    assert ended.json["fd_train"] == pytest.approx(expected["fd_generated"], rel=1e-4)
 
 
 def test_against_earlier_scores(folders, verb, scored, tmp_path, digits):
@@ -128,6 +131,7 @@ def test_statistics_in_a_file(folders, verb, scored, tmp_path):
     ended = verb("reference", "--images", real, "--extractor", "digits", "--out", file)
     assert ended.code == 0, ended.err
     assert ended.json["count"] == 70 and ended.json["images"].startswith("real[:70]#")
+    assert ended.json["images"] == json.loads(scored[1].json["protocol"])["reference"]  # the digest too
     ended = verb("evaluate", "--images", made, "--reference", file, *METRICS)
     assert ended.code == 0, ended.err
     assert ended.json["fd_generated"] == pytest.approx(scored[1].json["fd_generated"], rel=1e-6)
@@ -181,11 +185,29 @@ def test_statistics_of_a_data_set(verb, tmp_path):
         assert ended.code == 2 and message in ended.err
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((1, 5)), r"float64[1, 5]: features are float[N,D] with N >= 2"),
+        (np.zeros(5), "float64[5]: features"),
+        (np.zeros((4, 5), int), "int64[4, 5]: features"),
+        (np.full((4, 5), np.nan), "has a value that is not finite"),
+        (np.array([{}]), "is not a .npy file of plain numbers"),
+    ],
+)
+def test_what_is_no_features(verb, tmp_path, values, message):
+    path = tmp_path / "a.npy"
+    np.save(path, values)
+    ended = verb("evaluate", "--images", path, "--reference", path, "--metrics", "fd", "--features", "clip")
+    assert ended.code == 2 and message in ended.err, ended.err
+
+
 def test_features_computed_elsewhere(verb, tmp_path):
     random = np.random.default_rng(0)
-    made, real = tmp_path / "made.npy", tmp_path / "real.npy"
-    np.save(made, random.normal(size=(60, 5)))
-    np.save(real, random.normal(size=(50, 5)) + 1)
+    made, real, train = (tmp_path / f"{name}.npy" for name in ("made", "real", "train"))
+    arrays = random.normal(size=(60, 5)), random.normal(size=(50, 5)) + 1, random.normal(size=(70, 5)) + 3
+    for path, values in zip((made, real, train), arrays, strict=True):
+        np.save(path, values)
     options = ("--images", made, "--reference", real, "--metrics", "fd,cmmd,prdc")
     ended = verb("evaluate", *options, "--features", "clip-vit-l14-336", "--resamples", "20")
     assert ended.code == 0, ended.err
@@ -193,6 +215,11 @@ def test_features_computed_elsewhere(verb, tmp_path):
     assert json.loads(ended.json["protocol"])["extractor"] == "clip-vit-l14-336"
     low, high = ended.json["intervals"]["fd_generated"]
     assert low < ended.json["fd_generated"] < high + 1
+    assert ended.json["num_samples"] == 60 and "real.npy[:50]#" in ended.json["protocol"]
+    found = verb("evaluate", *options[:4], "--train", train, "--metrics", "fd", "--features", "clip").json
+    far = distance(*(moments(values.astype(np.float32)) for values in arrays[:0:-1]))
+    assert found["fd_train"] == pytest.approx(far, rel=1e-5)
+    assert found["rho"] == found["fd_generated"] / found["fd_train"]
     for wrong, message in [
         (options, "features=NAME is missing"),
         ((*options[:3], tmp_path, *options[4:], "--features", "clip"), "give features of all, or of none"),

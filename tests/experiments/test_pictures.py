@@ -75,3 +75,15 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         workdir.write_bytes(path, b"new")
     assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["samples.png"]
+
+
+def test_pictures_of_later_steps_go(tmp_path):
+    from etils import epath
+
+    directory = epath.Path(tmp_path)
+    for step in (10, 20, 30):
+        workdir.write_picture(directory, step, b"old %d" % step)
+    workdir.write_picture(directory, 15, b"new 15")  # after a restart from before step 15
+    found = {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()}
+    assert found == {"00000010.png": b"old 10", "00000015.png": b"new 15"}
+    assert (tmp_path / "samples.png").read_bytes() == b"new 15"

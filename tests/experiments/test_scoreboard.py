@@ -58,6 +58,16 @@ def test_runs_without_rho_are_sorted_by_distance(scored):
     assert [row["name"] for row in rows] == ["a", "b"]
 
 
+def test_every_score_stands_under_its_heading(scored):
+    scores = {"rho": 1.0, "fd_generated": 2.0, "kid": -200.4, "precision": 0.5, "recall": 0.25}
+    row = scoreboard.read(scored("all", protocol=MNIST, **scores, label_agreement=0.9, memorised=0.015))
+    assert scoreboard.markdown(MNIST, [row]).splitlines()[2:] == [
+        "| run | steps | rho | Fréchet distance | KID | precision | recall | label agreement, % | memorised, % |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| all | 2,000 | 1.00 | 2.00 | -200 | 0.500 | 0.250 | 90.0 | 1.5 |",
+    ]
+
+
 def test_mistakes(scored, tmp_path, verb):
     with pytest.raises(UserError, match="at least one run"):
         scoreboard.group([])

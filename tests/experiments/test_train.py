@@ -28,7 +28,7 @@ def test_a_run_leaves_its_files(run):
     names = {p.name for p in run.iterdir()}
     assert names == {
         "checkpoints", "config.json", "data.json", "manifest.json", "metrics.json", "metrics.jsonl",
-        "parameters.txt", "samples.png", "tensorboard", "timing.json",
+        "parameters.txt", "samples", "samples.png", "tensorboard", "timing.json",
     }  # fmt: skip
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["00000002", "00000004", "00000006"]
 
@@ -90,6 +90,30 @@ def test_how_long_it_took(run):
     assert timing["seconds_per_epoch"] == pytest.approx(
         timing["train_seconds"] / STEPS * examples / batch_size
     )
+    steps, seconds = zip(*timing["curve"], strict=True)
+    assert steps == (0, 2, 4, 6) and seconds[0] == 0 and seconds[-1] == timing["train_seconds"]
+    assert timing["first_epoch_seconds"] is None and timing["last_epoch_seconds"] is None
+    assert timing["flops_per_step"] > 0 and timing["network_evaluations_per_step"] == batch_size
+
+
+def test_pictures_and_scores_while_it_trains(run, tmp_path, train_tiny):
+    """The scores are those of the end, and training is none the wiser."""
+    workdir = tmp_path / "run"
+    options = ["--evaluation.sample-every=4", "--evaluation.score-every=4", "--evaluation.score-num=20"]
+    ended = train_tiny(workdir, *options)
+    assert ended.code == 0, ended.err
+    scored = {line["step"]: line for line in lines(workdir / "metrics.jsonl") if "test/rho" in line}
+    assert list(scored) == [4, 6] and all(len(line) == 3 for line in scored.values())
+    assert scored[6]["test/rho"] == ended.json["rho"] != scored[4]["test/rho"]
+    assert scored[6]["test/fd_generated"] == ended.json["fd_generated"]
+    assert ended.json["rho"] == json.loads((run / "metrics.json").read_text())["rho"]
+    logged = [line for line in lines(workdir / "metrics.jsonl") if "test/rho" not in line]
+    assert logged == lines(run / "metrics.jsonl")
+
+    pictures = {path.name: path.read_bytes() for path in (workdir / "samples").iterdir()}
+    assert sorted(pictures) == ["00000004.png", "00000006.png"]
+    assert pictures["00000006.png"] == (run / "samples.png").read_bytes() != pictures["00000004.png"]
+    assert (workdir / "samples.png").read_bytes() == pictures["00000006.png"]
 
 
 def test_resuming_a_finished_run_does_nothing(run, tmp_path, train_tiny, digest):

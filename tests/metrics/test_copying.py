@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import sklearn.cluster
 
-from genjax.metrics.copying import authentic, copying_rank, copying_score
+from genjax.metrics.copying import authentic, copying_interval, copying_rank, copying_score, locate
 from genjax.typing import UserError
 
 
@@ -113,3 +113,22 @@ def test_planted_copies_are_found_all():
 def test_bad_input(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_the_interval_of_copies_is_far_below_that_of_fresh_images():
+    fresh = copying_interval(locate(draw(2, 300), TEST, TRAIN, cells=4), cells=4, resamples=50)
+    copies = copying_interval(locate(TRAIN[::3], TEST, TRAIN, cells=4), cells=4, resamples=50)
+    assert fresh.estimate == copying_score(draw(2, 300), TEST, TRAIN, cells=4).score
+    assert fresh.low < fresh.estimate < fresh.high
+    assert copies.high < -3 < fresh.low
+
+
+def test_the_interval_is_over_the_cells_that_count():
+    """Cells of too few images are not in it: without them it is the same."""
+    found = locate(draw(2, 300), TEST, TRAIN, cells=4)
+    rare = np.concatenate(
+        [np.flatnonzero(found.generated[:, 0] == 0)[:3], np.flatnonzero(found.generated[:, 0])]
+    )
+    few = found._replace(generated=found.generated[np.sort(rare)])
+    none = found._replace(generated=found.generated[found.generated[:, 0] > 0])
+    assert copying_interval(few, cells=4, resamples=20) == copying_interval(none, cells=4, resamples=20)

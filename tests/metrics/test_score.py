@@ -1,5 +1,6 @@
 """From images to numbers: closed forms with an extractor that can be followed by hand, then real digits."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from genjax.metrics.digits_classifier import load_digits_classifier
 from genjax.metrics.extractor import Extractor
 from genjax.metrics.features import extract
 from genjax.metrics.protocol import Protocol
-from genjax.metrics.score import label_agreement, quantize, score, subset
+from genjax.metrics.score import Scorer, label_agreement, quantize, score, subset
 from genjax.typing import UserError
 
 
@@ -64,6 +65,25 @@ def test_one_compilation_for_all_batches_and_sets():
     sets = [random_images(seed, 23) for seed in range(3)]
     score(*sets, extractor=PIXELS._replace(apply=counting), batch_size=5)
     assert traces == [(5, 2, 2, 1)]
+
+
+def test_real_features_are_computed_once():
+    looked_at = []
+
+    def counting(images):
+        jax.debug.callback(lambda x: looked_at.append(len(x)), images)
+        return pixels(images)
+
+    test, train = random_images(1, 20), random_images(2, 30)
+    scorer = Scorer(test, train, num=12, extractor=PIXELS._replace(apply=counting), batch_size=4)
+    for seed in range(3):
+        generated = random_images(seed, 12)
+        assert scorer(generated) == score(generated, test, train, extractor=PIXELS)
+    jax.effects_barrier()
+    assert sum(looked_at) == (3 + 2) * 12
+    assert scorer.protocols == score(generated, test, train, extractor=PIXELS)["protocols"]
+    with pytest.raises(UserError, match="generated has 11 images: num=12"):
+        scorer(generated[:11])
 
 
 def test_every_side_is_cut_to_the_smallest():

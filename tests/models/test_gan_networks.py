@@ -16,7 +16,7 @@ from genjax.models.gan.conditioning import Join, Projection
 from genjax.models.gan.dcgan import DCGANDiscriminator, DCGANGenerator
 from genjax.models.gan.grouped import GroupedConv
 from genjax.models.gan.heads import ClassHead, CodeHead
-from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator
+from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator, MLPNorm
 from genjax.models.gan.r3gan import R3GANDiscriminator, R3GANGenerator
 from genjax.models.gan.residual import ResidualDiscriminator, ResidualGenerator, mean_pool
 from genjax.models.gan.translation import InstanceNorm, ResidualTranslator, UNetGenerator
@@ -40,6 +40,7 @@ Z = normal(1, B, 6)
 
 GENERATORS = {
     "mlp": MLPGenerator(SHAPE, (16, 16), Join(CLASSES, 2)),
+    "mlp, normalised": MLPGenerator(SHAPE, (16, 16), Join(CLASSES, 2), MLPNorm, 0.2),
     "dcgan": DCGANGenerator(SHAPE, 4, Join(CLASSES)),
     "residual": ResidualGenerator(SHAPE, (4,), num_classes=CLASSES),
     "biggan": BigGANGenerator(CLASSES, SHAPE, (4, 8), embedding=3, attention=4),
@@ -219,6 +220,23 @@ def test_maxout_by_hand():
     np.testing.assert_allclose(
         logits, expected @ p["logits"]["kernel"][:, 0] + p["logits"]["bias"], atol=1e-5
     )
+
+
+def test_normalised_perceptron_by_hand():
+    """Leaky units before the normalisation, which takes moments of the batch and keeps 0.8 of the running ones."""
+    network = MLPGenerator(SHAPE, (5,), norm=MLPNorm, slope=0.2)
+    variables = variables_of(network, Z)
+    images, new = network.apply(variables, Z, train=True, mutable="batch_stats")
+    p, old = variables["params"], variables["batch_stats"]["norm_0"]
+    linear = np.asarray(Z @ p["hidden_0"]["kernel"] + p["hidden_0"]["bias"][None])
+    h = np.where(linear > 0, linear, 0.2 * linear)
+    mean, variance = h.mean(0), h.var(0)
+    normed = (h - mean) / np.sqrt(variance + 1e-3) * p["norm_0"]["scale"] + p["norm_0"]["bias"]
+    expected = np.tanh(normed @ p["out"]["kernel"] + p["out"]["bias"]).reshape(B, *SHAPE)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+    kept = new["batch_stats"]["norm_0"]
+    np.testing.assert_allclose(kept["mean"], 0.8 * old["mean"] + 0.2 * mean, atol=1e-6)
+    np.testing.assert_allclose(kept["var"], 0.8 * old["var"] + 0.2 * variance, atol=1e-6)
 
 
 def test_the_critic_of_wgan_gp_judges_images_one_by_one():

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import types
 
@@ -17,7 +18,7 @@ from genjax.train.checkpoint import Checkpointer
 from genjax.train.evaluate import evaluator
 from genjax.train.fit import FitOptions, Hook, NonFiniteError, fit
 from genjax.train.generate import generator
-from genjax.train.program import RecompileError
+from genjax.train.program import Program, RecompileError
 from genjax.typing import Method, TrainState, UserError
 
 EXAMPLE = {"image": np.zeros((1, 1, 1, 1), np.uint8), "_index": np.zeros(1, np.int32)}
@@ -53,7 +54,15 @@ def data_feed():
     return feed.resident(levels, lambda step: np.full(8, step))
 
 
-def run(workdir, method=None, hooks=(), preprocess=lambda key, batch: batch, data=None, **options):
+def run(
+    workdir,
+    method=None,
+    hooks=(),
+    preprocess=lambda key, batch: batch,
+    data=None,
+    on_save=lambda times: None,
+    **options,
+):
     options = FitOptions(**{"steps": 10, "batch_size": 8, "log_every": 4, "checkpoint_every": 5} | options)
     return fit(
         method or counting(),
@@ -63,6 +72,7 @@ def run(workdir, method=None, hooks=(), preprocess=lambda key, batch: batch, dat
         example=EXAMPLE,
         preprocess=preprocess,
         hooks=hooks,
+        on_save=on_save,
     )
 
 
@@ -87,9 +97,12 @@ def test_a_run(tmp_path):
 
 
 def test_training_time_is_that_of_steps(tmp_path, monkeypatch):
-    """A clock that the feed (1 s a batch) and the hooks (100 s each) turn: hooks are no training."""
+    """A clock that the feed (1 s a batch), the hooks (100 s each), the compiler and checkpoints turn: of these, the
+    first is training."""
     now = [0.0]
-    monkeypatch.setattr("genjax.train.fit.time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr("genjax.train.timing.time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    for slow, seconds in [(Program.compile, 1000), (Checkpointer.save, 10_000)]:
+        monkeypatch.setattr(*turning(now, slow, seconds))
     source = data_feed()
 
     @contextlib.contextmanager
@@ -100,11 +113,40 @@ def test_training_time_is_that_of_steps(tmp_path, monkeypatch):
     def hook(step, state, writer):
         now[0] += 100
 
-    fitted = run(tmp_path, data=source._replace(items=items), hooks=[Hook(3, hook)])
-    assert fitted.compile_seconds > 0  # by another clock
-    assert fitted.trained == 10 and fitted.train_seconds == pytest.approx(10 - fitted.compile_seconds)
-    again = run(tmp_path, data=source._replace(items=items), hooks=[Hook(3, hook)])
-    assert (again.trained, again.train_seconds) == (0, 0)
+    saved = []
+    arguments = {"data": source._replace(items=items), "hooks": [Hook(3, hook)], "on_save": saved.append}
+    fitted = run(tmp_path, **arguments)
+    # At each line of the log, and at each checkpoint.
+    assert fitted.times.curve == ((0, 0.0), (4, 4.0), (5, 5.0), (8, 8.0), (10, 10.0))
+    assert fitted.trained == 10 and fitted.times.compile_seconds > 0  # by another clock
+    assert [times.curve[-1] for times in saved] == [(5, 5.0), (10, 10.0)] and saved[-1] == fitted.times
+    again = run(tmp_path, **arguments)
+    assert again.trained == 0 and again.times == fitted.times and len(saved) == 2
+    # From an older checkpoint the curve goes on: what came after it is trained, and timed, again.
+    shutil.rmtree(tmp_path / "checkpoints" / "00000010")
+    resumed = run(tmp_path, **arguments)
+    assert resumed.trained == 5 and resumed.times.curve == fitted.times.curve
+    assert resumed.times.compile_seconds > fitted.times.compile_seconds
+
+
+def turning(now, slow, seconds):
+    """For monkeypatch: a method that turns the clock."""
+    owner = {"Program": Program, "Checkpointer": Checkpointer}[slow.__qualname__.partition(".")[0]]
+
+    def slower(*args, **kwargs):
+        now[0] += seconds
+        return slow(*args, **kwargs)
+
+    return owner, slow.__name__, slower
+
+
+def test_a_run_of_before_there_were_times(tmp_path, monkeypatch):
+    """Its curve begins where it goes on."""
+    with monkeypatch.context() as patch:
+        patch.setattr("genjax.train.timing.Stopwatch.saved", lambda self: None)
+        run(tmp_path, steps=5)
+    times = run(tmp_path, steps=10).times
+    assert [step for step, _ in times.curve] == [5, 8, 10] and times.curve[0][1] == 0.0 and times.steps == 5
 
 
 def test_finished_run_is_left_alone(tmp_path):

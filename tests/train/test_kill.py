@@ -125,8 +125,19 @@ def check_same_end(workdir, uninterrupted):
     expected, found = final(uninterrupted), final(workdir)
     assert {name.split("[")[0] for name in expected} == {".step", ".params", ".opt", ".ema"}
     assert [name for name in expected | found if expected.get(name) != found.get(name)] == []
-    for name in ("metrics.jsonl", "samples.png"):
+    pictures = [f"samples/{path.name}" for path in (uninterrupted / "samples").iterdir()]
+    for name in ("metrics.jsonl", "samples.png", *pictures):
         assert (workdir / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    # The time of every step is there once, whatever came between.
+    assert timed(workdir) == timed(uninterrupted) and timed(workdir)[-1] == STEPS
+
+
+def timed(workdir):
+    """Steps of the lines of the log in the curve of the times."""
+    curve = json.loads((workdir / "timing.json").read_text())["curve"]
+    steps, seconds = zip(*curve, strict=True)
+    assert list(steps) == sorted(set(steps)) and list(seconds) == sorted(set(seconds))
+    return [step for step in steps if step % LOG_EVERY == 0 or step == STEPS]
 
 
 class Report(NamedTuple):

@@ -1,12 +1,19 @@
 """The multilayer perceptrons of the first generative adversarial networks."""
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from genjax.models.gan.conditioning import joined, projected, seen
+from genjax.nn.batch_norm import BatchNorm
 from genjax.typing import Array, UserError
+
+MLPNorm = functools.partial(BatchNorm, momentum=0.8, epsilon=1e-3)
+"""Batch normalisation of a generator whose running statistics follow quickly, as that of Linder-Noren's Keras-GAN."""
 
 
 class MLPGenerator(nn.Module):
@@ -16,6 +23,8 @@ class MLPGenerator(nn.Module):
         image_shape: H, W, C of the images.
         hidden: widths of the layers.
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`; None: an unconditional generator.
+        norm: makes the normalisation, called with `train`, after the units of each layer; None: none.
+        slope: of the units below zero.
         dtype: type of the computation; parameters and images are float32.
 
     References:
@@ -26,14 +35,18 @@ class MLPGenerator(nn.Module):
     image_shape: tuple[int, int, int]
     hidden: tuple[int, ...] = (1200, 1200)
     join: nn.Module | None = None
+    norm: Callable[..., Any] | None = None
+    slope: float = 0.0
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
-        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; training changes nothing."""
+        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; `train` is the normalisation's."""
         h = joined(self.join, z, label)
         for i, width in enumerate(self.hidden):
-            h = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{i}")(h))
+            h = nn.leaky_relu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{i}")(h), self.slope)
+            if self.norm is not None:
+                h = self.norm(dtype=self.dtype, name=f"norm_{i}")(h, train=train)
         h = nn.Dense(math.prod(self.image_shape), dtype=self.dtype, name="out")(h)
         return jnp.tanh(h.astype(jnp.float32)).reshape(-1, *self.image_shape)
 

@@ -1,0 +1,36 @@
+"""The picture of samples that a run leaves: always from the same noise, one row a class."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from experiments import build, families, pictures, translation
+from experiments.config import Config
+from genjax import data
+from genjax.train.generate import generator
+from genjax.typing import Method, TrainState
+
+
+def drawer(
+    config: Config, method: Method, mesh: Mesh, test: data.Source, seed: int
+) -> Callable[[TrainState], np.ndarray]:
+    """A function from a state to a picture, uint8[H,W,C], of ``config.evaluation.grid_columns`` samples a row: one row
+    a class, or translations of the same test images. It is compiled once."""
+    columns = config.evaluation.grid_columns
+    if families.of(config).translates:
+        return translation.drawer(config, method, mesh, test, 4 * columns, columns)
+    generate = generator(method, mesh, config.sampling.batch_size)
+    classes = families.num_classes(config, test.info)
+    labels = None if classes is None else np.repeat(np.arange(classes), columns)
+    count = 10 * columns if labels is None else len(labels)
+    condition = build.condition(config, labels, count)
+
+    def draw(state: TrainState) -> np.ndarray:
+        images = list(generate(state, jax.random.key(seed), condition, range(count)))
+        levels = np.asarray(data.to_uint8(jnp.asarray(np.concatenate(images))))
+        return pictures.by_class(levels, labels, columns)
+
+    return draw

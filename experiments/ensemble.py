@@ -1,0 +1,333 @@
+"""Several models as one: ``python -m experiments.ensemble WORKDIR WORKDIR... --out DIR [--mixture-weights 0.7 0.3]``.
+
+Image i of a seed comes from one of the models, drawn by the weights with the key of i, and is the image i that this
+model makes of the seed. So it is the same whatever else is made.
+
+Mixture and members are scored in one way, that of `experiments.evaluate`; `experiments.scoreboard` shows DIR beside
+runs. With ``--fit mmd`` or ``--fit fd`` the weights are those that bring the mixture nearest to the training images.
+"""
+
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from etils import epath
+
+from experiments import (
+    build,
+    cli,
+    collapse_scores,
+    extractors,
+    families,
+    image_scores,
+    pictures,
+    restore,
+    scoreboard,
+    scoring,
+    workdir,
+)
+from experiments.config import Config, SamplingOverrides
+from experiments.extractors import ExtractorOptions
+from genjax import data
+from genjax.metrics import mixture, suite
+from genjax.metrics.extractor import Extractor
+from genjax.metrics.features import features
+from genjax.metrics.score import score, subset
+from genjax.random import choose, example_keys
+from genjax.train import sharding
+from genjax.typing import UserError
+
+IMAGES = "images.npz"
+_SHOWN = 100
+_FITS = {"mmd": mixture.fit_mmd, "fd": mixture.fit_frechet}
+_OF_THE_IMAGES = ("dataset", "train_split", "test_split", "source", "image_size", "channels", "binarize")
+"""Fields of ``config.data`` in which models of one data set agree."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Sample from several trained models as from one, and score it beside them.
+
+    Attributes:
+        workdirs: Folders of runs on the same data.
+        out: A folder for metrics.json and samples.png.
+        mixture_weights: How often each model is drawn, in any unit; None: equally often.
+        fit: Weights for which the mixture is nearest to the training images, by KID's distance ("mmd") or the Fréchet
+            distance ("fd").
+        fit_num: Images of each model that weights are fitted to, others than are scored; and as many training images,
+            or all if fewer.
+        num: Images of the mixture, and of each model, to score.
+        seed: Seed of the images.
+        data_dir: Where TFDS data sets live; None: where they did at training time.
+        metrics: What is measured, separated by commas.
+        resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
+        save_images: Also write images.npz: "images" (uint8), "member", the number of the model that each is from, and
+            "labels", what it was asked for (-1: nothing).
+    """
+
+    workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]
+    out: str
+    mixture_weights: tuple[float, ...] | None = None
+    fit: Literal["mmd", "fd"] | None = None
+    fit_num: int = 2000
+    num: int = 1000
+    seed: int = 0
+    data_dir: str | None = None
+    metrics: str = "fd"
+    resamples: int = 0
+    save_images: bool = False
+    extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=ExtractorOptions
+    )
+
+
+class Real(NamedTuple):
+    """What models are compared with, and what with.
+
+    Attributes:
+        train: "image" uint8[N,H,W,C] and, where there are labels, "label" int[N].
+        test: as `train`.
+        extractor: of features.
+        classifier: the bundled one, where it knows what the images show.
+        reference: name of the test images.
+    """
+
+    train: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
+    extractor: Extractor
+    classifier: Extractor | None
+    reference: str
+
+
+def main() -> None:
+    """Reads the command line, makes images and scores them."""
+    ensemble(tyro.cli(Ensemble, prog="python -m experiments.ensemble"))
+
+
+def ensemble(options: Ensemble) -> dict[str, Any]:
+    """Scores the mixture and its members, and writes the result into ``options.out``.
+
+    Runs are restored one after the other: in memory are one model, its images and those of the mixture.
+
+    Returns:
+        What is in metrics.json: the scores of the mixture, as `experiments.scoring.score_run` names them; "weights" by
+        name; "fit"; "members", the scores of each; "step", the training steps of all members together.
+
+    Raises:
+        UserError: fewer than two runs, runs on different data, weights that make no sense, a folder `out` that holds a
+            run, or options out of range.
+    """
+    names, config = _check(options)
+    real = _real(options, config)
+    fit = _fit(options, real) if options.fit is not None else None
+    weights = (
+        mixture.normalized(options.mixture_weights or np.ones(len(names)), len(names))
+        if fit is None
+        else fit.weights
+    )
+    chosen = members(options.seed, range(options.num), weights)
+    parts, asked, images = [], np.full(options.num, -1, np.int32), None
+    for number, path in enumerate(options.workdirs):
+        run = _restored(options, path)
+        made, labels = _make(run, options, real, 0, options.num)
+        own = chosen == number
+        images = np.zeros_like(made) if images is None else images
+        images[own] = made[own]
+        asked[own] = -1 if labels is None else labels[own]
+        parts.append({"name": names[number], "step": run.step, "weight": float(weights[number])})
+        parts[-1] |= {"images": int(own.sum()), **_scores(options, real, made, labels)}
+    assert images is not None
+    results: dict[str, Any] = {
+        "name": epath.Path(options.out).name,
+        "step": sum(part["step"] for part in parts),
+        "weights": dict(zip(names, map(float, weights), strict=True)),
+        "fit": None if fit is None else _as_json(options, fit, names),
+        **_scores(options, real, images, asked if (asked >= 0).all() else None),
+        "sampling": {"seed": options.seed, "num": options.num},
+        "members": parts,
+    }
+    if cli.is_first_process():
+        _write(options, results, images, asked, chosen)
+        _print(results)
+    return results
+
+
+def members(seed: int, numbers: range, weights: np.ndarray) -> np.ndarray:
+    """int[N]: the model that each image of the seed is from, a function of its number and the weights."""
+    keys = example_keys(jax.random.key(seed), jnp.asarray(numbers, jnp.int32))
+    return np.asarray(choose(keys, weights))
+
+
+def _check(options: Ensemble) -> tuple[list[str], Config]:
+    """Names of the runs, and the config of the first; raises UserError for what would be noticed late."""
+    if len(set(options.workdirs)) < max(2, len(options.workdirs)):
+        raise UserError(f"workdirs={options.workdirs}: at least two different runs are needed")
+    if options.mixture_weights is not None and options.fit is not None:
+        raise UserError(
+            f"mixture_weights={options.mixture_weights}, fit={options.fit!r}: give one of them, or none"
+        )
+    if options.mixture_weights is not None:
+        mixture.normalized(options.mixture_weights, len(options.workdirs))
+    for name in ("num", "fit_num"):
+        if getattr(options, name) < 2:
+            raise UserError(f"{name}={getattr(options, name)}: at least 2 images are needed")
+    if options.resamples == 1 or options.resamples < 0:
+        raise UserError(f"resamples={options.resamples}: valid are 0, no intervals, and numbers from 2")
+    cli.check_seed(options.seed)
+    out = epath.Path(options.out).expanduser()
+    if (out / workdir.CONFIG).exists() or (out.exists() and not out.is_dir()):
+        raise UserError(f"out={options.out!r} is a run or a file: the mixture needs a folder of its own")
+    folders = [epath.Path(path).expanduser() for path in options.workdirs]
+    configs = [workdir.load_config(folder) for folder in folders]
+    first, *others = [_described(f, c) for f, c in zip(folders, configs, strict=True)]
+    for path, other in zip(options.workdirs[1:], others, strict=True):
+        differing = [
+            f"{name} ({first[name]!r} and {other[name]!r})" for name in first if first[name] != other[name]
+        ]
+        if differing:
+            raise UserError(
+                f"workdirs: {options.workdirs[0]!r} and {path!r} are not of the same images: they differ in "
+                f"{', '.join(differing)}"
+            )
+    if families.of(configs[0]).translates:
+        raise UserError(f"workdirs: {options.workdirs[0]!r} translates images, and makes none anew")
+    names = [folder.name for folder in folders]
+    return names if len(set(names)) == len(names) else list(options.workdirs), configs[0]
+
+
+def _described(folder: epath.Path, config: Config) -> dict[str, Any]:
+    info = workdir.load_info(folder)
+    fields = {f"data.{name}": getattr(config.data, name) for name in _OF_THE_IMAGES}
+    return fields | {"image_shape": info.image_shape, "num_classes": info.num_classes}
+
+
+def _real(options: Ensemble, config: Config) -> Real:
+    dataset = config.data.dataset
+    classifier = collapse_scores.extractor(dataset) if image_scores.has_score(config) else None
+    named = options.extractor.extractor
+    extractor = classifier if named is None else extractors.load(options.extractor).extractor
+    if extractor is None:
+        raise UserError(f"extractor=None: the bundled classifier does not know {dataset!r}, name another")
+    suite.check(_metrics(options), has_train=True, extractor=extractor.name)
+    where = (
+        config.data
+        if options.data_dir is None
+        else dataclasses.replace(config.data, data_dir=options.data_dir)
+    )
+    train, test = (
+        data.to_memory(build.source(where, split)) for split in (where.train_split, where.test_split)
+    )
+    return Real(train, test, extractor, classifier, f"{dataset}/{where.test_split}")
+
+
+def _metrics(options: Ensemble) -> list[str]:
+    names = [name.strip() for name in options.metrics.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"metrics={options.metrics!r}: valid are {', '.join(suite.METRICS)}")
+    return names
+
+
+def _restored(options: Ensemble, path: str) -> restore.Run:
+    return restore.restore(epath.Path(path).expanduser(), SamplingOverrides(), options.data_dir)
+
+
+def _make(
+    run: restore.Run, options: Ensemble, real: Real, first: int, num: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images number `first` and on of a model, and the labels that they were asked for, as for its score."""
+    labels = None
+    if families.num_classes(run.config, run.info):
+        labels = image_scores.labels_like(real.train["label"], first + num)[first:]
+    return scoring.make(run, labels=labels, num=num, seed=options.seed, first=first), labels
+
+
+def _fit(options: Ensemble, real: Real) -> mixture.Fitted:
+    """Weights by images that are not scored, and no two of them of one key: models of one key may make like images."""
+    found = []
+    for number, path in enumerate(options.workdirs):
+        first = options.num + number * options.fit_num
+        images, _ = _make(_restored(options, path), options, real, first, options.fit_num)
+        found.append(_features(options, real, images))
+    wanted = subset(real.train["image"], min(options.fit_num, len(real.train["image"])))
+    assert options.fit is not None
+    return _FITS[options.fit](found, _features(options, real, wanted))
+
+
+def _features(options: Ensemble, real: Real, images: np.ndarray) -> np.ndarray:
+    mesh = sharding.make_mesh()
+    size = sharding.round_up(_batch_size(options), mesh)
+    return features(images, real.extractor, size, sharding.batch_sharding(mesh)).values
+
+
+def _batch_size(options: Ensemble) -> int:
+    return image_scores.BATCH if options.extractor.extractor is None else options.extractor.extractor_batch
+
+
+def _scores(options: Ensemble, real: Real, images: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+    """What `experiments.scoring.score_run` says of images."""
+    mesh = sharding.make_mesh()
+    known = real.classifier is not None and real.extractor.name == real.classifier.name
+    found = score(
+        images,
+        real.test["image"],
+        real.train["image"],
+        labels=labels if known else None,
+        extractor=real.extractor,
+        metrics=_metrics(options),
+        resamples=options.resamples,
+        batch_size=sharding.round_up(_batch_size(options), mesh),
+        sharding=sharding.batch_sharding(mesh),
+        reference=real.reference,
+    )
+    if real.classifier is None:
+        return found
+    return found | collapse_scores.collapse_scores(images, real.train, real.test["image"], real.classifier)
+
+
+def _as_json(options: Ensemble, fit: mixture.Fitted, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "criterion": options.fit,
+        "images": options.fit_num,
+        "to": "training images",
+        "distance": fit.distance,
+        "alone": dict(zip(names, map(float, fit.alone), strict=True)),
+    }
+
+
+def _write(
+    options: Ensemble, results: dict[str, Any], images: np.ndarray, labels: np.ndarray, chosen: np.ndarray
+) -> None:
+    out = epath.Path(options.out).expanduser()
+    out.mkdir(parents=True, exist_ok=True)
+    workdir.write_json(out / workdir.METRICS, results)
+    shown = images[:_SHOWN]
+    workdir.write_bytes(
+        out / workdir.GRID, pictures.encode(pictures.grid(shown, pictures.columns(len(shown), 1)))
+    )
+    if options.save_images:
+        content = io.BytesIO()
+        np.savez(content, images=images, labels=labels, member=chosen)
+        workdir.write_bytes(out / IMAGES, content.getvalue())
+
+
+def _print(results: dict[str, Any]) -> None:
+    """The weights, the table of the mixture beside its members, and the JSON."""
+    for part in results["members"]:
+        print(f"{part['name']}: weight {part['weight']:.4f}, {part['images']} images")
+    rows = [
+        {name: scores.get(name) for name in ("name", "step", "protocol", *scoreboard.COLUMNS)}
+        for scores in (results, *results["members"])
+    ]
+    for protocol, board in scoreboard.group(rows).items():
+        print(f"\n{scoreboard.markdown(protocol, board)}")
+    print(json.dumps(results), flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,92 @@
+"""How far the images of a run are from real ones, measured again and again: of many states, or of many samplers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from experiments import collapse_scores, families, translation
+from experiments.config import Config
+from genjax import data
+from genjax.metrics.extractor import Extractor
+from genjax.metrics.score import Scorer
+from genjax.train import sharding
+
+BATCH = 500
+"""Images whose features are computed at a time."""
+
+
+def has_score(config: Config) -> bool:
+    """Whether the bundled classifier knows what the images show."""
+    return collapse_scores.is_known(config.data.dataset)
+
+
+class ImageScorer:
+    """Scores images of one run, all against the same real ones, whose features are computed once.
+
+    Labels are asked for as often as they occur in the training set: image i gets the label of record ``permute(i)``.
+
+    Args:
+        config: of the run.
+        train: real images, which say how far real images are from `test`.
+        test: held-out real images.
+        mesh: devices that compute features.
+        num: number of generated images, at least 2; as many test and training images are compared with, or
+            all if there are fewer.
+        extractor: of features; None: the bundled classifier, which has to know what the images show.
+        metrics: see `genjax.metrics.suite`.
+        batch_size: images whose features are computed at a time.
+        resamples: of the bootstrap, for intervals; 0: none.
+
+    Attributes:
+        real_train: the training set in memory.
+        real_test: the test set in memory.
+        labels: int[num], what the images are asked to show; None for a model that takes no labels.
+        given: what they are to be translated from, see `translation.given`.
+        scorer: see `genjax.metrics.score`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        train: data.Source,
+        test: data.Source,
+        mesh: Mesh,
+        *,
+        num: int,
+        extractor: Extractor | None = None,
+        metrics: Sequence[str] = ("fd",),
+        batch_size: int = BATCH,
+        resamples: int = 0,
+    ):
+        classifier = collapse_scores.extractor(config.data.dataset) if has_score(config) else None
+        measured_by = extractor or classifier
+        assert measured_by is not None, "has_score says where there is a classifier"
+        self.real_train, self.real_test = data.to_memory(train), data.to_memory(test)
+        conditional = families.num_classes(config, train.info)
+        self.labels = labels_like(self.real_train["label"], num) if conditional else None
+        self.given = translation.given(config, test, range(num))
+        # Classes of another extractor are not those that were asked for.
+        self._knows_labels = classifier is not None and measured_by.name == classifier.name
+        self.scorer = Scorer(
+            self.real_test["image"],
+            self.real_train["image"],
+            num=num,
+            extractor=measured_by,
+            metrics=metrics,
+            resamples=resamples,
+            batch_size=sharding.round_up(batch_size, mesh),
+            sharding=sharding.batch_sharding(mesh),
+            reference=f"{config.data.dataset}/{config.data.test_split}",
+        )
+
+    def score(self, generated: np.ndarray) -> dict[str, Any]:
+        """The scores by name of uint8[num,H,W,C], made of `labels` and what is `given`."""
+        return self.scorer(generated, self.labels if self._knows_labels else None)
+
+
+def labels_like(labels: np.ndarray, num: int) -> np.ndarray:
+    """`num` labels, each as often as it occurs in `labels`, in a fixed order that is mixed."""
+    positions = np.arange(num) % len(labels)
+    return labels[data.permute(positions, len(labels), (0,))]

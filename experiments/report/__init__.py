@@ -1,0 +1,1 @@
+"""A study as one page that opens anywhere: ``python -m experiments.report FOLDER``."""

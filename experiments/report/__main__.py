@@ -1,0 +1,61 @@
+"""A study as one page: ``python -m experiments.report FOLDER [--out FILE]``.
+
+Reads the files of finished runs, and writes ``report.html``, which needs no network, ``report.csv`` (one row a run) and
+``report.md`` (one row a group). Equal files give equal reports.
+"""
+
+import dataclasses
+import pathlib
+from typing import Annotated
+
+import tyro
+from etils import epath
+
+from experiments import cli, workdir
+from experiments.report import boards, collect, page, table
+from genjax.typing import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A report of a study, or of any folder with runs in it.
+
+    Attributes:
+        folder: Of a study (`python -m experiments.study`), or any folder with workdirs below it.
+        out: The page, a .html file; the .csv and .md files of the same name stand beside it. None: report.html in the
+            folder.
+    """
+
+    folder: Annotated[str, tyro.conf.Positional]
+    out: str | None = None
+
+
+def main() -> None:
+    """Reads the command line and writes the report."""
+    report(tyro.cli(Report, prog="python -m experiments.report"))
+
+
+def report(options: Report) -> None:
+    """Writes the three files, and says where the page is.
+
+    Raises:
+        UserError: see `experiments.report.collect.read`; or ``out`` is no .html file in a folder.
+    """
+    default = pathlib.Path(options.folder) / "report.html"
+    out = pathlib.Path(options.out or default).expanduser()
+    if out.suffix != ".html":
+        raise UserError(f"out={options.out!r}: the name of the page must end in .html")
+    study = collect.read(options.folder)
+    texts = {
+        ".html": page.html(study),
+        ".csv": table.spreadsheet(study),
+        ".md": table.markdown(study, boards.boards(study.groups)),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, text in texts.items():
+        workdir.write_bytes(epath.Path(out.with_suffix(suffix)), text.encode())
+    print(f"{len(texts['.html']) / 1e6:.1f} MB: {out}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,247 @@
+"""What the files of a study say: its runs in groups, what failed, what was claimed."""
+
+import json
+import pathlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from experiments import grouping, workdir
+from genjax.typing import UserError
+
+STUDY, CLAIMS, LINES, SWEEP = "study.json", "claims.json", "metrics.jsonl", "sweep.json"
+_PICTURE = re.compile(r"\d+\.png")
+
+
+class Run(NamedTuple):
+    """A workdir, as read.
+
+    Attributes:
+        path: of the workdir.
+        name: its path inside the folder of the report.
+        preset: that it was made from; "" where nothing says so.
+        command: that made it; "" where nothing says so.
+        fields: the content of config.json.
+        config: the same by dotted name.
+        manifest: how it was started, each time.
+        metrics: the score; empty without one.
+        timing: what training took; empty where that was not written.
+        lines: of metrics.jsonl.
+        sweep: scores by number of sampler steps.
+    """
+
+    path: pathlib.Path
+    name: str
+    preset: str
+    command: str
+    fields: dict[str, Any]
+    config: dict[str, Any]
+    manifest: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    timing: dict[str, Any]
+    lines: list[dict[str, Any]]
+    sweep: list[dict[str, Any]]
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return self.config["fit.seed"]
+
+    @property
+    def step(self) -> int | None:
+        """That it got to."""
+        return self.metrics.get("step", self.lines[-1].get("step") if self.lines else None)
+
+    def scalars(self, name: str) -> dict[int, float]:
+        """Step -> value of a scalar that was logged."""
+        return {line["step"]: float(line[name]) for line in self.lines if line.get(name) is not None}
+
+    def pictures(self, folder: str) -> dict[int, pathlib.Path]:
+        """Number -> picture in `folder`: "samples", by training step, or "sweep", by sampler steps."""
+        found = (path for path in sorted((self.path / folder).glob("*.png")) if _PICTURE.fullmatch(path.name))
+        return {int(path.stem): path for path in found}
+
+
+class Group(NamedTuple):
+    """Runs that differ in nothing but the seed, by seed.
+
+    Attributes:
+        name: preset and the fields in which groups of the preset differ.
+        protocol: how its images were scored, the text of a `genjax.metrics.protocol.Protocol`; None: not at all.
+        runs: at least one.
+    """
+
+    name: str
+    protocol: str | None
+    runs: list[Run]
+
+    def values(self, name: str, where: str = "metrics") -> list[float]:
+        """One number a run: of its metrics or its timing; of the runs that have it."""
+        found = [getattr(run, where).get(name) for run in self.runs]
+        return [float(x) for x in found if isinstance(x, int | float)]
+
+
+class Failure(NamedTuple):
+    """A run that ended with an error: its exit code, and the end of what it printed."""
+
+    name: str
+    exit_code: int
+    tail: str
+
+
+class Study(NamedTuple):
+    """All that a report is made of.
+
+    Attributes:
+        name: of the study, or of the folder.
+        groups: of runs, in the order of their names.
+        failures: runs that ended with an error.
+        missing: names of runs that were planned and are not there.
+        claims: what `experiments.claims` found.
+    """
+
+    name: str
+    groups: list[Group]
+    failures: list[Failure]
+    missing: list[str]
+    claims: list[dict[str, Any]]
+
+
+def read(folder: str) -> Study:
+    """Reads a study, or any folder with workdirs below it.
+
+    Raises:
+        UserError: there is no such folder or no run in it, a file in it cannot be read, or two runs of one config have
+            the same seed.
+    """
+    root = pathlib.Path(folder).expanduser()
+    if not root.is_dir():
+        raise UserError(f"folder={folder!r}: there is no such folder")
+    study = _object(root / STUDY)
+    planned = {run["name"]: run for run in study.get("runs", [])}
+    failures = [
+        Failure(path.stem, content.get("exit_code", 1), str(content.get("tail", "")))
+        for path in sorted((root / "failed").glob("*.json"))
+        for content in [_object(path)]
+    ]
+    runs = [_run(root, path.parent, planned) for path in sorted(root.rglob(workdir.CONFIG))]
+    if not runs and not failures:
+        raise UserError(
+            f"folder={folder!r} holds no run: {workdir.CONFIG} is missing in it and in all folders below it"
+        )
+    there = {run.path.name for run in runs} | {failure.name for failure in failures}
+    # A run that failed half-way is told of as a failure.
+    failed = {failure.name for failure in failures}
+    return Study(
+        str(study.get("name") or root.resolve().name),
+        _groups([run for run in runs if run.path.name not in failed or run.metrics]),
+        failures,
+        [name for name in planned if name not in there],
+        _json(root / CLAIMS, list),
+    )
+
+
+def _run(root: pathlib.Path, path: pathlib.Path, planned: Mapping[str, Any]) -> Run:
+    fields = _object(path / workdir.CONFIG)
+    config = grouping.flatten(fields)
+    if "fit.seed" not in config:
+        raise UserError(f"{path / workdir.CONFIG} is not the config of a run: seed is missing")
+    manifest = _json(path / workdir.MANIFEST, list)
+    plan = planned.get(path.name, {})
+    command = str(plan.get("command") or (manifest[0].get("command", "") if manifest else ""))
+    return Run(
+        path=path,
+        name=path.relative_to(root).as_posix() if path != root else path.resolve().name,
+        preset=str(plan.get("preset") or _preset(command)),
+        command=command,
+        fields=fields,
+        config=config,
+        manifest=manifest,
+        metrics=_object(path / workdir.METRICS),
+        timing=_object(path / workdir.TIMING),
+        lines=_lines(path / LINES),
+        sweep=sorted(_json(path / SWEEP, list), key=lambda entry: entry["num_steps"]),
+    )
+
+
+def _preset(command: str) -> str:
+    """The first argument of the training command."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    after = words[words.index("experiments.train") + 1 :] if "experiments.train" in words else []
+    return after[0] if after and not after[0].startswith("-") else ""
+
+
+class _Stepped(NamedTuple):
+    """A run as `experiments.grouping` takes it: also where it has no score, it got to a step."""
+
+    path: pathlib.Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    run: Run
+
+
+def _groups(runs: Sequence[Run]) -> list[Group]:
+    stepped = [
+        # What was scored in another way, and what was made from another preset, is another group.
+        _Stepped(
+            run.path,
+            {**run.config, "preset": run.preset, "protocol": run.metrics.get("protocol")},
+            {**run.metrics, "step": run.step},
+            run,
+        )
+        for run in runs
+    ]
+    groups = sorted(grouping.grouped(stepped), key=lambda group: group[0].run.name)
+    named: dict[str, Group] = {}
+    for group in groups:
+        first = group[0].run
+        alike = [other[0] for other in groups if other[0].run.preset == first.preset]
+        identities = [grouping.identity(other) for other in alike]
+        text = grouping.names([_told(i) for i in identities], short=True)[alike.index(group[0])]
+        name = ", ".join(part for part in (first.preset, "" if text == "all" else text) if part) or "all"
+        same = sum(other == name or other.startswith(f"{name} (") for other in named)
+        unique = f"{name} ({same + 1})" if same else name
+        members = sorted((member.run for member in group), key=lambda run: run.seed)
+        named[unique] = Group(unique, first.metrics.get("protocol"), members)
+    return list(named.values())
+
+
+def _told(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What may stand in a name: protocols are too long for that, and tables say them."""
+    return {name: value for name, value in identity.items() if name not in ("preset", "protocol")}
+
+
+def _object(path: pathlib.Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one without the file."""
+    return workdir.read_json(epath.Path(path)) if path.exists() else {}
+
+
+def _json(path: pathlib.Path, kind: type) -> Any:
+    """The JSON value in a file; an empty one without the file."""
+    if not path.exists():
+        return kind()
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, kind):
+        raise UserError(f"{path} cannot be read: it holds no JSON {kind.__name__}")
+    return value
+
+
+def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The objects in a file, one a line; a last line that a kill left half-written is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    try:
+        return [json.loads(line) for line in whole]
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error

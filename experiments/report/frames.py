@@ -1,0 +1,153 @@
+"""Pictures of samples for a page: without their magnification, and no more of them than a page should carry."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from experiments import pictures, workdir
+from experiments.report.collect import Group
+from genjax.typing import UserError
+
+LIMIT = 1_500_000
+"""Bytes that the pictures of one section may have, roughly."""
+
+_Pictures = dict[int | None, pathlib.Path]
+
+_COUNTS = (24, 16, 12, 8, 6, 4, 3, 2, 1)
+
+
+class Frame(NamedTuple):
+    """A picture at a position of a slider.
+
+    Attributes:
+        at: the training step, or the number of sampler steps; None where only the last picture is there.
+        uri: the picture, as ``data:image/png;base64,...``.
+        width: pixels.
+        height: pixels.
+    """
+
+    at: int | None
+    uri: str
+    width: int
+    height: int
+
+
+class Strip(NamedTuple):
+    """The pictures of one run of a group, from the same noise.
+
+    Attributes:
+        group: number of the group.
+        seed: of the run.
+        frames: at growing positions; at least one.
+        available: how many pictures there are on disk.
+    """
+
+    group: int
+    seed: int
+    frames: list[Frame]
+    available: int
+
+
+def training(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
+    """Pictures by training step, of the first seed of each group that has some; else its last picture alone."""
+    found: dict[int, tuple[int, _Pictures]] = {}
+    for i, group in enumerate(groups):
+        for run in group.runs:
+            last = run.path / workdir.GRID
+            shown = _positions(run.pictures("samples"))
+            if not shown and last.exists():
+                shown = {None: last}
+            if shown and len(shown) > len(found.get(i, (0, {}))[1]):
+                found[i] = run.seed, shown
+    return _strips(found, limit)
+
+
+def sweeps(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
+    """Pictures by number of sampler steps, of the first seed of each group that has some."""
+    found: dict[int, tuple[int, _Pictures]] = {}
+    for i, group in enumerate(groups):
+        for run in group.runs:
+            shown = _positions(run.pictures("sweep"))
+            if shown and i not in found:
+                found[i] = run.seed, shown
+    return _strips(found, limit)
+
+
+def _positions(found: Mapping[int, pathlib.Path]) -> _Pictures:
+    return {at: path for at, path in found.items()}
+
+
+def _strips(found: Mapping[int, tuple[int, _Pictures]], limit: int) -> list[Strip]:
+    """As many pictures of each, spread evenly, as stay below the limit; of each the last, whatever its size."""
+    encoded: dict[pathlib.Path, bytes] = {}
+    strips: list[Strip] = []
+    for count in _COUNTS:
+        chosen = {group: (seed, _thinned(shown, count)) for group, (seed, shown) in found.items()}
+        for _, shown in chosen.values():
+            encoded |= {path: small(path) for path in shown.values() if path not in encoded}
+        total = sum(len(encoded[path]) for _, shown in chosen.values() for path in shown.values())
+        strips = [
+            Strip(
+                group,
+                seed,
+                [_frame(at, encoded[path]) for at, path in shown.items()],
+                len(found[group][1]),
+            )
+            for group, (seed, shown) in chosen.items()
+        ]
+        if total <= limit:
+            break
+    return strips
+
+
+def _thinned(shown: _Pictures, count: int) -> _Pictures:
+    """`count` of the pictures at most: the last, and others at even distances from it."""
+    items = list(shown.items())
+    if len(items) <= count:
+        return shown
+    kept = sorted({round(j) for j in np.linspace(len(items) - 1, 0, count)})
+    return {items[j][0]: items[j][1] for j in kept}
+
+
+def small(path: pathlib.Path) -> bytes:
+    """A picture as a smaller PNG file: pixels that were repeated to magnify it are there once, and colours are at most
+    256.
+
+    Raises:
+        UserError: the file is no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    height, width = pixels.shape[:2]
+    for scale in range(min(32, height, width), 1, -1):
+        once = pixels[::scale, ::scale]
+        same = height % scale == width % scale == 0 and np.array_equal(
+            once.repeat(scale, 0).repeat(scale, 1), pixels
+        )
+        if same:
+            pixels = once
+            break
+    if pixels.ndim == 2:
+        return pictures.encode(pixels[..., None])
+    return _with_palette(pixels)
+
+
+def _with_palette(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    reduced = Image.fromarray(pixels).quantize(256, dither=Image.Dither.NONE)
+    reduced.save(content, format="PNG", optimize=True)
+    return content.getvalue()
+
+
+def _frame(at: int | None, png: bytes) -> Frame:
+    # Width and height stand at a fixed place of every PNG file.
+    width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
+    return Frame(at, "data:image/png;base64," + base64.b64encode(png).decode(), width, height)

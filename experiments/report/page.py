@@ -1,0 +1,122 @@
+"""The report as one HTML file: style, script, figures and pictures are in it."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.report import boards, figures, frames, svg, table
+from experiments.report.boards import SCORES, Board
+from experiments.report.collect import Study
+
+_TEMPLATES = pathlib.Path(__file__).parent / "templates"
+
+SYMBOLS = {"holds": "✓", "does not hold": "✗", "not tested": "–"}
+"""Status of a claim -> its mark beside the words."""
+
+_CLAIM = dict.fromkeys(("claim", "survey", "claimed", "measured", "interval", "command", "why"))
+
+
+def html(study: Study) -> str:
+    """The page.
+
+    Raises:
+        UserError: matplotlib or jinja2 is not installed, or a picture cannot be read.
+    """
+    svg.require_matplotlib()
+    try:
+        import jinja2
+        import markupsafe
+    except ImportError as error:
+        raise svg.missing() from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,  # what runs are called, and what they print, is no HTML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["json"] = lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    environment.filters["raw_file"] = lambda name: markupsafe.Markup(
+        (_TEMPLATES / name).read_text(encoding="utf-8")
+    )
+    environment.filters["measured"] = _measured
+    environment.filters["drawn"] = markupsafe.Markup  # for figures alone, which escape what they write
+    ranked = boards.boards(study.groups)
+    groups = [group for board in ranked for group in board.groups]
+    number = {group.name: i for i, group in enumerate(groups)}
+    text = environment.get_template("page.html.jinja").render(
+        study=study,
+        boards=[_board(board, number) for board in ranked],
+        groups=groups,
+        number=number,
+        colours=svg.SERIES,
+        summary=summary(study, ranked),
+        costs=_rows(table.cost_columns(groups), groups, number),
+        curves=figures.learning_curves(groups),
+        quality=[
+            *figures.quality(groups),
+            *(f for i, b in enumerate(ranked) for f in figures.cost_scatters(b, groups, i)),
+        ],
+        training=frames.training(groups),
+        sweeps=frames.sweeps(groups),
+        claims=[{**_CLAIM, "status": "not tested", **claim} for claim in study.claims],
+        symbols=SYMBOLS,
+    )
+    return text.rstrip() + "\n"
+
+
+def _board(board: Board, number: dict[str, int]) -> dict[str, Any]:
+    shown, more = table.score_columns(board.groups)
+    verdicts = [board.verdict(i) for i in range(len(board.groups))]
+    return {
+        "measured": board.measured,
+        "score": board.score,
+        "table": _rows(shown, board.groups, number, verdicts),
+        "more": _rows(more, board.groups, number),
+        "p_values": board.p_values,
+    }
+
+
+def _rows(
+    columns: Sequence[table.Column], groups: Sequence, number: dict[str, int], verdicts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A table of groups, as the template takes it."""
+    rows = [
+        {
+            "group": group,
+            "number": number[group.name],
+            "cells": [table.cell(column, group) for column in columns],
+            "place": i,
+            "verdict": verdicts[i] if verdicts else "",
+        }
+        for i, group in enumerate(groups)
+    ]
+    return {"headings": [c.heading for c in columns], "rows": rows, "verdicts": any(verdicts)}
+
+
+def summary(study: Study, ranked: Sequence[Board]) -> str:
+    """The result in one sentence."""
+    runs = sum(len(group.runs) for group in study.groups)
+    count = f"{_count(runs, 'run')} in {_count(len(study.groups), 'group')}"
+    failed = f", {len(study.failures)} failed" if study.failures else ""
+    board = next((board for board in ranked if board.score), None)
+    if board is None or board.score is None:
+        return f"{count}{failed}, none of them scored by its images."
+    column = table.score_column(board.score)
+    values = [(group.name, table.cell(column, group)) for group in board.groups[:3]]
+    named = [f"{name} with {cell.text} {cell.spread}".strip() for name, cell in values if cell.text]
+    order = f"is best by {SCORES[board.score]}" if len(named) > 1 else f"has {SCORES[board.score]}"
+    first, *others = named
+    name, _, number = first.partition(" with ")
+    rest = f", before {' and '.join(others)}" if others else ""
+    return f"{count}{failed}: {name} {order}, {number}{rest}."
+
+
+def _measured(value: Any) -> str:
+    """A number of a claim as it is read; a text as it is; nothing for None."""
+    return table.plain(value) if isinstance(value, int | float) else "" if value is None else str(value)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

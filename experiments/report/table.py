@@ -1,0 +1,232 @@
+"""Tables of groups: what stands in a cell, which columns there are, Markdown and CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from experiments import scoreboard
+from experiments.report.boards import Board
+from experiments.report.collect import Group, Run, Study
+from experiments.report.statistics import over_seeds
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        heading: as it is read, with the unit.
+        values: of a group: one number a run.
+        written: a number as it stands in a cell.
+        spread: what is said of how the seeds differ: the 95 % interval of the mean, or their range.
+    """
+
+    heading: str
+    values: Callable[[Group], list[float]]
+    written: Callable[[float], str]
+    spread: Literal["interval", "range"] = "interval"
+
+
+class Cell(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        text: the mean, as it is read; "" without values.
+        spread: "[low, high]" of a 95 % interval, or "low to high" of a range; "" where all seeds are equal, or one.
+        value: the mean, for sorting; "" without one.
+    """
+
+    text: str
+    spread: str
+    value: str
+
+
+_SCORES = {
+    "density": "density",
+    "coverage": "coverage",
+    "inception_score": "Inception Score",
+    "modes": "modes",
+    "test_nll": "test NLL, nats",
+    "test_bits_per_dim": "test bits/dim",
+    "test_loss": "test loss",
+}
+"""More scores that are shown first, beside those of the scoreboard."""
+
+_FOOTNOTE = (
+    "Scores: means over the seeds and their 95 % t intervals; cost: means and ranges. *worse*: by Welch's t-test "
+    "against the best group, p adjusted by Holm's method for all groups of the table, below 0.05."
+)
+
+_NO_SCORE = {"step", "num_samples", "num_modes", "mode_samples", "mode_samples_needed", "latent_images"}
+_NO_SCORE |= {"ssim_window", "sampling_seconds", "importance_samples", "samples_per_second", "fd_train"}
+_NO_SCORE |= {"compile_seconds", "network_evaluations", "peak_memory_bytes", "seconds_per_epoch"}
+
+
+def plain(x: float) -> str:
+    """Three digits that count; thousands are whole."""
+    if not math.isfinite(x):
+        return "NaN" if math.isnan(x) else "infinite" if x > 0 else "-infinite"
+    return f"{x:,.0f}" if abs(x) >= 1000 else f"{x:.3g}"
+
+
+def magnitude(x: float) -> str:
+    """A large number with its prefix: 1.5 T."""
+    power = 0 if not math.isfinite(x) or x == 0 else min(6, max(0, int(math.log10(abs(x)) // 3)))
+    return f"{plain(x / 1000**power)} {' kMGTPE'[power]}".strip()
+
+
+def score_column(name: str) -> Column:
+    """The column of a score of metrics.json."""
+    if name in scoreboard.COLUMNS:
+        heading = scoreboard.COLUMNS[name][0]
+        written = lambda x: scoreboard.written(name, x) if math.isfinite(x) else plain(x)  # noqa: E731
+    else:
+        heading, written = _SCORES.get(name, name.replace("_", " ")), plain
+    return Column(heading, lambda group: group.values(name), written)
+
+
+def score_columns(groups: Sequence[Group]) -> tuple[list[Column], list[Column]]:
+    """The columns of scores that any of the groups has: those shown first, and all others."""
+    first = dict.fromkeys([*scoreboard.COLUMNS, *_SCORES])
+    there = {
+        name: None
+        for group in groups
+        for run in group.runs
+        for name, value in run.metrics.items()
+        if isinstance(value, int | float) and name not in _NO_SCORE
+    }
+    shown = [score_column(name) for name in first if name in there]
+    return shown, [score_column(name) for name in there if name not in first]
+
+
+def cost_columns(groups: Sequence[Group]) -> list[Column]:
+    """The columns of what training and sampling cost, of which any of the groups has a number."""
+    of: dict[str, tuple[Callable[[Group], list[float]], Callable[[float], str]]] = {
+        "steps": (lambda g: [float(run.step) for run in g.runs if run.step is not None], plain),
+        "training, s": (_each(train_seconds), plain),
+        "compilation, s": (lambda g: g.values("compile_seconds", "timing"), plain),
+        "first epoch, s": (lambda g: g.values("first_epoch_seconds", "timing"), plain),
+        "last epoch, s": (lambda g: g.values("last_epoch_seconds", "timing"), plain),
+        "training, FLOPs": (_each(training_flops), magnitude),
+        "samples/s": (_each(lambda run: sampling(run, "samples_per_second")), plain),
+        "network evaluations an image": (_each(lambda run: sampling(run, "network_evaluations")), plain),
+    }
+    columns = [Column(heading, values, written, "range") for heading, (values, written) in of.items()]
+    return [column for column in columns if any(column.values(group) for group in groups)]
+
+
+def _each(of: Callable[[Run], float | None]) -> Callable[[Group], list[float]]:
+    return lambda group: [x for x in map(of, group.runs) if x is not None]
+
+
+def train_seconds(run: Run) -> float | None:
+    """Seconds of training without compilation; None where only a part of it, after a resume, was timed."""
+    seconds, steps = run.timing.get("train_seconds"), run.timing.get("steps")
+    whole = run.step is None or steps is None or steps >= run.step
+    return float(seconds) if seconds is not None and whole else None
+
+
+def training_flops(run: Run) -> float | None:
+    """Floating-point operations of the whole training, as XLA counts those of a step."""
+    flops = run.timing.get("flops_per_step")
+    return None if flops is None or run.step is None else float(flops) * run.step
+
+
+def sampling(run: Run, name: str) -> float | None:
+    """What an image costs: as was measured with the score, or in the sweep with as many steps."""
+    steps = run.config.get("sampling.num_steps")
+    alike = next((entry for entry in run.sweep if entry["num_steps"] == steps), {})
+    value = run.metrics.get(name, alike.get(name))
+    return None if value is None else float(value)
+
+
+def cell(column: Column, group: Group) -> Cell:
+    """The mean of a column over the seeds of a group."""
+    values = column.values(group)
+    found = over_seeds(values)
+    if found is None:
+        return Cell("", "", "")
+    mean, low, high = (column.written(x) for x in found)
+    least, largest = column.written(min(values)), column.written(max(values))
+    if column.spread == "range":
+        spread = "" if least == largest else f"{least} to {largest}"
+    else:
+        spread = "" if math.isnan(found.low) or min(values) == max(values) else f"[{low}, {high}]"
+    return Cell(mean, spread, "" if math.isnan(found.estimate) else repr(float(found.estimate)))
+
+
+def markdown(study: Study, boards: Sequence[Board]) -> str:
+    """One table of scores for each way of measuring, and one of costs."""
+    parts = [f"# {_escaped(study.name)}"]
+    for board in boards:
+        columns, _ = score_columns(board.groups)
+        verdicts = [board.verdict(i) for i in range(len(board.groups))]
+        against = ["against the best"] if any(verdicts) else []
+        rows = [
+            [*_cells(columns, group), *([verdict] if against else [])]
+            for group, verdict in zip(board.groups, verdicts, strict=True)
+        ]
+        headings = [*(column.heading for column in columns), *against]
+        parts += [f"{_escaped(board.measured)}:", _table(headings, board.groups, rows)]
+    ranked = [group for board in boards for group in board.groups]
+    if costs := cost_columns(ranked):
+        headings = [column.heading for column in costs]
+        parts += ["Cost:", _table(headings, ranked, [_cells(costs, group) for group in ranked])]
+    parts.append(_FOOTNOTE)
+    if study.failures:
+        parts.append("Failed: " + ", ".join(_escaped(failure.name) for failure in study.failures) + ".")
+    return "\n\n".join(parts) + "\n"
+
+
+def _cells(columns: Iterable[Column], group: Group) -> list[str]:
+    return [f"{c.text} {_bracketed(c.spread)}".strip() for c in (cell(column, group) for column in columns)]
+
+
+def _bracketed(spread: str) -> str:
+    return spread if not spread or spread.startswith("[") else f"({spread})"
+
+
+def _table(headings: Sequence[str], groups: Sequence[Group], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| runs | seeds | " + " | ".join(headings) + " |", "|---" * (2 + len(headings)) + "|"]
+    lines += [
+        f"| {_escaped(group.name)} | {len(group.runs)} | " + " | ".join(row) + " |"
+        for group, row in zip(groups, rows, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def spreadsheet(study: Study) -> str:
+    """CSV with one row a run: what it is, all numbers of its score and of its timing; then what failed."""
+    runs = [(group.name, run) for group in study.groups for run in group.runs]
+    rows = [
+        {
+            "run": run.name,
+            "group": name,
+            "preset": run.preset,
+            "seed": run.seed,
+            "step": run.step,
+            "exit_code": None,
+            **_numbers(run.metrics),
+            **{f"timing.{key}": value for key, value in _numbers(run.timing).items()},
+            "training_flops": training_flops(run),
+            "protocol": run.metrics.get("protocol"),
+        }
+        for name, run in runs
+    ]
+    rows += [{"run": failure.name, "exit_code": failure.exit_code} for failure in study.failures]
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _numbers(results: dict) -> dict[str, float]:
+    return {name: value for name, value in results.items() if isinstance(value, int | float)}
