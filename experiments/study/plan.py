@@ -146,7 +146,9 @@ def _cells(study: Study, preset: str) -> list[Run]:
         if study.budget is None:
             _check(cell, config)
         swept = study.sweep if "num_steps" in families.of(config).sampling else ()
-        cells.append(Run(cell, preset, overrides, 0, config, swept, study.cost))
+        # A sweep measures it as well.
+        cost = study.cost and config.sampling.num_steps not in swept
+        cells.append(Run(cell, preset, overrides, 0, config, swept, cost))
     return cells
 
 

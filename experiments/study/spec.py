@@ -45,7 +45,7 @@ class Study:
         seeds: Of the training.
         budget: What decides on the number of steps; None: the configs do.
         sweep: Numbers of sampler steps at which trained diffusion models are scored again.
-        cost: Also measure what making images costs, for every run.
+        cost: Also measure what making images costs, of every run whose sweep does not tell.
     """
 
     presets: tuple[str, ...]

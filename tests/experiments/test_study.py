@@ -120,6 +120,10 @@ def test_the_command_line_changes_a_study():
     changed = plan.runs(asked("--set", "fit.steps=210", "--seeds", "1", spec="quick"))
     assert [run.config.fit.steps for run in changed] == [210] * 3
     assert [run.sweep for run in changed] == [(), (), quick.sweep]
+    # A sweep that has the run's own number of steps tells what its images cost.
+    assert [run.cost for run in changed] == [True, True, False]
+    (run,) = plan.runs(Study(("ddpm-digits",), {"sampling.num_steps": 4}, sweep=(2,), cost=True))
+    assert run.cost
 
 
 def test_a_study_in_python(tmp_path):
