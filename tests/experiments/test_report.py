@@ -275,6 +275,10 @@ def test_page_is_whole(html):
         assert claim in html
 
 
+def test_where_runs_come_from(study):
+    assert page.provenance(study) == [("commit", "0123456789ab"), ("jax", "0.12.0"), ("devices", "cpu:cpu")]
+
+
 def test_pictures_lose_their_magnification(tmp_path):
     once = np.random.default_rng(0).integers(0, 256, (13, 7), np.uint8)
     Image.fromarray(once.repeat(6, 0).repeat(6, 1)).save(tmp_path / "a.png")
