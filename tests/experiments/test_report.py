@@ -36,7 +36,7 @@ def html(study):
 def board_of(*values):
     """The board of groups whose runs have these values of rho."""
     runs = [
-        [collect.Run(None, f"{i}", "", "", {}, {}, [], {"rho": x}, {}, [], []) for x in group]
+        [collect.Run(None, f"{i}", "", "", {}, {}, {}, [], {"rho": x}, {}, [], []) for x in group]
         for i, group in enumerate(values)
     ]
     return boards.boards([collect.Group(f"group {i}", PROTOCOL, members) for i, members in enumerate(runs)])[
