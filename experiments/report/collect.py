@@ -26,6 +26,7 @@ class Run(NamedTuple):
         command: that made it; "" where nothing says so.
         fields: the content of config.json.
         config: the same by dotted name.
+        data: what is known of its data sets.
         manifest: how it was started, each time.
         metrics: the score; empty without one.
         timing: what training took; empty where that was not written.
@@ -39,6 +40,7 @@ class Run(NamedTuple):
     command: str
     fields: dict[str, Any]
     config: dict[str, Any]
+    data: dict[str, Any]
     manifest: list[dict[str, Any]]
     metrics: dict[str, Any]
     timing: dict[str, Any]
@@ -159,6 +161,7 @@ def _run(root: pathlib.Path, path: pathlib.Path, planned: Mapping[str, Any]) -> 
         command=command,
         fields=fields,
         config=config,
+        data=_object(path / workdir.DATA),
         manifest=manifest,
         metrics=_object(path / workdir.METRICS),
         timing=_object(path / workdir.TIMING),

@@ -120,7 +120,13 @@ def _trace(run: Run, score: str) -> tuple[str, np.ndarray, np.ndarray] | None:
     if not known:
         return None
     x = np.interp(known, steps, seconds)
-    return _alike(run, run.config.get("evaluation.score_num")), x, np.array([values[step] for step in known])
+    num = run.config.get("evaluation.score_num")
+    # Where there are fewer test images, as many are compared with, and that is what scores depend on.
+    return (
+        _alike(run, num and min(num, run.data.get("test_records", num))),
+        x,
+        np.array([values[step] for step in known]),
+    )
 
 
 def _final(run: Run, score: str) -> tuple[str, np.ndarray, np.ndarray] | None:

@@ -52,6 +52,7 @@ def html(study: Study) -> str:
         number=number,
         colours=svg.SERIES,
         summary=summary(study, ranked),
+        provenance=provenance(study),
         costs=_rows(table.cost_columns(groups), groups, number),
         curves=figures.learning_curves(groups),
         quality=[
@@ -116,6 +117,18 @@ def summary(study: Study, ranked: Sequence[Board]) -> str:
 def _measured(value: Any) -> str:
     """A number of a claim as it is read; a text as it is; nothing for None."""
     return table.plain(value) if isinstance(value, int | float) else "" if value is None else str(value)
+
+
+def provenance(study: Study) -> list[tuple[str, str]]:
+    """Where the runs come from, by their manifests: what, and the different values of it."""
+    starts = [start for group in study.groups for run in group.runs for start in run.manifest]
+    values = {
+        "commit": [start.get("git_commit") for start in starts],
+        "jax": [start.get("packages", {}).get("jax") for start in starts],
+        "devices": [", ".join(dict.fromkeys(start.get("devices", []))) for start in starts],
+    }
+    known = {what: sorted({str(value) for value in found if value}) for what, found in values.items()}
+    return [(what, " and ".join(found)) for what, found in known.items() if found]
 
 
 def _count(number: int, what: str) -> str:

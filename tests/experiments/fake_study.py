@@ -37,15 +37,17 @@ def write_run(folder, preset="seed-vae", seed=0, rho=10.0, **changes):
         "data": {"dataset": "digits"},
         "optimizer": {"name": "adam"},
         "sampling": {"num_steps": 50},
-        "evaluation": {"score_num": 355},
+        "evaluation": {"score_num": 1000},
         "method": {"kind": preset.rpartition("-")[2]},
     }
     for name, value in changes.get("fields", {}).items():
         part, _, field = name.partition(".")
         config.setdefault(part, {})[field] = value
     write_json(folder / "config.json", config)
+    write_json(folder / "data.json", {"test_records": 355})
     command = f"python -m experiments.train {preset} --seed {seed} --workdir {folder.name}"
-    write_json(folder / "manifest.json", [{"command": command, "seed": seed, "devices": ["cpu:cpu"]}])
+    start = {"command": command, "git_commit": "0123456789ab", "packages": {"jax": "0.12.0"}, "seed": seed}
+    write_json(folder / "manifest.json", [start | {"devices": ["cpu:cpu", "cpu:cpu"]}])
     at = list(range(steps // 20, steps + 1, steps // 20))
     curve = [[step, step / 100 * (1 + 0.05 * seed)] for step in at]
     timing = {"steps": steps, "train_seconds": curve[-1][1], "compile_seconds": 3.5, "curve": curve}

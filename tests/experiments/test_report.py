@@ -36,7 +36,7 @@ def html(study):
 def board_of(*values):
     """The board of groups whose runs have these values of rho."""
     runs = [
-        [collect.Run(None, f"{i}", "", "", {}, {}, [], {"rho": x}, {}, [], []) for x in group]
+        [collect.Run(None, f"{i}", "", "", {}, {}, {}, [], {"rho": x}, {}, [], []) for x in group]
         for i, group in enumerate(values)
     ]
     return boards.boards([collect.Group(f"group {i}", PROTOCOL, members) for i, members in enumerate(runs)])[
@@ -273,6 +273,10 @@ def test_page_is_whole(html):
     assert html.count("python -m experiments.train seed-vae --optimizer.name adam --seed 1 ") == 1
     for claim in ("✗</span> does not hold", "✓</span> holds", "–</span> not tested", "[190, 240]"):
         assert claim in html
+
+
+def test_where_runs_come_from(study):
+    assert page.provenance(study) == [("commit", "0123456789ab"), ("jax", "0.12.0"), ("devices", "cpu:cpu")]
 
 
 def test_pictures_lose_their_magnification(tmp_path):
