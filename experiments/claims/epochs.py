@@ -43,7 +43,7 @@ def measured(seconds: np.ndarray, compile_seconds: float) -> Measured:
         f"{PRESET}, median of epochs 2 to {EPOCHS // 2} by that of the rest up to {EPOCHS}, {last:.3g} s, 95 % "
         f"bootstrap interval over epochs. The first takes {first + compile_seconds:.3g} s with compilation, "
         f"{(first + compile_seconds) / last:.3g} times as long as a late one, and {first:.3g} s without, "
-        f"{first / last:.3g} times: what looks like learning is compilation",
+        f"{first / last:.3g} times",
     )
 
 
