@@ -1,7 +1,7 @@
 """Several models as one: ``python -m experiments.ensemble WORKDIR WORKDIR... --out DIR [--mixture-weights 0.7 0.3]``.
 
 Image i of a seed comes from one of the models, drawn by the weights with the key of i, and is the image i that this
-model makes of the seed. So it is the same whatever else is made.
+model makes of the seed, as its own config says. So it is the same whatever else is made.
 
 Mixture and members are scored in one way, that of `experiments.evaluate`; `experiments.scoreboard` shows DIR beside
 runs. With ``--fit mmd`` or ``--fit fd`` the weights are those that bring the mixture nearest to the training images.

@@ -126,7 +126,7 @@ def fit_frechet(members: Sequence[Float[np.ndarray, "_ _"]], real: Float[np.ndar
     """The weights for which the Fréchet distance of the mixture to the real images is least.
 
     Not convex, and so from several starts; each step takes M + 1 distances, seconds each where features are 2048 wide.
-    A distance from few images is too large, and the less so the more they vary: MMD has no such bias.
+    A distance from few images is too large, and by how much depends on the model: MMD has no such bias.
 
     Args:
         members: features of images of each model.
