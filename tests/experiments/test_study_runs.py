@@ -12,6 +12,7 @@ import pytest
 from experiments.study import budget, measure, plan, slots, store
 from experiments.study.__main__ import budgeted
 from experiments.study.progress import duration, seconds_left
+from experiments.study.runner import _Job, only_study
 from experiments.study.spec import Budget, Study
 from experiments.study.store import Folder
 from genjax.typing import UserError
@@ -163,14 +164,28 @@ def test_a_stopped_study_lets_its_runs_save(tmp_path, study, stand_in, number):
     assert study().code == 0
 
 
-def test_one_study_at_a_time_in_a_folder(tmp_path, study, stand_in):
-    """Nor one beside a run that outlived its study."""
-    from experiments.study.runner import only_study
-
+def test_one_study_at_a_time_in_a_folder(tmp_path, study):
     with only_study(Folder(str(tmp_path / "w"))):
         ended = study()
     assert ended.code == 2 and "is at work there" in ended.err
     assert study().code == 0
+
+
+def test_no_study_beside_a_run_that_outlived_another(tmp_path, stand_in):
+    """Of a study that was killed alone: two trainings would write to one folder."""
+    stand_in("import time; time.sleep(60)")
+    folder = Folder(str(tmp_path))
+    (run,) = plan.runs(Study(("vae-digits",)))
+    with only_study(folder) as lock:
+        job = _Job(run, folder, slots.Slot(), lock)
+    try:
+        with pytest.raises(UserError, match="a run that is left of one"), only_study(folder):
+            pass
+    finally:
+        job.process.kill()
+        job.process.wait()
+    with only_study(folder):
+        pass
 
 
 def test_export_runs_nothing(tmp_path, study):
