@@ -53,9 +53,10 @@ _SCORES = {
 }
 """More scores that are shown first, beside those of the scoreboard."""
 
-_FOOTNOTE = (
-    "Scores: means over the seeds and their 95 % t intervals; cost: means and ranges. *worse*: by Welch's t-test "
-    "against the best group, p adjusted by Holm's method for all groups of the table, below 0.05."
+_NOTE = "Scores: means over the seeds and their 95 % t intervals; cost: means and ranges."
+_VERDICTS = (
+    " *Worse*: by Welch's t-test against the best group, p adjusted by Holm's method for all groups of the table, "
+    "below 0.05."
 )
 
 _NO_SCORE = {"step", "num_samples", "num_modes", "mode_samples", "mode_samples_needed", "latent_images"}
@@ -173,9 +174,11 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
     if costs := cost_columns(ranked):
         headings = [column.heading for column in costs]
         parts += ["Cost:", _table(headings, ranked, [_cells(costs, group) for group in ranked])]
-    parts.append(_FOOTNOTE)
-    if study.failures:
-        parts.append("Failed: " + ", ".join(_escaped(failure.name) for failure in study.failures) + ".")
+    tested = any(board.verdict(i) for board in boards for i in range(len(board.groups)))
+    parts.append(_NOTE + _VERDICTS * tested)
+    for what, names in {"Failed": [f.name for f in study.failures], "Not there": study.missing}.items():
+        if names:
+            parts.append(f"{what}: {'; '.join(map(_escaped, names))}.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -157,7 +157,8 @@ def test_markdown(study):
         cost[2] == "| seed-diffusion | 3 | 400 | 4.2 (4 to 4.4) | 3.5 | 0.5 | 0.25 | 1 T | 20 | 100 |"
     )  # of the sweep's 50
     assert cost[3].endswith("| 1 T |  |  |")
-    assert lines[-1] == "Failed: seed-gan,seed=9."
+    assert lines[-3::2] == ["Failed: seed-gan,seed=9.", "Not there: seed-gan,seed=10."]
+    assert lines[-5].endswith("below 0.05.")
 
 
 def test_csv_has_a_row_for_every_run(study):
