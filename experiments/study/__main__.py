@@ -9,6 +9,7 @@ SPEC is a named study, one or several presets joined by commas, or a `Study` of 
 The workdir gets ``study.json``, the plan, ``runs/``, a workdir of training each, and ``failed/``.
 """
 
+import contextlib
 import importlib.util
 import shlex
 import subprocess
@@ -43,8 +44,10 @@ def study(options: command.Options) -> int:
     runs = plan.runs(asked)
     if options.export and asked.budget and asked.budget.kind == "seconds":
         raise UserError("budget=seconds is measured where the study runs; with export, give epochs or flops")
+    if "://" in options.workdir and not options.export:
+        raise UserError(f"workdir={options.workdir!r}: a study runs in a local folder; a bucket needs export")
     folder = store.Folder(options.workdir)
-    with runner.only_study(folder) as lock:
+    with contextlib.nullcontext(-1) if options.export else runner.only_study(folder) as lock:
         before = folder.read()
         if before:
             store.check_same(before, asked, runs, folder.path)

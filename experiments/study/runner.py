@@ -132,19 +132,19 @@ class Runner:
         Raises:
             Stopped: by SIGINT or SIGTERM; the runs under way have saved what they had.
         """
-        with contextlib.closing(Progress(self.total, self.done)) as self.progress, _signals():
+        with contextlib.closing(Progress(self.total, self.done)) as self.progress, _noticed() as signals:
             for run in self.failed:
                 self.progress.say(
                     f"{run.name} failed before: {self.folder.failure(run)}; --retry-failed tries again"
                 )
             try:
                 while self.waiting or self.under_way:
+                    if signals:
+                        self._stop(signals)
+                        raise Stopped(signals[0])
                     self._fill(lock)
                     time.sleep(_TICK_SECONDS)
                     self._collect()
-            except Stopped:
-                self._stop()
-                raise
             finally:
                 for job in self.under_way:
                     job.process.kill()
@@ -187,14 +187,13 @@ class Runner:
         last = (tail.strip().splitlines() or ["it said nothing"])[-1]
         self.progress.say(f"{run.name} failed with exit code {code}: {last} ({path})")
 
-    def _stop(self) -> None:
-        """Asks all runs to save and leave, and waits for them; a second signal ends them at once."""
+    def _stop(self, signals: Sequence[int]) -> None:
+        """Asks all runs to save and leave, and waits for them, or for a second signal."""
         self.progress.say("stopping: the runs under way save what they have")
         for job in self.under_way:
             job.process.terminate()
-        with contextlib.suppress(Stopped):
-            for job in self.under_way:
-                job.process.wait()
+        while len(signals) == 1 and any(job.process.poll() is None for job in self.under_way):
+            time.sleep(_TICK_SECONDS)
 
     def _seconds_left(self) -> float | None:
         running: dict[str, list[tuple[float, float]]] = {}
@@ -219,17 +218,18 @@ def _without_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """SIGINT and SIGTERM become `Stopped`."""
+def _noticed() -> Iterator[list[int]]:
+    """The SIGINT and SIGTERM that have come, in order; they interrupt nothing, least of all the start of a run."""
+    signals: list[int] = []
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped(number)
+    def notice(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
 
     before: dict[int, Any] = {
-        number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, notice) for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        yield
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

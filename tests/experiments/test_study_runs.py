@@ -195,6 +195,7 @@ def test_export_runs_nothing(tmp_path, study):
     assert (tmp_path / "w" / "commands.txt").read_text() == "".join(f"{p['command']}\n" for p in plans)
     assert not (tmp_path / "w" / "runs").exists()
     assert study("--export", "slurm").code == 0 and (tmp_path / "w" / "study.sbatch").exists()
+    assert "a study runs in a local folder" in study("--workdir", "gs://bucket/w").err
     asked = ("--export", "slurm", "--budget", "seconds=3")
     assert "measured where the study runs" in study(*asked, "--set", "optimizer.b1=0.5").err
 
