@@ -113,7 +113,7 @@ def _check_parts(study: Study) -> None:
         raise UserError("seeds: at least one is needed")
     for seed in study.seeds:
         cli.check_seed(seed)
-    if others := set(study.per_preset) - set(study.presets):
+    if others := {*study.per_preset, *study.variants} - set(study.presets):
         raise UserError(
             f"{sorted(others)[0]!r} has fields of its own and is not among presets={study.presets}"
         )
@@ -129,16 +129,21 @@ def _cells(study: Study, preset: str) -> list[Run]:
     start = fields.config_of(preset)
     fixed = _typed(preset, {**_full(preset, study.base), **_full(preset, study.per_preset.get(preset, {}))})
     grid = _full(preset, study.grid)
-    if twice := [name for name in grid if name in fixed]:
+    variants = [_typed(preset, _full(preset, values)) for values in study.variants.get(preset) or ({},)]
+    varied = {name: None for values in (*variants, grid) for name in values}
+    if twice := [name for name in varied if name in fixed]:
         raise UserError(f"{twice[0]} is in the grid, and set to {fixed[twice[0]]!r} beside it")
+    if twice := [name for values in variants for name in values if name in grid]:
+        raise UserError(f"{twice[0]} is in the grid, and in variants of {preset} beside it")
     for name in ("fit.seed", *(["fit.steps"] if study.budget else [])):
-        if name in grid or name in fixed:
+        if name in varied or name in fixed:
             instead = "seeds" if name == "fit.seed" else "the budget"
             raise UserError(f"{name.removeprefix('fit.')}: {instead} decides on it")
     columns = [[(name, fields.typed(preset, name, value)) for value in grid[name]] for name in grid]
-    short = _short_names(grid)
+    short = _short_names(varied)
     cells = []
-    for chosen in itertools.product(*columns):
+    for variant, *values in itertools.product(variants, *columns):
+        chosen = [*variant.items(), *values]
         parts = [f"{short[name]}={_safe(fields.text(value))}" for name, value in chosen]
         cell = ",".join([preset, *parts])
         overrides = {**fixed, **dict(chosen)}

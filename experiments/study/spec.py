@@ -42,6 +42,8 @@ class Study:
         base: Field -> value, for all presets.
         per_preset: Preset -> field -> value; beats `base`.
         grid: Field -> values.
+        variants: Preset -> sets of fields that change together, as an optimizer and the rate that fits it; each is
+            combined with the grid.
         seeds: Of the training.
         budget: What decides on the number of steps; None: the configs do.
         sweep: Numbers of sampler steps at which trained diffusion models are scored again.
@@ -52,6 +54,7 @@ class Study:
     base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     per_preset: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     grid: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
+    variants: Mapping[str, tuple[Mapping[str, Any], ...]] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     budget: Budget | None = None
     sweep: tuple[int, ...] = ()

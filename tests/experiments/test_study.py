@@ -56,6 +56,25 @@ def test_every_combination_from_every_seed():
     }
 
 
+def test_fields_that_change_together():
+    rates = {"adam": 1e-3, "sgd": "1e-1"}
+    pairs = tuple({"optimizer.name": name, "optimizer.learning_rate": rate} for name, rate in rates.items())
+    study = Study(("vae-digits", "gan-digits"), variants={"vae-digits": pairs}, grid={"steps": (300, 400)})
+    assert [run.cell for run in plan.runs(study)] == [
+        "vae-digits,name=adam,learning_rate=0.001,steps=300",
+        "vae-digits,name=adam,learning_rate=0.001,steps=400",
+        "vae-digits,name=sgd,learning_rate=0.1,steps=300",
+        "vae-digits,name=sgd,learning_rate=0.1,steps=400",
+        "gan-digits,steps=300",
+        "gan-digits,steps=400",
+    ]
+    assert plan.runs(study)[2].config.optimizer.learning_rate == 0.1
+    clash = dataclasses.replace(study, grid={"optimizer.name": ("adam",)})
+    assert refusal(lambda: plan.runs(clash)).startswith("optimizer.name is in the grid, and in variants")
+    alien = dataclasses.replace(study, presets=("gan-digits",))
+    assert "'vae-digits' has fields of its own" in refusal(lambda: plan.runs(alien))
+
+
 def test_names_tell_fields_apart_and_can_be_folders():
     (run,) = plan.runs(Study(("vae-digits",)))
     assert run.name == "vae-digits,seed=0"
