@@ -122,12 +122,12 @@ def _at_each_call(act: Callable[[Any], object]) -> Callable[..., PyTree]:
 
     def counted(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> PyTree:
         nonlocal inside
-        # Layers inside a network are modules too, and `setup` is a call of its own.
-        if inside or context.method_name == "setup":
+        if inside:  # layers inside a network are modules too
             return call(*args, **kwargs)
         inside = True
         try:
-            act(args)
+            if context.method_name != "setup":  # which comes before the call, and may have calls of its own
+                act(args)
             return call(*args, **kwargs)
         finally:
             inside = False
