@@ -11,7 +11,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,6 @@ from etils import epath
 from experiments import (
     build,
     cli,
-    collapse_scores,
     extractors,
     families,
     image_scores,
@@ -34,11 +33,10 @@ from experiments import (
 )
 from experiments.config import Config, SamplingOverrides
 from experiments.extractors import ExtractorOptions
-from genjax import data
-from genjax.metrics import mixture, suite
-from genjax.metrics.extractor import Extractor
+from experiments.image_scores import ImageScorer
+from genjax.metrics import mixture
 from genjax.metrics.features import features
-from genjax.metrics.score import score, subset
+from genjax.metrics.score import subset
 from genjax.random import choose, example_keys
 from genjax.train import sharding
 from genjax.typing import UserError
@@ -87,24 +85,6 @@ class Ensemble:
     )
 
 
-class Real(NamedTuple):
-    """What models are compared with, and what with.
-
-    Attributes:
-        train: "image" uint8[N,H,W,C] and, where there are labels, "label" int[N].
-        test: as `train`.
-        extractor: of features.
-        classifier: the bundled one, where it knows what the images show.
-        reference: name of the test images.
-    """
-
-    train: dict[str, np.ndarray]
-    test: dict[str, np.ndarray]
-    extractor: Extractor
-    classifier: Extractor | None
-    reference: str
-
-
 def main() -> None:
     """Reads the command line, makes images and scores them."""
     ensemble(tyro.cli(Ensemble, prog="python -m experiments.ensemble"))
@@ -124,8 +104,8 @@ def ensemble(options: Ensemble) -> dict[str, Any]:
             run, or options out of range.
     """
     names, config = _check(options)
-    real = _real(options, config)
-    fit = _fit(options, real) if options.fit is not None else None
+    scorer = _scorer(options, config)
+    fit = _fit(options, scorer) if options.fit is not None else None
     weights = (
         mixture.normalized(options.mixture_weights or np.ones(len(names)), len(names))
         if fit is None
@@ -135,20 +115,20 @@ def ensemble(options: Ensemble) -> dict[str, Any]:
     parts, asked, images = [], np.full(options.num, -1, np.int32), None
     for number, path in enumerate(options.workdirs):
         run = _restored(options, path)
-        made, labels = _make(run, options, real, 0, options.num)
+        made, labels = _make(run, options, scorer, 0, options.num)
         own = chosen == number
         images = np.zeros_like(made) if images is None else images
         images[own] = made[own]
         asked[own] = -1 if labels is None else labels[own]
         parts.append({"name": names[number], "step": run.step, "weight": float(weights[number])})
-        parts[-1] |= {"images": int(own.sum()), **_scores(options, real, made, labels)}
+        parts[-1] |= {"images": int(own.sum()), **_scores(scorer, made, labels)}
     assert images is not None
     results: dict[str, Any] = {
         "name": epath.Path(options.out).name,
         "step": sum(part["step"] for part in parts),
         "weights": dict(zip(names, map(float, weights), strict=True)),
         "fit": None if fit is None else _as_json(options, fit, names),
-        **_scores(options, real, images, asked if (asked >= 0).all() else None),
+        **_scores(scorer, images, asked if (asked >= 0).all() else None),
         "sampling": {"seed": options.seed, "num": options.num},
         "members": parts,
     }
@@ -177,8 +157,7 @@ def _check(options: Ensemble) -> tuple[list[str], Config]:
     for name in ("num", "fit_num"):
         if getattr(options, name) < 2:
             raise UserError(f"{name}={getattr(options, name)}: at least 2 images are needed")
-    if options.resamples == 1 or options.resamples < 0:
-        raise UserError(f"resamples={options.resamples}: valid are 0, no intervals, and numbers from 2")
+    image_scores.check_resamples(options.resamples)
     cli.check_seed(options.seed)
     out = epath.Path(options.out).expanduser()
     if (out / workdir.CONFIG).exists() or (out.exists() and not out.is_dir()):
@@ -207,30 +186,28 @@ def _described(folder: epath.Path, config: Config) -> dict[str, Any]:
     return fields | {"image_shape": info.image_shape, "num_classes": info.num_classes}
 
 
-def _real(options: Ensemble, config: Config) -> Real:
-    dataset = config.data.dataset
-    classifier = collapse_scores.extractor(dataset) if image_scores.has_score(config) else None
-    named = options.extractor.extractor
-    extractor = classifier if named is None else extractors.load(options.extractor).extractor
-    if extractor is None:
-        raise UserError(f"extractor=None: the bundled classifier does not know {dataset!r}, name another")
-    suite.check(_metrics(options), has_train=True, extractor=extractor.name)
-    where = (
-        config.data
-        if options.data_dir is None
-        else dataclasses.replace(config.data, data_dir=options.data_dir)
+def _scorer(options: Ensemble, config: Config) -> ImageScorer:
+    """What the mixture and all members are scored by; features of the real images are computed once."""
+    extractor = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
+    where = config.data
+    if extractor is None and not image_scores.has_score(config):
+        raise UserError(
+            f"extractor=None: the bundled classifier does not know {where.dataset!r}, name another"
+        )
+    if options.data_dir is not None:
+        where = dataclasses.replace(where, data_dir=options.data_dir)
+    train, test = (build.source(where, split) for split in (where.train_split, where.test_split))
+    return ImageScorer(
+        config,
+        train,
+        test,
+        sharding.make_mesh(),
+        num=options.num,
+        extractor=extractor,
+        metrics=image_scores.metric_names(options.metrics),
+        batch_size=_batch_size(options),
+        resamples=options.resamples,
     )
-    train, test = (
-        data.to_memory(build.source(where, split)) for split in (where.train_split, where.test_split)
-    )
-    return Real(train, test, extractor, classifier, f"{dataset}/{where.test_split}")
-
-
-def _metrics(options: Ensemble) -> list[str]:
-    names = [name.strip() for name in options.metrics.split(",") if name.strip()]
-    if not names:
-        raise UserError(f"metrics={options.metrics!r}: valid are {', '.join(suite.METRICS)}")
-    return names
 
 
 def _restored(options: Ensemble, path: str) -> restore.Run:
@@ -238,56 +215,40 @@ def _restored(options: Ensemble, path: str) -> restore.Run:
 
 
 def _make(
-    run: restore.Run, options: Ensemble, real: Real, first: int, num: int
+    run: restore.Run, options: Ensemble, scorer: ImageScorer, first: int, num: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Images number `first` and on of a model, and the labels that they were asked for, as for its score."""
     labels = None
     if families.num_classes(run.config, run.info):
-        labels = image_scores.labels_like(real.train["label"], first + num)[first:]
+        labels = image_scores.labels_like(scorer.real_train["label"], first + num)[first:]
     return scoring.make(run, labels=labels, num=num, seed=options.seed, first=first), labels
 
 
-def _fit(options: Ensemble, real: Real) -> mixture.Fitted:
+def _fit(options: Ensemble, scorer: ImageScorer) -> mixture.Fitted:
     """Weights by images that are not scored, and no two of them of one key: models of one key may make like images."""
     found = []
     for number, path in enumerate(options.workdirs):
         first = options.num + number * options.fit_num
-        images, _ = _make(_restored(options, path), options, real, first, options.fit_num)
-        found.append(_features(options, real, images))
-    wanted = subset(real.train["image"], min(options.fit_num, len(real.train["image"])))
+        images, _ = _make(_restored(options, path), options, scorer, first, options.fit_num)
+        found.append(_features(options, scorer, images))
+    wanted = subset(scorer.real_train["image"], min(options.fit_num, len(scorer.real_train["image"])))
     assert options.fit is not None
-    return _FITS[options.fit](found, _features(options, real, wanted))
+    return _FITS[options.fit](found, _features(options, scorer, wanted))
 
 
-def _features(options: Ensemble, real: Real, images: np.ndarray) -> np.ndarray:
+def _features(options: Ensemble, scorer: ImageScorer, images: np.ndarray) -> np.ndarray:
     mesh = sharding.make_mesh()
     size = sharding.round_up(_batch_size(options), mesh)
-    return features(images, real.extractor, size, sharding.batch_sharding(mesh)).values
+    return features(images, scorer.extractor, size, sharding.batch_sharding(mesh)).values
 
 
 def _batch_size(options: Ensemble) -> int:
     return image_scores.BATCH if options.extractor.extractor is None else options.extractor.extractor_batch
 
 
-def _scores(options: Ensemble, real: Real, images: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+def _scores(scorer: ImageScorer, images: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
     """What `experiments.scoring.score_run` says of images."""
-    mesh = sharding.make_mesh()
-    known = real.classifier is not None and real.extractor.name == real.classifier.name
-    found = score(
-        images,
-        real.test["image"],
-        real.train["image"],
-        labels=labels if known else None,
-        extractor=real.extractor,
-        metrics=_metrics(options),
-        resamples=options.resamples,
-        batch_size=sharding.round_up(_batch_size(options), mesh),
-        sharding=sharding.batch_sharding(mesh),
-        reference=real.reference,
-    )
-    if real.classifier is None:
-        return found
-    return found | collapse_scores.collapse_scores(images, real.train, real.test["image"], real.classifier)
+    return scorer.score(images, labels) | scorer.collapse(images)
 
 
 def _as_json(options: Ensemble, fit: mixture.Fitted, names: Sequence[str]) -> dict[str, Any]:

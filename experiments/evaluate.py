@@ -18,6 +18,7 @@ from experiments import sweep as sweeps
 from experiments.config import SamplingOverrides
 from experiments.extractors import ExtractorOptions
 from experiments.folders import Folders, score_folders
+from experiments.image_scores import check_resamples, metric_names
 from genjax.data.images import OnBadRecord
 from genjax.metrics import suite
 from genjax.typing import UserError
@@ -91,8 +92,7 @@ def evaluate(options: Evaluate) -> None:
     """Scores the run, and writes the result into its workdir; or the folders."""
     if (options.workdir is None) == (options.images is None):
         raise UserError("give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders")
-    if options.resamples == 1 or options.resamples < 0:
-        raise UserError(f"resamples={options.resamples}: valid are 0, no intervals, and numbers from 2")
+    check_resamples(options.resamples)
     _check_sweep(options)
     before = None if options.against is None else workdir.read_json(epath.Path(options.against).expanduser())
     results = _run(options) if options.images is None else _folders(options)
@@ -112,6 +112,8 @@ def _check_sweep(options: Evaluate) -> None:
         return
     if options.images is not None:
         raise UserError(f"sweep={options.sweep} is of a run, and there is none of images")
+    if options.likelihood:
+        raise UserError(f"likelihood={options.likelihood} is another measurement than sweep={options.sweep}")
     if options.sampling.num_steps is not None:
         raise UserError(
             f"num_steps={options.sampling.num_steps}: sweep={options.sweep} says how many there are"
@@ -123,9 +125,7 @@ def _check_sweep(options: Evaluate) -> None:
 
 
 def _names(options: Evaluate, default: str, default_extractor: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in (options.metrics or default).split(",") if name.strip())
-    if not names:
-        raise UserError(f"metrics={options.metrics!r}: valid are {', '.join(suite.METRICS)}")
+    names = metric_names(options.metrics or default)
     has_train = options.images is None or options.train is not None
     suite.check(names, has_train=has_train, extractor=options.extractor.extractor or default_extractor)
     return names

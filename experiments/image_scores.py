@@ -9,9 +9,11 @@ from jax.sharding import Mesh
 from experiments import collapse_scores, families, translation
 from experiments.config import Config
 from genjax import data
+from genjax.metrics import suite
 from genjax.metrics.extractor import Extractor
 from genjax.metrics.score import Scorer
 from genjax.train import sharding
+from genjax.typing import UserError
 
 BATCH = 500
 """Images whose features are computed at a time."""
@@ -44,6 +46,8 @@ class ImageScorer:
         real_test: the test set in memory.
         labels: int[num], what the images are asked to show; None for a model that takes no labels.
         given: what they are to be translated from, see `translation.given`.
+        extractor: of features.
+        classifier: the bundled one, where it knows what the images show; what is said of collapse and copies is by it.
         scorer: see `genjax.metrics.score`.
     """
 
@@ -63,6 +67,7 @@ class ImageScorer:
         classifier = collapse_scores.extractor(config.data.dataset) if has_score(config) else None
         measured_by = extractor or classifier
         assert measured_by is not None, "has_score says where there is a classifier"
+        self.extractor, self.classifier = measured_by, classifier
         self.real_train, self.real_test = data.to_memory(train), data.to_memory(test)
         conditional = families.num_classes(config, train.info)
         self.labels = labels_like(self.real_train["label"], num) if conditional else None
@@ -81,9 +86,35 @@ class ImageScorer:
             reference=f"{config.data.dataset}/{config.data.test_split}",
         )
 
-    def score(self, generated: np.ndarray) -> dict[str, Any]:
-        """The scores by name of uint8[num,H,W,C], made of `labels` and what is `given`."""
-        return self.scorer(generated, self.labels if self._knows_labels else None)
+    def score(self, generated: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
+        """The scores by name of uint8[num,H,W,C], which were asked to show `labels`, int[num], if any."""
+        return self.scorer(generated, labels if self._knows_labels else None)
+
+    def collapse(self, generated: np.ndarray) -> dict[str, Any]:
+        """What `collapse_scores` says of the images; nothing where the classifier does not know what they show."""
+        if self.classifier is None:
+            return {}
+        return collapse_scores.collapse_scores(
+            generated, self.real_train, self.real_test["image"], self.classifier
+        )
+
+
+def metric_names(text: str) -> tuple[str, ...]:
+    """Names of metrics, separated by commas.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UserError(f"metrics={text!r}: valid are {', '.join(suite.METRICS)}")
+    return names
+
+
+def check_resamples(resamples: int) -> None:
+    """Raises UserError for a number of bootstrap resamples that gives no interval and is not 0."""
+    if resamples == 1 or resamples < 0:
+        raise UserError(f"resamples={resamples}: valid are 0, no intervals, and numbers from 2")
 
 
 def labels_like(labels: np.ndarray, num: int) -> np.ndarray:

@@ -89,8 +89,7 @@ def score_run(
     means = held_out(run.config, method, run.mesh, test)(run.state)
     results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     results |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
-    known = has_score(run.config)
-    if known or extractor is not None:
+    if has_score(run.config) or extractor is not None:
         scorer = ImageScorer(
             run.config,
             train,
@@ -105,11 +104,7 @@ def score_run(
         start = time.perf_counter()
         generated = make(run, labels=scorer.labels, num=num, seed=seed, given=scorer.given)
         seconds = time.perf_counter() - start
-        results |= scorer.score(generated)
-        if known:
-            classifier = collapse_scores.extractor(run.config.data.dataset)
-            real_train, real_test = scorer.real_train, scorer.real_test["image"]
-            results |= collapse_scores.collapse_scores(generated, real_train, real_test, classifier)
+        results |= scorer.score(generated, scorer.labels) | scorer.collapse(generated)
         results["sampling"] = sampling(run.config, num=num, seed=seed)
         results["sampling_seconds"] = round(seconds, 1)
     if likelihood:

@@ -1,7 +1,6 @@
 """One diffusion model, sampled with several numbers of steps: what each is worth and what it costs."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,13 +72,13 @@ def sweep(
             "protocols": scorer.scorer.protocols,
         }
 
-    before = {entry["num_steps"]: entry for entry in _read(directory / workdir.SWEEP)}
+    before = {entry["num_steps"]: entry for entry in workdir.read_json_or(directory / workdir.SWEEP, [])}
     found = {number: entry for number, entry in before.items() if described(number).items() <= entry.items()}
     for number in sorted(set(num_steps) - set(found)):
         config = _with_steps(run.config, number)
         one = run._replace(config=config, method=build.method(config, run.info))
         generated = scoring.make(one, labels=scorer.labels, num=num, seed=seed, given=scorer.given)
-        found[number] = described(number) | scorer.score(generated) | sampling_cost(one)
+        found[number] = described(number) | scorer.score(generated, scorer.labels) | sampling_cost(one)
         draw = drawing.drawer(config, one.method, run.mesh, test, seed)
         _write(directory, found, number, pictures.encode(draw(run.state)))
         print(
@@ -109,13 +108,6 @@ def _with_steps(config: Config, num_steps: int) -> Config:
 
 def _ordered(found: Mapping[int, dict[str, Any]]) -> list[dict[str, Any]]:
     return [found[number] for number in sorted(found)]
-
-
-def _read(path: epath.Path) -> list[dict[str, Any]]:
-    try:
-        return json.loads(path.read_text()) if path.exists() else []
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def _write(directory: epath.Path, found: Mapping[int, dict[str, Any]], number: int, picture: bytes) -> None:

@@ -162,7 +162,7 @@ def image_score(
     make = scoring.maker(config, method, mesh, num)
 
     def write(step: int, state: TrainState, writer: logging.Writer) -> None:
-        found = scorer.score(make(state, labels=scorer.labels, given=scorer.given))
+        found = scorer.score(make(state, labels=scorer.labels, given=scorer.given), scorer.labels)
         writer.write_scalars(step, {f"test/{name}": found[name] for name in ("rho", "fd_generated")})
 
     return write

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import json
 import os
+import pathlib
 import platform
 import re
 import shlex
@@ -20,11 +21,12 @@ from experiments.config import Config, MethodConfig, ModelConfig, flatten
 from genjax.data import DataInfo, Source
 from genjax.typing import UserError
 
-CONFIG, MANIFEST, DATA, METRICS, GRID, PICTURES, TIMING, SWEEP, SWEEP_PICTURES = (
+CONFIG, MANIFEST, DATA, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, SWEEP_PICTURES = (
     "config.json",
     "manifest.json",
     "data.json",
     "metrics.json",
+    "metrics.jsonl",
     "samples.png",
     "samples",
     "timing.json",
@@ -234,12 +236,24 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise UserError(f"workdir={str(path.parent)!r} holds no scored run: {path.name} is missing")
+    return read_json_or(path, {})
+
+
+def read_json_or(path: epath.Path | pathlib.Path, default: Any) -> Any:
+    """The object or list in a JSON file; `default`, one of the same type, where there is no such file.
+
+    Raises:
+        UserError: the file holds none.
+    """
+    if not path.exists():
+        return default
     try:
         value = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} cannot be read: it holds no JSON object")
+    if not isinstance(value, type(default)):
+        kind = "object" if isinstance(default, dict) else "list"
+        raise UserError(f"{path} cannot be read: it holds no JSON {kind}")
     return value
 
 

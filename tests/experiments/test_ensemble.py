@@ -8,6 +8,7 @@ import pytest
 from etils import epath
 
 from experiments import ensemble
+from genjax import data
 from genjax.metrics import mixture
 
 NUM = 20
@@ -91,11 +92,13 @@ def test_the_scoreboard_shows_it_beside_its_members(mixed, run, verb):
 def test_weights_are_fitted_to_training_images(run, other, tmp_path, verb, monkeypatch):
     """To what features say of other images than those scored; and whatever the test images are."""
     seen = {}
-    real = ensemble._real
+    real = ensemble.ImageScorer
 
-    def blank_test_images(*arguments):
-        found = real(*arguments)
-        return found._replace(test={**found.test, "image": np.zeros_like(found.test["image"])})
+    def blank_test_images(config, train, test, *arguments, **options):
+        records = data.to_memory(test)
+        blank = {**records, "image": np.zeros_like(records["image"])}
+        test = data.ArraySource.from_records(blank, test.info, test.skipped)
+        return real(config, train, test, *arguments, **options)
 
     def fit(members, wanted):
         seen["members"], seen["wanted"] = members, wanted
@@ -109,7 +112,7 @@ def test_weights_are_fitted_to_training_images(run, other, tmp_path, verb, monke
     assert list(first.json["weights"].values()) == found.weights.tolist()
     assert first.json["fit"]["distance"] == found.distance <= min(first.json["fit"]["alone"].values())
     assert [x.shape for x in (*seen["members"], seen["wanted"])] == [seen["wanted"].shape] * 3
-    monkeypatch.setattr(ensemble, "_real", blank_test_images)
+    monkeypatch.setattr(ensemble, "ImageScorer", blank_test_images)
     again = verb(*command, "--out", tmp_path / "again")
     assert again.json["weights"] == first.json["weights"] and again.json["fit"] == first.json["fit"]
     assert again.json["rho"] != first.json["rho"]

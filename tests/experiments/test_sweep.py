@@ -79,6 +79,7 @@ def test_mistakes_are_named(run, verb, digest, tmp_path):
     for options, message in [
         (["--sweep", "5", "0"], "sampling.num_steps=0: valid are [1, inf)"),
         (["--sweep", "5", "--num-steps", "3"], "num_steps=3: sweep=(5,) says how many"),
+        (["--sweep", "5", "--likelihood", "9"], "likelihood=9 is another measurement than sweep=(5,)"),
         (
             ["--sweep", "5", "--against", tmp_path / "x.json"],
             "compares one score, and sweep=(5,) gives several",
