@@ -82,12 +82,17 @@ def group(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return boards
 
 
+def measured(protocol: str) -> str:
+    """How scores were measured, in words: the text of a protocol, without what is the same for all."""
+    how = Protocol.parse(protocol)
+    return f"{how.num_samples:,} images against {how.reference}, {how.resize}, {how.extractor[:40]}"
+
+
 def markdown(protocol: str, rows: Sequence[dict[str, Any]]) -> str:
     """A table under a line that says how its numbers were measured; columns that no run has are left out."""
-    how = Protocol.parse(protocol)
     shown = [name for name in COLUMNS if any(row[name] is not None for row in rows)]
     lines = [
-        f"{how.num_samples:,} images against {how.reference}, {how.resize}, {how.extractor[:40]}:",
+        f"{measured(protocol)}:",
         "",
         "| run | steps | " + " | ".join(COLUMNS[name][0] for name in shown) + " |",
         "|---" * (2 + len(shown)) + "|",

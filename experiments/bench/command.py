@@ -1,12 +1,18 @@
-"""Shell commands as baselines: anything that times itself and prints a JSON object."""
+"""Commands in processes of their own, of this code and others; shell commands as baselines: anything that times itself
+and prints a JSON object."""
 
 import json
+import os
+import pathlib
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from experiments.bench import timing
 from genjax.typing import UserError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+"""Where this code is."""
 
 _MAX_QUOTED = 2000
 
@@ -32,6 +38,12 @@ def contender(line: str) -> Callable[[], timing.Measurement]:
 
     measure()
     return measure
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of a process that finds this code wherever it runs: this one's, with other variables."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, **variables}
 
 
 def run_command(line: str | Sequence[str], env: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Run as ``python -m experiments.bench.fresh SUBJECT DIR STARTED``, it builds the 
 import dataclasses
 import json
 import os
-import pathlib
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from etils import epath
 
 from experiments import cli, workdir
 from experiments.bench import subjects
-from experiments.bench.command import run_command
+from experiments.bench.command import environment, run_command
 from experiments.bench.memory import peak_rss_bytes
 from experiments.config import Config
 
@@ -52,9 +51,7 @@ def start(module: str, *args: str, cache: str) -> dict[str, float]:
         *args: its arguments.
         cache: folder for compiled programs.
     """
-    root = pathlib.Path(__file__).resolve().parents[2]
-    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, "PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": cache}
+    env = environment(JAX_COMPILATION_CACHE_DIR=cache)
     return run_command([sys.executable, "-m", module, *args, repr(time.time())], env)
 
 

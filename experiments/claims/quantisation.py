@@ -12,13 +12,13 @@ _RUNS = f"first stage of {autoencoders.PRESET}, {autoencoders.STEPS} steps, test
 _HOW = f"{_RUNS}, seeds {list(SEEDS)}, 95 % t interval"
 
 
-def _psnr(place: Place, num_codes: int | None) -> np.ndarray:
-    return np.array([autoencoders.trained(place, num_codes, seed).psnr for seed in SEEDS])
+def _trained(place: Place, num_codes: int | None) -> list[autoencoders.Trained]:
+    return [autoencoders.trained(place, num_codes, seed) for seed in SEEDS]
 
 
 def psnr_cost(place: Place) -> Measured:
     """PSNR without quantisation less that with `LARGE` codes, of pairs of the same seed."""
-    free, small, large = (_psnr(place, k) for k in (None, SMALL, LARGE))
+    free, small, large = (np.array([x.psnr for x in _trained(place, k)]) for k in (None, SMALL, LARGE))
     cost = mean_interval(free - large)
     return Measured(
         cost.estimate,
@@ -31,10 +31,10 @@ def psnr_cost(place: Place) -> Measured:
 
 def codes_used(place: Place) -> Measured:
     """Perplexity of the codes of test images with `LARGE` codes."""
-    found = [autoencoders.trained(place, LARGE, seed).perplexity for seed in SEEDS]
-    fewer = [autoencoders.trained(place, SMALL, seed).perplexity for seed in SEEDS]
-    used = mean_interval(found)
-    gain = _psnr(place, LARGE) - _psnr(place, SMALL)
+    large, small = (_trained(place, k) for k in (LARGE, SMALL))
+    used = mean_interval([x.perplexity for x in large])
+    fewer = [x.perplexity for x in small]
+    gain = np.array([x.psnr - y.psnr for x, y in zip(large, small, strict=True)])
     return Measured(
         used.estimate,
         (used.low, used.high),

@@ -1,8 +1,5 @@
 """Finished runs: found by their config, or trained where they are missing and cheap."""
 
-import json
-import os
-import pathlib
 import shlex
 import subprocess
 import sys
@@ -12,6 +9,7 @@ from typing import Any
 from etils import epath
 
 from experiments import train, workdir
+from experiments.bench.command import environment
 from experiments.claims.claim import Place
 from experiments.config import Config, flatten
 from experiments.presets import PRESETS
@@ -88,8 +86,7 @@ def what_is_trained(config: Config) -> dict[str, Any]:
 
 def scores(directory: epath.Path) -> dict[str, Any]:
     """The content of metrics.json; nothing if the run is not scored."""
-    path = directory / workdir.METRICS
-    return json.loads(path.read_text()) if path.exists() else {}
+    return workdir.read_json_or(directory / workdir.METRICS, {})
 
 
 def run_training(arguments: list[str]) -> None:
@@ -98,12 +95,12 @@ def run_training(arguments: list[str]) -> None:
     Raises:
         RuntimeError: it fails.
     """
-    root = pathlib.Path(__file__).resolve().parents[2]
-    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    # Compile times are among what is asked about: each process compiles for itself.
-    env = {**os.environ, "PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": ""}
     ended = subprocess.run(
-        [sys.executable, "-m", "experiments.train", *arguments], env=env, capture_output=True, text=True
+        [sys.executable, "-m", "experiments.train", *arguments],
+        # Compile times are among what is asked about: each process compiles for itself.
+        env=environment(JAX_COMPILATION_CACHE_DIR=""),
+        capture_output=True,
+        text=True,
     )
     if ended.returncode:
         raise RuntimeError(f"training {shlex.join(arguments)} failed: {ended.stderr[-_TAIL:].strip()}")

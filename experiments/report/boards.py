@@ -5,9 +5,9 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments import scoreboard
 from experiments.report.collect import Group
 from experiments.report.statistics import LEVEL, against_first
-from genjax.metrics.protocol import Protocol
 
 SCORES = {"rho": "rho", "fd_generated": "Fréchet distance"}
 """What groups are ranked by, lower is better: the first of these that any of them has -> its name in words."""
@@ -57,9 +57,6 @@ def _board(protocol: str | None, groups: list[Group]) -> Board:
         return (math.inf if math.isnan(mean) else mean, group.name)
 
     ranked = sorted(groups, key=place)
-    return Board(_measured(protocol), score, ranked, against_first([g.values(score) for g in ranked]))
-
-
-def _measured(protocol: str) -> str:
-    how = Protocol.parse(protocol)
-    return f"{how.num_samples:,} images against {how.reference}, {how.resize}, {how.extractor[:40]}"
+    return Board(
+        scoreboard.measured(protocol), score, ranked, against_first([g.values(score) for g in ranked])
+    )

@@ -7,12 +7,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from etils import epath
-
 from experiments import grouping, workdir
+from experiments.study.spec import STUDY
 from genjax.typing import UserError
 
-STUDY, CLAIMS, LINES, SWEEP = "study.json", "claims.json", "metrics.jsonl", "sweep.json"
+CLAIMS = "claims.json"
 _PICTURE = re.compile(r"\d+\.png")
 
 
@@ -122,12 +121,12 @@ def read(folder: str) -> Study:
     root = pathlib.Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"folder={folder!r}: there is no such folder")
-    study = _object(root / STUDY)
+    study = workdir.read_json_or(root / STUDY, {})
     planned = {run["name"]: run for run in study.get("runs", [])}
     failures = [
         Failure(path.stem, content.get("exit_code", 1), str(content.get("tail", "")))
         for path in sorted((root / "failed").glob("*.json"))
-        for content in [_object(path)]
+        for content in [workdir.read_json_or(path, {})]
     ]
     runs = [_run(root, path.parent, planned) for path in sorted(root.rglob(workdir.CONFIG))]
     if not runs and not failures:
@@ -142,16 +141,16 @@ def read(folder: str) -> Study:
         _groups([run for run in runs if run.path.name not in failed or run.metrics]),
         failures,
         [name for name in planned if name not in there],
-        _json(root / CLAIMS, list),
+        workdir.read_json_or(root / CLAIMS, []),
     )
 
 
 def _run(root: pathlib.Path, path: pathlib.Path, planned: Mapping[str, Any]) -> Run:
-    fields = _object(path / workdir.CONFIG)
+    fields = workdir.read_json_or(path / workdir.CONFIG, {})
     config = grouping.flatten(fields)
     if "fit.seed" not in config:
         raise UserError(f"{path / workdir.CONFIG} is not the config of a run: seed is missing")
-    manifest = _json(path / workdir.MANIFEST, list)
+    manifest = workdir.read_json_or(path / workdir.MANIFEST, [])
     plan = planned.get(path.name, {})
     command = str(plan.get("command") or (manifest[0].get("command", "") if manifest else ""))
     return Run(
@@ -161,12 +160,12 @@ def _run(root: pathlib.Path, path: pathlib.Path, planned: Mapping[str, Any]) -> 
         command=command,
         fields=fields,
         config=config,
-        data=_object(path / workdir.DATA),
+        data=workdir.read_json_or(path / workdir.DATA, {}),
         manifest=manifest,
-        metrics=_object(path / workdir.METRICS),
-        timing=_object(path / workdir.TIMING),
-        lines=_lines(path / LINES),
-        sweep=sorted(_json(path / SWEEP, list), key=lambda entry: entry["num_steps"]),
+        metrics=workdir.read_json_or(path / workdir.METRICS, {}),
+        timing=workdir.read_json_or(path / workdir.TIMING, {}),
+        lines=_lines(path / workdir.LINES),
+        sweep=sorted(workdir.read_json_or(path / workdir.SWEEP, []), key=lambda entry: entry["num_steps"]),
     )
 
 
@@ -218,24 +217,6 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
 def _told(identity: Mapping[str, Any]) -> dict[str, Any]:
     """What may stand in a name: protocols are too long for that, and tables say them."""
     return {name: value for name, value in identity.items() if name not in ("preset", "protocol")}
-
-
-def _object(path: pathlib.Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one without the file."""
-    return workdir.read_json(epath.Path(path)) if path.exists() else {}
-
-
-def _json(path: pathlib.Path, kind: type) -> Any:
-    """The JSON value in a file; an empty one without the file."""
-    if not path.exists():
-        return kind()
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, kind):
-        raise UserError(f"{path} cannot be read: it holds no JSON {kind.__name__}")
-    return value
 
 
 def _lines(path: pathlib.Path) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def training(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
     for i, group in enumerate(groups):
         for run in group.runs:
             last = run.path / workdir.GRID
-            shown = _positions(run.pictures("samples"))
+            shown = _positions(run.pictures(workdir.PICTURES))
             if not shown and last.exists():
                 shown = {None: last}
             if shown and len(shown) > len(found.get(i, (0, {}))[1]):
@@ -72,7 +72,7 @@ def sweeps(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
     found: dict[int, tuple[int, _Pictures]] = {}
     for i, group in enumerate(groups):
         for run in group.runs:
-            shown = _positions(run.pictures("sweep"))
+            shown = _positions(run.pictures(workdir.SWEEP_PICTURES))
             if shown and i not in found:
                 found[i] = run.seed, shown
     return _strips(found, limit)

@@ -60,7 +60,7 @@ class _Job:
     def __init__(self, run: Run, folder: Folder, slot: Slot, lock: int):
         self.run, self.slot, self.began = run, slot, time.monotonic()
         self._commands, self._lock = folder.missing(run), lock
-        self._metrics = folder.workdir(run) / "metrics.jsonl"
+        self._metrics = folder.workdir(run) / workdir.LINES
         self._log = folder.log(run)
         self.share = 0.0
         self.process = self._start()

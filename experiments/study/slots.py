@@ -8,16 +8,14 @@ import contextlib
 import itertools
 import json
 import os
-import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from experiments import cli
-from experiments.bench.command import run_command
+from experiments.bench.command import environment, run_command
 from genjax.typing import UserError
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 _MOST_CPU_JOBS = 4
 """By default: more would need more memory than machines with many cores may have."""
 
@@ -35,8 +33,7 @@ class Slot(NamedTuple):
 
     def environment(self) -> dict[str, str]:
         """The environment of its commands, which find this code wherever they run."""
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        return {**os.environ, "PYTHONPATH": path, **dict(self.env)}
+        return environment(**dict(self.env))
 
     def pin(self, process_id: int) -> None:
         """Keeps a process that has just started on the slot's cores: threads and processes of it inherit them.

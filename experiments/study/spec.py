@@ -6,6 +6,9 @@ from typing import Any, Literal, get_args
 
 from genjax.typing import UserError
 
+STUDY = "study.json"
+"""The file in the folder of a study that says what it is."""
+
 BudgetKind = Literal["epochs", "seconds", "evaluations", "flops"]
 
 

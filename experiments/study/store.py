@@ -9,10 +9,9 @@ from etils import epath
 from experiments import workdir
 from experiments.study import fields
 from experiments.study.plan import Run
-from experiments.study.spec import Study
+from experiments.study.spec import STUDY, Study
 from genjax.typing import UserError
 
-STUDY = "study.json"
 _EXTENDABLE = ("seeds", "grid")
 
 
@@ -40,7 +39,9 @@ class Folder:
 
     def is_trained(self, run: Run) -> bool:
         """Whether the run is trained to its last step and scored."""
-        return _json(self.workdir(run) / workdir.METRICS, {}).get("step") == run.config.fit.steps
+        return (
+            workdir.read_json_or(self.workdir(run) / workdir.METRICS, {}).get("step") == run.config.fit.steps
+        )
 
     def missing(self, run: Run) -> list[list[str]]:
         """The commands that are still to be run, one after the other."""
@@ -49,14 +50,14 @@ class Folder:
         if not self.is_trained(run):
             return [run.training(str(directory)), *after.values()]
         have = {
-            "cost": lambda: "samples_per_second" in _json(directory / workdir.METRICS, {}),
-            "sweep": lambda: set(run.sweep) <= _swept(directory / "sweep.json", run.config.fit.steps),
+            "cost": lambda: "samples_per_second" in workdir.read_json_or(directory / workdir.METRICS, {}),
+            "sweep": lambda: set(run.sweep) <= _swept(directory / workdir.SWEEP, run.config.fit.steps),
         }
         return [command for name, command in after.items() if not have[name]()]
 
     def read(self) -> dict[str, Any]:
         """``study.json``, or {} before there is one."""
-        return _json(self.path / STUDY, {})
+        return workdir.read_json_or(self.path / STUDY, {})
 
     def write(
         self, name: str, study: Study, runs: Sequence[Run], measured: Mapping[str, Mapping[str, Any]]
@@ -154,11 +155,4 @@ def _grid_names(study: Study, runs: Sequence[Run]) -> list[str]:
 
 def _swept(path: epath.Path, step: int) -> set[int]:
     """Numbers of sampler steps at which the state of a training step is scored."""
-    return {entry["num_steps"] for entry in _json(path, []) if entry.get("step", step) == step}
-
-
-def _json(path: epath.Path, default: Any) -> Any:
-    try:
-        return json.loads(path.read_text()) if path.exists() else default
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    return {entry["num_steps"] for entry in workdir.read_json_or(path, []) if entry.get("step", step) == step}

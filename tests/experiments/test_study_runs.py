@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from experiments.bench import command
 from experiments.study import budget, measure, plan, slots, store
 from experiments.study.__main__ import budgeted
 from experiments.study.progress import duration, seconds_left
@@ -282,5 +283,5 @@ def test_the_time_that_is_left():
 
 def test_commands_find_this_code_from_anywhere():
     env = slots.Slot().environment()
-    assert env["PYTHONPATH"].split(os.pathsep)[0] == str(slots.ROOT)
-    assert (slots.ROOT / "experiments" / "train.py").exists()
+    assert env["PYTHONPATH"].split(os.pathsep)[0] == str(command.ROOT)
+    assert (command.ROOT / "experiments" / "train.py").exists()
