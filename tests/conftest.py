@@ -32,3 +32,17 @@ _CACHE = pathlib.Path(__file__).parent.parent / ".jax_cache" / os.environ.get("P
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+_FIRST = ("train", "experiments", "contracts")
+"""Folders whose files take longest: at the end, one would keep a single worker busy while the others have nothing."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first; the rest as it was."""
+    root = pathlib.Path(__file__).parent
+
+    def place(item):
+        folder = item.path.relative_to(root).parts[0]
+        return _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+
+    items.sort(key=place)

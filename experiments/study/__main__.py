@@ -34,6 +34,7 @@ _PROG = "python -m experiments.study"
 def main() -> None:
     """Reads the command line, and runs the study."""
     listed = "\n".join(f"  {name}: {about}" for name, (about, _) in STUDIES.items())
+    command.check_given_once(sys.argv[1:])
     options = tyro.cli(command.Options, prog=_PROG, description=f"{__doc__}\nNamed studies:\n\n{listed}")
     sys.exit(study(options))
 

@@ -29,6 +29,7 @@ class Options:
             training.
         grid: FIELD=VALUE,VALUE,...: every combination is trained.
         seeds: Number of seeds, 0, 1, ...; None: those of the study.
+        seeds_of: PRESET=NUMBER: the first of the seeds, where it takes too long for all.
         budget: What every run may use: epochs=2, seconds=60 (compilation apart), evaluations=1e6 (calls of networks,
             times images) or flops=1e13; None: that of the study.
         sweep: Numbers of sampler steps at which trained diffusion models are scored again; none: those of the study.
@@ -44,6 +45,7 @@ class Options:
     set: tuple[str, ...] = ()
     grid: tuple[str, ...] = ()
     seeds: int | None = None
+    seeds_of: tuple[str, ...] = ()
     budget: str | None = None
     sweep: tuple[int, ...] = ()
     cost: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -55,6 +57,17 @@ class Options:
 
 assert Options.__doc__ is not None
 Options.__doc__ = Options.__doc__.replace("{STUDIES}", ", ".join(STUDIES))
+
+
+def check_given_once(arguments: Sequence[str]) -> None:
+    """Checks that no option with several values occurs twice: the parser would take the last, and lose the others.
+
+    Raises:
+        UserError: one does.
+    """
+    for option in ("--set", "--grid", "--seeds-of", "--sweep"):
+        if arguments.count(option) > 1:
+            raise UserError(f"{option} is given twice: give all of its values after one")
 
 
 def study(options: Options) -> Study:
@@ -81,6 +94,7 @@ def study(options: Options) -> Study:
         per_preset={name: own for name, own in per_preset.items() if own},
         grid={**found.grid, **_grid(options.grid)},
         seeds=found.seeds if options.seeds is None else tuple(range(options.seeds)),
+        seeds_of=_counts(options.seeds_of, found.seeds_of, options.seeds),
         budget=found.budget if options.budget is None else budgets.parse(options.budget),
         sweep=options.sweep or found.sweep,
         cost=options.cost or found.cost,
@@ -160,6 +174,17 @@ def _settings(
 def _grid(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
     halves = (_halves("grid", text) for text in given)
     return {name: tuple(value for value in values.split(",") if value) for name, values in halves}
+
+
+def _counts(given: Sequence[str], before: Mapping[str, int], most: int | None) -> dict[str, int]:
+    """PRESET=NUMBER; what the study itself says gives way to fewer seeds for all."""
+    counts = {preset: min(count, most or count) for preset, count in before.items()}
+    for text in given:
+        preset, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise UserError(f"seeds_of={text!r}: PRESET=NUMBER is needed, as ddpm-mnist=1")
+        counts[preset] = int(number)
+    return counts
 
 
 def _halves(option: str, text: str) -> tuple[str, str]:

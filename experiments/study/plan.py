@@ -93,8 +93,9 @@ def runs(study: Study) -> list[Run]:
     cells = [cell for preset in study.presets for cell in _cells(study, preset)]
     found = [
         dataclasses.replace(cell, seed=seed, config=fields.replace(cell.config, {"fit.seed": seed}))
-        for seed in study.seeds
+        for i, seed in enumerate(study.seeds)
         for cell in cells
+        if i < study.seeds_of.get(cell.preset, len(study.seeds))
     ]
     repeated = [name for name, count in Counter(run.name for run in found).items() if count > 1]
     if repeated:
@@ -113,10 +114,13 @@ def _check_parts(study: Study) -> None:
         raise UserError("seeds: at least one is needed")
     for seed in study.seeds:
         cli.check_seed(seed)
-    if others := {*study.per_preset, *study.variants} - set(study.presets):
+    if others := {*study.per_preset, *study.variants, *study.seeds_of} - set(study.presets):
         raise UserError(
-            f"{sorted(others)[0]!r} has fields of its own and is not among presets={study.presets}"
+            f"{sorted(others)[0]!r} has fields or seeds of its own and is not among presets={study.presets}"
         )
+    for preset, count in study.seeds_of.items():
+        if not 1 <= count <= len(study.seeds):
+            raise UserError(f"seeds_of={preset}={count}: valid are [1, {len(study.seeds)}]")
     for field, values in study.grid.items():
         if not values:
             raise UserError(f"grid has no values of {field}")

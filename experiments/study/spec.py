@@ -48,6 +48,7 @@ class Study:
         variants: Preset -> sets of fields that change together, as an optimizer and the rate that fits it; each is
             combined with the grid.
         seeds: Of the training.
+        seeds_of: Preset -> how many of the seeds it gets, the first, where it takes too long for all.
         budget: What decides on the number of steps; None: the configs do.
         sweep: Numbers of sampler steps at which trained diffusion models are scored again.
         cost: Also measure what making images costs, of every run whose sweep does not tell.
@@ -59,6 +60,7 @@ class Study:
     grid: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
     variants: Mapping[str, tuple[Mapping[str, Any], ...]] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
+    seeds_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
     budget: Budget | None = None
     sweep: tuple[int, ...] = ()
     cost: bool = False

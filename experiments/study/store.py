@@ -85,7 +85,7 @@ class Folder:
 def described(study: Study, runs: Sequence[Run]) -> dict[str, Any]:
     """The parts of a study as JSON has them; fields by their full names, values by their types.
 
-    What `base` and `per_preset` say is in the overrides of the runs.
+    What `base`, `per_preset` and `seeds_of` say is in the runs.
     """
     grid: dict[str, list[Any]] = {name: [] for name in _grid_names(study, runs)}
     for run in runs:

@@ -72,7 +72,7 @@ def test_fields_that_change_together():
     clash = dataclasses.replace(study, grid={"optimizer.name": ("adam",)})
     assert refusal(lambda: plan.runs(clash)).startswith("optimizer.name is in the grid, and in variants")
     alien = dataclasses.replace(study, presets=("gan-digits",))
-    assert "'vae-digits' has fields of its own" in refusal(lambda: plan.runs(alien))
+    assert "'vae-digits' has fields or seeds of its own" in refusal(lambda: plan.runs(alien))
 
 
 def test_names_tell_fields_apart_and_can_be_folders():
@@ -145,6 +145,16 @@ def test_the_command_line_changes_a_study():
     assert run.cost
 
 
+def test_slow_presets_get_fewer_seeds():
+    found = plan.runs(asked("--seeds", "3", "--seeds-of", "gan-digits=2"))
+    assert [(run.preset, run.seed) for run in found] == [
+        *(("vae-digits", 0), ("gan-digits", 0), ("vae-digits", 1), ("gan-digits", 1), ("vae-digits", 2))
+    ]
+    # Of what a study says, no more than there are.
+    fewer = asked("--seeds", "1", spec="mnist-table")
+    assert {run.seed for run in plan.runs(fewer)} == {0}
+
+
 def test_a_study_in_python(tmp_path):
     (tmp_path / "rates.py").write_text("RATES = (0.1, 0.2)\n")
     (tmp_path / "my_study.py").write_text(
@@ -182,6 +192,10 @@ def test_a_study_in_python(tmp_path):
         (["--set", "steps=30", "--budget", "epochs=1"], "steps: the budget decides on it"),
         (["--set", "evaluation.num=0"], "evaluation.num=0: a study compares scores"),
         (["--seeds", "0"], "seeds=0: valid are [1, inf)"),
+        (["--seeds-of", "gan-digits"], "seeds_of='gan-digits': PRESET=NUMBER is needed"),
+        (["--seeds-of", "gan-digits=2"], "seeds_of=gan-digits=2: valid are [1, 1]"),
+        (["--seeds-of", "gan-digits=0"], "seeds_of=gan-digits=0: valid are [1, 1]"),
+        (["--seeds-of", "ddpm-digits=1"], "'ddpm-digits' has fields or seeds of its own"),
         (["--sweep", "5"], "sweep=(5,): none of vae-digits, gan-digits has a sampler with steps"),
         (["--budget", "hours=1"], "budget='hours': valid are epochs, seconds, evaluations, flops"),
         (["--budget", "epochs=many"], "budget='epochs=many': valid are"),
@@ -190,6 +204,13 @@ def test_a_study_in_python(tmp_path):
 )
 def test_mistakes_are_found_before_anything_runs(arguments, message):
     assert message in refusal(lambda: plan.runs(asked(*arguments)))
+
+
+def test_values_given_twice_are_refused_and_not_lost():
+    once = ["quick", "--grid", "optimizer.b1=0.5,0.6", "optimizer.b2=0.9,0.99", "--set", "steps=30"]
+    command.check_given_once(once)
+    message = refusal(lambda: command.check_given_once([*once, "--grid", "steps=3,4"]))
+    assert message == "--grid is given twice: give all of its values after one"
 
 
 def test_a_wrong_value_is_refused_by_the_parser_of_training(capsys):
