@@ -77,14 +77,6 @@ def generating(name):
     return run, traces
 
 
-@pytest.fixture
-def quick_compilation():
-    """For programs that run for a moment: what is computed stays the same up to rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @each_schedule
 @each_sampler
 def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule_name):
@@ -113,7 +105,8 @@ def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule
 
 
 @each_sampler
-def test_a_sample_depends_on_its_key_alone(name, quick_compilation):
+@pytest.mark.quick_compilation
+def test_a_sample_depends_on_its_key_alone(name):
     """Number 5 of 16 is the same at another place among others, alone, and spread over 8 devices."""
     keys = jax.random.split(jax.random.key(3), 48)
 
@@ -131,7 +124,8 @@ def test_a_sample_depends_on_its_key_alone(name, quick_compilation):
 
 
 @each_sampler
-def test_only_the_number_of_steps_is_compiled_in(name, quick_compilation):
+@pytest.mark.quick_compilation
+def test_only_the_number_of_steps_is_compiled_in(name):
     run, traces = generating(name)
     before = len(traces)
     results = []
@@ -150,7 +144,8 @@ def test_only_the_number_of_steps_is_compiled_in(name, quick_compilation):
 
 
 @each_sampler
-def test_gradients_are_finite(name, quick_compilation):
+@pytest.mark.quick_compilation
+def test_gradients_are_finite(name):
     """Towards all that may be learned: x_T, the times, the schedule; s = 0 and alpha = 0 included."""
     keys = jax.random.split(jax.random.key(0), 2)
     schedule = schedules.flow()
@@ -168,7 +163,8 @@ def test_gradients_are_finite(name, quick_compilation):
 
 
 @each_sampler
-def test_a_bfloat16_network_leaves_the_arithmetic_in_float32(name, quick_compilation):
+@pytest.mark.quick_compilation
+def test_a_bfloat16_network_leaves_the_arithmetic_in_float32(name):
     """Bit for bit what a float32 network gives that outputs the same rounded values."""
     schedule = schedules.linear()
     keys = jax.random.split(jax.random.key(0), 2)

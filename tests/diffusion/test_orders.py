@@ -16,6 +16,8 @@ from genjax.diffusion import samplers, schedules
 from genjax.diffusion.samplers import coordinates
 from tests.diffusion.one_of import one_of
 
+pytestmark = pytest.mark.quick_compilation
+
 FULL = {"lower_order_final": False}
 
 # sampler: (its constructor, the order of its error)
@@ -82,14 +84,6 @@ def denoise(x, alpha, sigma):
         joint.append(weight * np_.exp(-0.5 * rest**2 / variance) / np_.sqrt(variance))
         means.append(mean + alpha * std**2 / variance * rest)
     return sum(p * mean for p, mean in zip(joint, means, strict=True)) / sum(joint)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """What is computed stays the same up to rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @functools.cache

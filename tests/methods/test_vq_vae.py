@@ -19,16 +19,10 @@ from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.train import sharding
 from genjax.typing import DATA_AXIS, TrainState, UserError
 
+pytestmark = pytest.mark.quick_compilation
+
 SHAPE = (2, 3, 1)
 K, D, N = 8, 2, 16
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Halves the time to compile; what is computed stays the same up to rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Pixels(nn.Module):

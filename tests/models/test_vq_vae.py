@@ -12,16 +12,10 @@ from genjax.nn import initialize
 from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.typing import UserError
 
+pytestmark = pytest.mark.quick_compilation
+
 VECTOR = functools.partial(VectorQuantizer, 16, 4)
 X = jax.random.uniform(jax.random.key(1), (3, 8, 8, 1), minval=-1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Halves the time to compile; what is computed stays the same up to rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def net(**options):

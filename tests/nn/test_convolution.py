@@ -231,16 +231,9 @@ def outputs(layer, params, x):
     }
 
 
-@pytest.fixture
-def quick_compilation():
-    """For large programs that run for a moment: what is computed stays the same up to rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_equal_flax_with_all_derivatives(name, eager_winograd, quick_compilation):
+@pytest.mark.quick_compilation
+def test_layers_equal_flax_with_all_derivatives(name, eager_winograd):
     make, args, options = LAYERS[name]
     ours, theirs = make(*args, **options), getattr(flax.linen, make.__name__)(*args, **options)
     x = jax.random.normal(jax.random.key(0), (2, 7, 8, 32 if args[0] == 32 else 4))

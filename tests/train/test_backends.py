@@ -20,6 +20,8 @@ from genjax.train import feed, sharding
 from genjax.train.fit import fit
 from genjax.train.options import FitOptions
 
+pytestmark = pytest.mark.quick_compilation
+
 WINDOW = 5
 CONFIG = Config(
     fit=FitOptions(steps=20, batch_size=32, log_every=WINDOW, checkpoint_every=20, fsdp_min_size=64),
@@ -58,14 +60,6 @@ def losses_apart(method):
         return new, {f"loss_{i}": jnp.where(place == i, WINDOW * metrics["loss"], 0.0) for i in range(WINDOW)}
 
     return method._replace(step=step)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Halves the time to compile; what is computed, and how it is split, stays the same up to rounding."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from genjax.data import digits, train_indices
+
+pytestmark = pytest.mark.quick_compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORKER = pathlib.Path(__file__).with_name("process_worker.py")
@@ -70,14 +71,6 @@ def difference(losses, reference):
     assert list(losses) == list(reference) == list(range(1, worker.STEPS + 1))
     a, b = np.array(list(losses.values())), np.array(list(reference.values()))
     return np.max(np.abs(a - b) / b)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Here too, as in the processes."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
