@@ -42,17 +42,17 @@ _SCHEDULES = Study(
 )
 
 # The rate of each optimizer is the best of three to six, about three times apart, from another seed: for the VAE by the
-# loss on test images after 2 epochs, for the GAN by rho after 5, for the diffusion model by the loss after a third of an
-# epoch. The next larger ones diverged for SGD (VAE 0.03, GAN 0.3, diffusion 0.1); so did, from seed 0, 0.1 for Adagrad and
-# the VAE, which had been better by 2 nats of 183.
+# loss on test images after 2 epochs, for the GAN by rho after 5, for the diffusion model by the loss after a third of
+# an epoch. The next larger ones diverged for SGD (VAE 0.03, GAN 0.3, diffusion 0.1); so did, from seed 0, Adagrad's 0.1
+# for the VAE, which had been better by 2 nats of 183.
 _RATES = {
     "seed-vae": {"adam": 3e-3, "sgd": 3e-3, "rmsprop": 3e-3, "adagrad": 0.01},
     "seed-gan": {"adam": 5e-4, "sgd": 0.1, "rmsprop": 5e-4, "adagrad": 0.1},
     "seed-diffusion": {"adam": 1e-3, "sgd": 3e-2, "rmsprop": 1e-3, "adagrad": 3e-2},
 }
 
-# Equal epochs of equal batches. The diffusion model has 16 channels where its preset has 72, whose epoch takes an hour of
-# a CPU core, and makes images in 50 steps, not 400.
+# Equal epochs of equal batches. The diffusion model has 16 channels where its preset has 72, whose epoch takes an hour
+# of a CPU core, and makes images in 50 steps, not 400.
 _MNIST_TABLE = Study(
     presets=tuple(_RATES),
     base={"batch_size": 128, "evaluation.num": 1000, "evaluation.sample_every": 469},
