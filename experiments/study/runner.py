@@ -62,7 +62,7 @@ class _Job:
         self._commands, self._lock = folder.missing(run), lock
         self._metrics = folder.workdir(run) / workdir.LINES
         self._log = folder.log(run)
-        self.share = 0.0
+        self.before = self.share = self._share()
         self.process = self._start()
 
     @property
@@ -94,8 +94,11 @@ class _Job:
 
     def look(self) -> None:
         """Finds out how much of the training is done."""
-        step = _last_step(self._metrics)
-        self.share = min(1.0, step / self.run.config.fit.steps)
+        self.share = self._share()
+        self.before = min(self.before, self.share)  # it goes on from a checkpoint, which may be of an earlier step
+
+    def _share(self) -> float:
+        return min(1.0, _last_step(self._metrics) / self.run.config.fit.steps)
 
 
 class Runner:
@@ -171,7 +174,8 @@ class Runner:
         run = job.run
         if code == 0 and not self.folder.missing(run):
             self.done += 1
-            self.seconds.setdefault(run.preset, []).append(job.seconds)
+            if not job.before:
+                self.seconds.setdefault(run.preset, []).append(job.seconds)
             self.progress.say(
                 f"{run.name} is done after {duration(job.seconds)}: {self.done} of {self.total}{self._left()}"
             )
@@ -196,9 +200,9 @@ class Runner:
             time.sleep(_TICK_SECONDS)
 
     def _seconds_left(self) -> float | None:
-        running: dict[str, list[tuple[float, float]]] = {}
+        running: dict[str, list[tuple[float, float, float]]] = {}
         for job in self.under_way:
-            running.setdefault(job.run.preset, []).append((job.seconds, job.share))
+            running.setdefault(job.run.preset, []).append((job.seconds, job.before, job.share))
         return seconds_left([run.preset for run in self.waiting], running, self.seconds, self.jobs)
 
     def _left(self) -> str:
