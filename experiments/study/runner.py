@@ -95,7 +95,8 @@ class _Job:
     def look(self) -> None:
         """Finds out how much of the training is done."""
         self.share = self._share()
-        self.before = min(self.before, self.share)  # it goes on from a checkpoint, which may be of an earlier step
+        # It goes on from a checkpoint, which may be of an earlier step.
+        self.before = min(self.before, self.share)
 
     def _share(self) -> float:
         return min(1.0, _last_step(self._metrics) / self.run.config.fit.steps)
@@ -147,7 +148,10 @@ class Runner:
                         raise Stopped(signals[0])
                     self._fill(lock)
                     time.sleep(_TICK_SECONDS)
-                    self._collect()
+                    ended = [(job, code) for job in self.under_way if (code := job.ended()) is not None]
+                    # A signal to the whole group, as of SLURM, ends the runs as well: they have not failed.
+                    if not signals:
+                        self._collect(ended)
             finally:
                 for job in self.under_way:
                     job.process.kill()
@@ -158,8 +162,7 @@ class Runner:
             self.under_way.append(job)
             self.progress.say(f"{job.run.name} starts, {job.run.config.fit.steps} steps{self._left()}")
 
-    def _collect(self) -> None:
-        ended = [(job, code) for job in self.under_way if (code := job.ended()) is not None]
+    def _collect(self, ended: Sequence[tuple[_Job, int]]) -> None:
         for job, code in ended:
             self.under_way.remove(job)
             self.free.append(job.slot)

@@ -165,6 +165,17 @@ def test_a_stopped_study_lets_its_runs_save(tmp_path, study, stand_in, number):
     assert study().code == 0
 
 
+def test_a_signal_to_all_processes_fails_no_run(tmp_path, study, stand_in):
+    """As of SLURM and of systemd: what is scored, or still starts, does not save but ends at once."""
+    killed = _TRAINED + "os.kill(os.getppid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGTERM)"
+    stand_in(SCORES, {FIRST: killed})
+    ended = study("--jobs", "1")
+    assert ended.code == 128 + signal.SIGTERM and "failed" not in ended.out
+    assert not (tmp_path / "w" / "failed").exists()
+    stand_in(SCORES)
+    assert study().code == 0
+
+
 def test_one_study_at_a_time_in_a_folder(tmp_path, study):
     with only_study(Folder(str(tmp_path / "w"))):
         ended = study()
