@@ -57,25 +57,27 @@ def logged(groups: Sequence[Group], name: str) -> list[Curve]:
 
 
 def by_evaluations(groups: Sequence[Group], score: str) -> dict[str, list[Curve]]:
-    """A score against evaluations of the network an image, from the sweeps over sampler steps.
+    """A score against evaluations of the network an image, from the sweeps over sampler steps; of a run without one
+    the final score.
 
     Returns:
-        How it was measured, in words -> curves over the seeds.
+        How it was measured, in words -> curves over the seeds, those of one point among them.
     """
     panels: dict[str, list[Curve]] = {}
     for i, group in enumerate(groups):
         found: dict[str, list[dict[int, float]]] = {}
         for run in group.runs:
             swept: dict[str, dict[int, float]] = {}
-            for entry in run.sweep:
-                if entry.get(score) is not None:
+            for entry in run.sweep or [run.metrics]:
+                if entry.get(score) is not None and "network_evaluations" in entry:
                     panel = swept.setdefault(_alike(run, _num_images(entry)), {})
                     panel[entry["network_evaluations"]] = float(entry[score])
             for name, values in swept.items():
                 found.setdefault(name, []).append(values)
         for name, seeds in found.items():
             panels.setdefault(name, []).extend(_curve(i, seeds))
-    return panels
+    # Where all images cost the same there is nothing to see.
+    return {name: found for name, found in panels.items() if len({x for curve in found for x in curve.x}) > 1}
 
 
 def _curve(group: int, found: Sequence[Mapping[int, float]]) -> list[Curve]:

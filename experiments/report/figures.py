@@ -63,7 +63,7 @@ def quality(groups: Sequence[Group]) -> list[Figure]:
             title = f"{words} against network evaluations, {panel}"
             label = "network evaluations an image"
             drawn = _draw(f"quality-{len(figures)}", title, found, label, words, log_x=True, log_y=True)
-            note = "Mean over the seeds and their range, by number of sampler steps."
+            note = "Mean over the seeds and their range: a line by number of sampler steps, a lone point without."
             figures.append(Figure(title, drawn, note))
         if figures:  # the next score would say the same in other units
             break

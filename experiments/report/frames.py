@@ -3,6 +3,7 @@
 import base64
 import io
 import pathlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from experiments import pictures, workdir
-from experiments.report.collect import Group
+from experiments.report.collect import Group, Run
 from genjax.typing import UserError
 
 LIMIT = 1_500_000
@@ -54,17 +55,23 @@ class Strip(NamedTuple):
 
 
 def training(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
-    """Pictures by training step, of the first seed of each group that has some; else its last picture alone."""
-    found: dict[int, tuple[int, _Pictures]] = {}
-    for i, group in enumerate(groups):
-        for run in group.runs:
-            last = run.path / workdir.GRID
-            shown = _positions(run.pictures(workdir.PICTURES))
-            if not shown and last.exists():
-                shown = {None: last}
-            if shown and len(shown) > len(found.get(i, (0, {}))[1]):
-                found[i] = run.seed, shown
-    return _strips(found, limit)
+    """Pictures by training step, of one run of each group; of a run without them its last picture alone.
+
+    Of the runs with most pictures it is that of the seed which most groups have: one seed is one noise.
+    """
+    shown = [{run.seed: _pictures(run) for run in group.runs} for group in groups]
+    full = [
+        [seed for seed, found in seeds.items() if found and len(found) == max(map(len, seeds.values()))]
+        for seeds in shown
+    ]
+    votes = Counter(seed for seeds in full for seed in seeds)
+    chosen = {i: min(seeds, key=lambda seed: (-votes[seed], seed)) for i, seeds in enumerate(full) if seeds}
+    return _strips({i: (seed, shown[i][seed]) for i, seed in chosen.items()}, limit)
+
+
+def _pictures(run: Run) -> _Pictures:
+    last = run.path / workdir.GRID
+    return _positions(run.pictures(workdir.PICTURES)) or ({None: last} if last.exists() else {})
 
 
 def sweeps(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:

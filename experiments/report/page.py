@@ -106,11 +106,10 @@ def summary(study: Study, ranked: Sequence[Board]) -> str:
         return f"{count}{failed}, none of them scored by its images."
     column = table.score_column(board.score)
     values = [(group.name, table.cell(column, group)) for group in board.groups[:3]]
-    named = [f"{name} with {cell.text} {cell.spread}".strip() for name, cell in values if cell.text]
+    named = [(name, f"{cell.text} {cell.spread}".strip()) for name, cell in values if cell.text]
     order = f"is best by {SCORES[board.score]}" if len(named) > 1 else f"has {SCORES[board.score]}"
-    first, *others = named
-    name, _, number = first.partition(" with ")
-    rest = f", before {' and '.join(others)}" if others else ""
+    (name, number), *others = named
+    rest = f", before {' and '.join(' with '.join(other) for other in others)}" if others else ""
     return f"{count}{failed}: {name} {order}, {number}{rest}."
 
 

@@ -10,7 +10,6 @@ The workdir gets ``study.json``, the plan, ``runs/``, a workdir of training each
 """
 
 import contextlib
-import importlib.util
 import shlex
 import subprocess
 import sys
@@ -104,7 +103,7 @@ def finish(options: command.Options, at_work: runner.Runner) -> int:
     path = at_work.folder.path
     print(f"{at_work.done} of {at_work.total} runs are done, {len(at_work.failed)} failed: {path}")
     line = ["-m", "experiments.report", str(path)]
-    if options.report and importlib.util.find_spec("experiments.report") is not None:
+    if options.report:
         code = subprocess.run([sys.executable, *line], env=Slot().environment()).returncode
         return code or int(bool(at_work.failed))
     print(f"report: python {' '.join(line)}")

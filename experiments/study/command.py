@@ -65,8 +65,10 @@ def check_given_once(arguments: Sequence[str]) -> None:
     Raises:
         UserError: one does.
     """
+    # As the parser takes them: --seeds_of and --set=FIELD=VALUE are options as well.
+    given = [text.partition("=")[0].replace("_", "-") for text in arguments if text.startswith("--")]
     for option in ("--set", "--grid", "--seeds-of", "--sweep"):
-        if arguments.count(option) > 1:
+        if given.count(option) > 1:
             raise UserError(f"{option} is given twice: give all of its values after one")
 
 
@@ -78,21 +80,24 @@ def study(options: Options) -> Study:
     """
     found = load(options.spec)
     everywhere, of_one = _settings(options.set, found.presets)
-    set_here = {name: {*everywhere, *own} for name, own in of_one.items()}
+    grid = _grid(options.grid)
+    # What the study itself says of a field gives way, to a budget its steps too.
+    decided = {*grid, *(["steps"] if options.budget else [])}
     per_preset = {
         name: {
-            **_without(found.per_preset.get(name, {}), set_here[name], name),
-            **of_one[name],
+            **_without(found.per_preset.get(name, {}), {*everywhere, *own, *decided}, name),
+            **own,
         }
-        for name in found.presets
+        for name, own in of_one.items()
     }
+    base = _without(found.base, decided, found.presets[0]) if found.presets else {}
     if options.seeds is not None and options.seeds < 1:
         raise UserError(f"seeds={options.seeds}: valid are [1, inf)")
     return dataclasses.replace(
         found,
-        base={**found.base, **everywhere},
+        base={**base, **everywhere},
         per_preset={name: own for name, own in per_preset.items() if own},
-        grid={**found.grid, **_grid(options.grid)},
+        grid={**found.grid, **grid},
         seeds=found.seeds if options.seeds is None else tuple(range(options.seeds)),
         seeds_of=_counts(options.seeds_of, found.seeds_of, options.seeds),
         budget=found.budget if options.budget is None else budgets.parse(options.budget),
@@ -167,13 +172,16 @@ def _settings(
             raise UserError(
                 f"set={text!r}: no preset {preset!r} in this study, valid are {', '.join(presets)}"
             )
-        (of_one[preset] if colon else everywhere)[field] = value
+        _put(of_one[preset] if colon else everywhere, field, value, f"set={text!r}")
     return everywhere, of_one
 
 
 def _grid(given: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    halves = (_halves("grid", text) for text in given)
-    return {name: tuple(value for value in values.split(",") if value) for name, values in halves}
+    grid: dict[str, tuple[str, ...]] = {}
+    for text in given:
+        name, values = _halves("grid", text)
+        _put(grid, name, tuple(value for value in values.split(",") if value), f"grid={text!r}")
+    return grid
 
 
 def _counts(given: Sequence[str], before: Mapping[str, int], most: int | None) -> dict[str, int]:
@@ -185,6 +193,12 @@ def _counts(given: Sequence[str], before: Mapping[str, int], most: int | None) -
             raise UserError(f"seeds_of={text!r}: PRESET=NUMBER is needed, as ddpm-mnist=1")
         counts[preset] = int(number)
     return counts
+
+
+def _put(values: dict[str, Any], name: str, value: Any, given: str) -> None:
+    if name in values:
+        raise UserError(f"{given}: {name} is {values[name]!r} before it, give it once")
+    values[name] = value
 
 
 def _halves(option: str, text: str) -> tuple[str, str]:

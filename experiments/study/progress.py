@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 def seconds_left(
     waiting: Sequence[str],
-    running: Mapping[str, Sequence[tuple[float, float]]],
+    running: Mapping[str, Sequence[tuple[float, float, float]]],
     finished: Mapping[str, Sequence[float]],
     jobs: int,
 ) -> float | None:
@@ -19,8 +19,9 @@ def seconds_left(
 
     Args:
         waiting: preset of each run that is still to be started.
-        running: preset -> (seconds since its start, share of its steps that is done) of each run under way.
-        finished: preset -> how many seconds each finished run took.
+        running: preset -> (seconds since its start, share of its steps that was done before, share that is done now) of
+            each run under way.
+        finished: preset -> how many seconds each run took that was trained from its first step to its last.
         jobs: runs at a time.
 
     Returns:
@@ -28,16 +29,16 @@ def seconds_left(
     """
     known = {preset: list(seconds) for preset, seconds in finished.items() if seconds}
     for preset, pairs in running.items():
-        if pace := [elapsed / share for elapsed, share in pairs if share > 0]:
+        if pace := [elapsed / (share - before) for elapsed, before, share in pairs if share > before]:
             known.setdefault(preset, pace)
     if not known:
         return None
     means = {preset: sum(seconds) / len(seconds) for preset, seconds in known.items()}
     default = sum(means.values()) / len(means)
     left = [
-        max(0.0, means.get(preset, default) - elapsed)
+        max(0.0, (1 - before) * means.get(preset, default) - elapsed)
         for preset, pairs in running.items()
-        for elapsed, _ in pairs
+        for elapsed, before, _ in pairs
     ]
     work = sum(left) + sum(means.get(preset, default) for preset in waiting)
     return max([work / jobs, *left])

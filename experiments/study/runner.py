@@ -62,7 +62,7 @@ class _Job:
         self._commands, self._lock = folder.missing(run), lock
         self._metrics = folder.workdir(run) / workdir.LINES
         self._log = folder.log(run)
-        self.share = 0.0
+        self.before = self.share = self._share()
         self.process = self._start()
 
     @property
@@ -94,8 +94,12 @@ class _Job:
 
     def look(self) -> None:
         """Finds out how much of the training is done."""
-        step = _last_step(self._metrics)
-        self.share = min(1.0, step / self.run.config.fit.steps)
+        self.share = self._share()
+        # It goes on from a checkpoint, which may be of an earlier step.
+        self.before = min(self.before, self.share)
+
+    def _share(self) -> float:
+        return min(1.0, _last_step(self._metrics) / self.run.config.fit.steps)
 
 
 class Runner:
@@ -144,7 +148,10 @@ class Runner:
                         raise Stopped(signals[0])
                     self._fill(lock)
                     time.sleep(_TICK_SECONDS)
-                    self._collect()
+                    ended = [(job, code) for job in self.under_way if (code := job.ended()) is not None]
+                    # A signal to the whole group, as of SLURM, ends the runs as well: they have not failed.
+                    if not signals:
+                        self._collect(ended)
             finally:
                 for job in self.under_way:
                     job.process.kill()
@@ -155,8 +162,7 @@ class Runner:
             self.under_way.append(job)
             self.progress.say(f"{job.run.name} starts, {job.run.config.fit.steps} steps{self._left()}")
 
-    def _collect(self) -> None:
-        ended = [(job, code) for job in self.under_way if (code := job.ended()) is not None]
+    def _collect(self, ended: Sequence[tuple[_Job, int]]) -> None:
         for job, code in ended:
             self.under_way.remove(job)
             self.free.append(job.slot)
@@ -171,7 +177,8 @@ class Runner:
         run = job.run
         if code == 0 and not self.folder.missing(run):
             self.done += 1
-            self.seconds.setdefault(run.preset, []).append(job.seconds)
+            if not job.before:
+                self.seconds.setdefault(run.preset, []).append(job.seconds)
             self.progress.say(
                 f"{run.name} is done after {duration(job.seconds)}: {self.done} of {self.total}{self._left()}"
             )
@@ -196,9 +203,9 @@ class Runner:
             time.sleep(_TICK_SECONDS)
 
     def _seconds_left(self) -> float | None:
-        running: dict[str, list[tuple[float, float]]] = {}
+        running: dict[str, list[tuple[float, float, float]]] = {}
         for job in self.under_way:
-            running.setdefault(job.run.preset, []).append((job.seconds, job.share))
+            running.setdefault(job.run.preset, []).append((job.seconds, job.before, job.share))
         return seconds_left([run.preset for run in self.waiting], running, self.seconds, self.jobs)
 
     def _left(self) -> str:

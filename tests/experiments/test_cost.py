@@ -13,6 +13,7 @@ from etils import epath
 from experiments import cost, restore
 from experiments.config import SamplingOverrides
 from experiments.presets import PRESETS
+from genjax.nn.convolution import Conv
 from genjax.train.program import Program
 
 
@@ -137,6 +138,16 @@ def test_operations_of_a_training_step_follow_the_sizes():
     # What is left goes with the weights: Adam, clipping, the average.
     assert 10 < rest[0] < 30
     assert rest[0] == pytest.approx(rest[1], rel=0.05)
+
+
+def test_operations_of_convolutions_do_not_depend_on_how_they_are_computed():
+    """Of 28 pixels along an axis a kernel of 3 meets 3 * 28 - 2, for its own gradient and for that of the images."""
+    layer, batch = Conv(64, (3, 3), use_bias=False), 64
+    x = jax.ShapeDtypeStruct((batch, 28, 28, 64), jnp.float32)
+    variables = jax.eval_shape(layer.init, jax.random.key(0), x)
+    gradients = jax.grad(lambda variables, x: layer.apply(variables, x).sum(), argnums=(0, 1))
+    products = 2 * batch * 82**2 * 64 * 64
+    assert cost.flops(jax.jit(gradients).trace(variables, x)) == pytest.approx(2 * products, rel=1e-3)
 
 
 def test_training_cost_is_always_the_same():

@@ -71,6 +71,11 @@ def test_what_was_scored_with_another_sampler_is_another_group(tmp_path):
         write_run(tmp_path / str(seed), seed=seed, metrics={"sampling": used})
     names = [group.name for group in collect.read(str(tmp_path)).groups]
     assert names == ["seed-vae", "seed-vae, scored with num_steps=10"]
+    write_run(tmp_path / "1", seed=1, rho=2.0, metrics={"sampling": used})
+    read = collect.read(str(tmp_path))
+    assert page.summary(read, boards.boards(read.groups)) == (
+        "2 runs in 2 groups: seed-vae, scored with num_steps=10 is best by rho, 2.00, before seed-vae with 10.00."
+    )
 
 
 def test_ranked_by_rho_with_intervals_over_seeds(study):
@@ -214,6 +219,13 @@ def test_curves_over_seeds(study):
     assert (diffusion.low[-1], diffusion.y[-1], diffusion.high[-1]) == pytest.approx((1.8, 2.0, 2.2))
     ((sweep,),) = curves.by_evaluations(groups, "rho").values()
     assert sweep.x == pytest.approx([2, 4, 10, 20, 40, 100]) and sweep.y[0] == pytest.approx(12)
+    # A GAN makes an image in one.
+    gan = groups[1]
+    once = [run._replace(metrics=run.metrics | {"network_evaluations": 1}) for run in gan.runs]
+    ((sweep, point),) = curves.by_evaluations([groups[0], gan._replace(runs=once)], "rho").values()
+    assert len(sweep.x) == 6 and (point.group, point.x, point.y) == (1, [1], [pytest.approx(9)])
+    assert (point.low[0], point.high[0]) == pytest.approx((8.1, 9.9))
+    assert curves.by_evaluations([gan._replace(runs=once)], "rho") == {}
     assert curves.scalars(groups) == ["test/loss", "test/rho", "train/loss", "train/grad_norm"]
 
 
@@ -300,6 +312,18 @@ def test_pictures_are_thinned_to_a_limit(study):
     assert strips[0].available == 4
     (sweep,) = frames.sweeps(study.groups)
     assert [frame.at for frame in sweep.frames] == [1, 2, 5, 10, 20, 50]
+
+
+def test_pictures_side_by_side_are_of_one_seed(tmp_path):
+    for preset, seeds in {"seed-vae": (0, 1), "seed-gan": (1,), "seed-diffusion": (1, 2)}.items():
+        for seed in seeds:
+            write_run(tmp_path / f"{preset}-{seed}", preset, seed, pictures=(100, 200))
+    groups = collect.read(str(tmp_path)).groups
+    assert [strip.seed for strip in frames.training(groups)] == [1, 1, 1]
+    # More pictures of a group weigh more.
+    write_run(tmp_path / "seed-vae-0", "seed-vae", 0, pictures=(100, 200, 300))
+    found = frames.training(collect.read(str(tmp_path)).groups)
+    assert {groups[strip.group].name: strip.seed for strip in found}["seed-vae"] == 0
 
 
 def test_twelve_runs_in_colour_are_below_5_mb(tmp_path):

@@ -143,6 +143,13 @@ def test_the_command_line_changes_a_study():
     assert [run.cost for run in changed] == [True, True, False]
     (run,) = plan.runs(Study(("ddpm-digits",), {"sampling.num_steps": 4}, sweep=(2,), cost=True))
     assert run.cost
+    # So do its steps to a budget, and what it sets to a grid.
+    assert "optimizer.learning_rate" in quick.per_preset["dcgan-digits"]
+    other = asked("--budget", "epochs=9", "--grid", "optimizer.learning_rate=1e-3,1e-4", spec="quick")
+    found = plan.runs(other)
+    assert len(found) == 3 * 2 * 3 and all("fit.steps" not in run.overrides for run in found)
+    assert {run.overrides["optimizer.learning_rate"] for run in found} == {1e-3, 1e-4}
+    assert {run.overrides["evaluation.num"] for run in found} == {500}
 
 
 def test_slow_presets_get_fewer_seeds():
@@ -181,6 +188,8 @@ def test_a_study_in_python(tmp_path):
             "method.schedule: preset 'vae-digits' has no such field",
         ),
         (["--grid", "optimizer.learning_rat=1"], "perhaps you meant optimizer.learning_rate"),
+        (["--grid", "optimizer.b1=0", "optimizer.b1=0.5"], "grid='optimizer.b1=0.5': optimizer.b1 is ('0',)"),
+        (["--set", "steps=30", "steps=40"], "set='steps=40': steps is '30' before it, give it once"),
         (["--grid", "optimizer.b1="], "grid has no values of optimizer.b1"),
         (["--grid", "optimizer.b1=0.5,2"], "vae-digits,b1=2.0: optimizer.b1=2.0: valid are [0, 1)"),
         (["--grid", "optimizer.b1=0.5,0.50"], "vae-digits,b1=0.5,seed=0 occurs twice"),
@@ -211,6 +220,9 @@ def test_values_given_twice_are_refused_and_not_lost():
     command.check_given_once(once)
     message = refusal(lambda: command.check_given_once([*once, "--grid", "steps=3,4"]))
     assert message == "--grid is given twice: give all of its values after one"
+    for twice in (["--seeds-of", "a=1", "--seeds_of", "b=1"], ["--seeds-of=a=1", "--seeds-of=b=1"]):
+        message = refusal(lambda twice=twice: command.check_given_once(twice))
+        assert message.startswith("--seeds-of is given twice")
 
 
 def test_a_wrong_value_is_refused_by_the_parser_of_training(capsys):

@@ -165,6 +165,17 @@ def test_a_stopped_study_lets_its_runs_save(tmp_path, study, stand_in, number):
     assert study().code == 0
 
 
+def test_a_signal_to_all_processes_fails_no_run(tmp_path, study, stand_in):
+    """As of SLURM and of systemd: what is scored, or still starts, does not save but ends at once."""
+    killed = _TRAINED + "os.kill(os.getppid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGTERM)"
+    stand_in(SCORES, {FIRST: killed})
+    ended = study("--jobs", "1")
+    assert ended.code == 128 + signal.SIGTERM and "failed" not in ended.out
+    assert not (tmp_path / "w" / "failed").exists()
+    stand_in(SCORES)
+    assert study().code == 0
+
+
 def test_one_study_at_a_time_in_a_folder(tmp_path, study):
     with only_study(Folder(str(tmp_path / "w"))):
         ended = study()
@@ -275,9 +286,13 @@ def test_the_time_that_is_left():
     # A preset of which nothing is known takes as long as the others on average: 10 and 20.
     assert seconds_left(["c"], {}, {"a": [10.0], "b": [20.0]}, 1) == 15
     # One under way is a quarter done after 5 s: 15 s are left of it, and 20 s for one more.
-    assert seconds_left(["a"], {"a": [(5.0, 0.25)]}, {}, 1) == 35
+    assert seconds_left(["a"], {"a": [(5.0, 0.0, 0.25)]}, {}, 1) == 35
     # However many jobs there are, the last run takes its time.
-    assert seconds_left([], {"a": [(5.0, 0.25)]}, {}, 4) == 15
+    assert seconds_left([], {"a": [(5.0, 0.0, 0.25)]}, {}, 4) == 15
+    # It goes on from the half, and needs 5 s for a quarter: 5 s are left of it, and 20 s for one more.
+    assert seconds_left(["a"], {"a": [(5.0, 0.5, 0.75)]}, {}, 1) == 25
+    # Only its scores were missing: nothing is known of how long the others take.
+    assert seconds_left(["a"], {"a": [(5.0, 1.0, 1.0)]}, {}, 1) is None
     assert [duration(s) for s in (40, 200, 9000)] == ["40 s", "3 min", "2.5 h"]
 
 
@@ -285,3 +300,23 @@ def test_commands_find_this_code_from_anywhere():
     env = slots.Slot().environment()
     assert env["PYTHONPATH"].split(os.pathsep)[0] == str(command.ROOT)
     assert (command.ROOT / "experiments" / "train.py").exists()
+
+
+def test_what_a_run_had_done_before_does_not_make_it_fast(tmp_path, stand_in):
+    stand_in("import time; time.sleep(60)")
+    folder = Folder(str(tmp_path))
+    (run,) = plan.runs(Study(("vae-digits",), {"steps": 400}))
+    lines = folder.workdir(run) / "metrics.jsonl"
+    lines.parent.mkdir(parents=True)
+    lines.write_text('{"step": 300}\n')
+    with only_study(folder) as lock:
+        job = _Job(run, folder, slots.Slot(), lock)
+    try:
+        lines.write_text('{"step": 200}\n')  # that of the last checkpoint
+        job.look()
+        lines.write_text('{"step": 200}\n{"step": 300}\n')
+        job.look()
+    finally:
+        job.process.kill()
+        job.process.wait()
+    assert (job.before, job.share) == (0.5, 0.75)

@@ -24,3 +24,12 @@ def test_less_than_an_epoch_is_none():
     found = timing.record(Times(((0, 0.0), (10, 20.0))), examples=42, batch_size=4, cost=COST)
     assert found["first_epoch_seconds"] is None and found["last_epoch_seconds"] is None
     assert found["seconds_per_epoch"] == pytest.approx(21)
+
+
+def test_the_first_epoch_is_not_one_after_a_resume():
+    """Of a run whose first times are not known, an epoch of what is timed is not the first."""
+    found = timing.record(Times(((100, 0.0), (200, 10.0))), examples=42, batch_size=4, cost=COST)
+    assert found["first_epoch_seconds"] is None
+    assert [found[name] for name in ("last_epoch_seconds", "seconds_per_epoch")] == pytest.approx(
+        [1.05, 1.05]
+    )
