@@ -1,9 +1,14 @@
-"""What the README says is run: its Python example as written, its commands as far as their options go."""
+"""What the README and docs say is run: the Python example as written, commands as far as their options go."""
 
+import contextlib
+import functools
+import importlib
+import io
 import pathlib
 import re
 import shlex
 import sys
+from unittest import mock
 
 import jax
 import numpy as np
@@ -12,11 +17,43 @@ import pytest
 from genjax.diffusion import schedules
 from genjax.models import UNet
 
-README = (pathlib.Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = pathlib.Path(__file__).parent.parent
+README, RESULTS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tpu_scripts/*.md")])
 
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(verb):
+    """Arguments of the commands in the README's blocks, and in the code of its tables and of those of the results."""
+    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+    for page in (README, RESULTS):
+        lines += re.findall(r"`([^`\n]*python -m experiments\.[^`\n]*)`", page)
+    found = [rest for line in lines for _, called, rest in [line.partition(f"experiments.{verb} ")] if called]
+    return [shlex.split(rest.partition("&&")[0], comments=True) for rest in found]
+
+
+@functools.cache
+def help_text(verb, positional):
+    package = importlib.import_module(f"experiments.{verb}")
+    module = package if hasattr(package, "main") else importlib.import_module(f"experiments.{verb}.__main__")
+    text = io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", [verb, *positional, "--help"]),
+        contextlib.redirect_stdout(text),
+        pytest.raises(SystemExit) as end,
+    ):
+        module.main()
+    assert end.value.code in (0, None)
+    return text.getvalue()
+
+
+def anchors(page):
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_python_example():
@@ -33,27 +70,38 @@ def test_python_example():
     assert names["generate"]._cache_size() == 1
 
 
-@pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "bench", "collapse"])
-def test_options_of_the_commands_exist(verb, monkeypatch, capsys):
-    lines = [
-        line for block in blocks("bash") for line in block.splitlines() if f"experiments.{verb} " in line
-    ]
-    assert lines
-    for line in lines:
-        _, _, rest = line.partition(f"experiments.{verb} ")
-        arguments = shlex.split(rest.replace("\\", ""), comments=True)
-        options = {a for a in arguments if a.startswith("--")}
-        positional = [a for a in arguments[:2] if not a.startswith("--")]
-        monkeypatch.setattr(sys, "argv", [verb, *positional, "--help"])
-        module = __import__(f"experiments.{verb}", fromlist=["main"])
-        main = (
-            module.main
-            if hasattr(module, "main")
-            else __import__(f"experiments.{verb}.__main__", fromlist=["main"]).main
-        )
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert end.value.code in (0, None)
-        text = capsys.readouterr().out
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "train",
+        "sample",
+        "evaluate",
+        "bench",
+        "collapse",
+        "study",
+        "claims",
+        "ensemble",
+        "scoreboard",
+    ],
+)
+def test_options_of_the_commands_exist(verb):
+    found = [arguments for arguments in commands(verb) if "PRESET" not in arguments]
+    assert found
+    for arguments in found:
+        options = {a for a in arguments if a.startswith("--")} - {"--help"}
+        positional = tuple(a for a in arguments[:2] if not a.startswith("--"))
+        text = help_text(verb, positional)
         missing = {option for option in options if option not in text}
-        assert not missing, missing
+        assert not missing, (arguments, missing)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for link in [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'src="([^"]+)"', text)]:
+        if link.startswith("http"):
+            continue
+        path, _, anchor = link.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), link
+        assert not anchor or anchor in anchors(there), link

@@ -1,5 +1,5 @@
 """Measure speed and memory: ``python -m experiments.bench [train|sample|data|all] [PRESET]``, or
-[layers|step|samplers|metrics].
+[layers|step|samplers|metrics|inception].
 
 Prints a table and, as its last line, one JSON object. That of `train`, `sample` and `data` has
 "images_per_second" at the top, so that the command can itself be a baseline: an older commit in another
@@ -8,8 +8,9 @@ checkout, say::
     python -m experiments.bench train ddpm-digits --against stock \\
         --baseline 'cd ../old && python -m experiments.bench train ddpm-digits --repeats 1 --no-fresh'
 
-`layers`, `step`, `samplers` and `metrics` need no preset: single layers, training steps of several networks, making
-images, and distances between sets of features, against flax.linen's layers, PyTorch, diffusers and torch-fidelity.
+`layers`, `step`, `samplers`, `metrics` and `inception` need no preset: single layers, training steps of several
+networks, making images, distances between sets of features, and Inception's features, against flax.linen's layers,
+PyTorch, diffusers and torch-fidelity.
 
 Contenders take turns, and a ratio is that of two measurements of one round; above 1, genjax is faster.
 """

@@ -26,7 +26,8 @@ class Options:
         repeats: Rounds; in each, everything that is compared is measured once.
         seconds: How long a measurement takes, about.
         against: Built-in baseline, may be repeated. train: stock (flax.linen's layers), pmap, one-step (a
-            dispatch), torch (the plain VAE as a textbook has it); sample: stock, python-loop; data: streamed.
+            dispatch), torch (the plain VAE as a textbook has it, DCGAN as PyTorch's example has it); sample:
+            stock, python-loop; data: streamed.
         baseline: Shell command to compare with, may be repeated; its last line must be a JSON object with
             "images_per_second".
         fresh: Measure compile time, cold and warm, and peak memory, in processes of their own.

@@ -56,7 +56,9 @@ def table(measured: Mapping[str, Mapping[str, Measured]], budgets: Sequence[int]
 
 def compared_table(compared: Sequence[tuple[str, str]]) -> str:
     """What tests/parity compares with what, as Markdown."""
-    rows = ["| here | there |", "| --- | --- |", *(f"| `{ours}` | `{theirs}` |" for ours, theirs in compared)]
+    # A bar ends a cell, in code too.
+    escaped = [[text.replace("|", r"\|") for text in pair] for pair in compared]
+    rows = ["| here | there |", "| --- | --- |", *(f"| `{ours}` | `{theirs}` |" for ours, theirs in escaped)]
     return "\n".join(dict.fromkeys(rows)) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Named experiments. A preset is a value; every field can be overridden on the command line.
 
-What each took and what it gave, where it was run, is in the README.
+What each took and what it gave, where it was run, is in the README and in docs/results.md.
 """
 
 from experiments.config import Config

@@ -1,6 +1,6 @@
 """Named studies. A study is a value; every part can be changed on the command line.
 
-What each took and what it showed, where it was run, is in the README.
+What each took and what it showed, where it was run, is in the README and in docs/results.md.
 """
 
 from experiments.study.spec import Budget, Study
@@ -75,7 +75,7 @@ _MNIST_TABLE = Study(
 
 STUDIES: dict[str, tuple[str, Study]] = {
     "quick": (
-        "VAE, GAN and diffusion model on scikit-learn's 8x8 digits, three seeds: ten minutes on two CPU cores.",
+        "VAE, GAN and diffusion model on scikit-learn's 8x8 digits, three seeds: five minutes on two CPU cores.",
         _QUICK,
     ),
     "mnist-table": (

@@ -60,8 +60,9 @@ def test_a_page_and_a_picture(tmp_path):
 
 
 def test_what_parity_compares_is_listed_once():
-    text = page.compared_table([("a()", "A"), ("a()", "A"), ("b()", "B")])
+    text = page.compared_table([("a()", "A"), ("a()", "A"), ("b()", "B(1 | 2)")])
     assert re.findall(r"`(\w+)", text) == ["a", "A", "b", "B"]
+    assert r"`B(1 \| 2)`" in text  # a bar alone would end the cell
 
 
 def test_unknown_samplers_are_named():
