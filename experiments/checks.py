@@ -90,7 +90,8 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
     return [
         (
             optimizer.warmup_steps >= fit.steps,
-            f"optimizer.warmup_steps={optimizer.warmup_steps} must be less than steps={fit.steps}",
+            f"optimizer.warmup_steps={optimizer.warmup_steps} must be less than steps={fit.steps}; "
+            "--optimizer.warmup-steps sets it",
         ),
         (
             fit.batch_size % optimizer.accumulate != 0,

@@ -4,7 +4,7 @@ Image i of a seed comes from one of the models, drawn by the weights with the ke
 model makes of the seed, as its own config says. So it is the same whatever else is made.
 
 Mixture and members are scored in one way, that of `experiments.evaluate`; `experiments.scoreboard` shows DIR beside
-runs. With ``--fit mmd`` or ``--fit fd`` the weights are those that bring the mixture nearest to the training images.
+runs, and so does `experiments.report` where DIR is in its folder. With ``--fit mmd`` or ``--fit fd`` the weights are those that bring the mixture nearest to the training images.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ class Ensemble:
 
     Attributes:
         workdirs: Folders of runs on the same data.
-        out: A folder for metrics.json and samples.png.
+        out: A folder for metrics.json, manifest.json and samples.png.
         mixture_weights: How often each model is drawn, in any unit; None: equally often.
         fit: Weights for which the mixture is nearest to the training images, by KID's distance ("mmd") or the Fréchet
             distance ("fd").
@@ -267,6 +267,7 @@ def _write(
     out = epath.Path(options.out).expanduser()
     out.mkdir(parents=True, exist_ok=True)
     workdir.write_json(out / workdir.METRICS, results)
+    workdir.write_json(out / workdir.MANIFEST, [workdir.manifest(options.seed)])
     shown = images[:_SHOWN]
     workdir.write_bytes(
         out / workdir.GRID, pictures.encode(pictures.grid(shown, pictures.columns(len(shown), 1)))

@@ -100,7 +100,7 @@ class Study(NamedTuple):
         name: of the study, or of the folder.
         groups: of runs, in the order of their names.
         failures: runs that ended with an error.
-        missing: names of runs that were planned and are not there.
+        missing: names of runs that were planned and have not ended.
         claims: what `experiments.claims` found.
     """
 
@@ -112,7 +112,7 @@ class Study(NamedTuple):
 
 
 def read(folder: str) -> Study:
-    """Reads a study, or any folder with workdirs below it.
+    """Reads a study, or any folder with workdirs below it; those of `experiments.ensemble` are runs as well.
 
     Raises:
         UserError: there is no such folder or no run in it, a file in it cannot be read, or two runs of one config have
@@ -129,18 +129,23 @@ def read(folder: str) -> Study:
         for content in [workdir.read_json_or(path, {})]
     ]
     runs = [_run(root, path.parent, planned) for path in sorted(root.rglob(workdir.CONFIG))]
+    runs += [
+        _mixture(root, path.parent)
+        for path in sorted(root.rglob(workdir.METRICS))
+        if not (path.parent / workdir.CONFIG).exists() and "members" in workdir.read_json_or(path, {})
+    ]
     if not runs and not failures:
         raise UserError(
             f"folder={folder!r} holds no run: {workdir.CONFIG} is missing in it and in all folders below it"
         )
-    there = {run.path.name for run in runs} | {failure.name for failure in failures}
     # A run that failed half-way is told of as a failure.
     failed = {failure.name for failure in failures}
+    ended = {run.path.name for run in runs if run.metrics} | failed
     return Study(
         str(study.get("name") or root.resolve().name),
         _groups([run for run in runs if run.path.name not in failed or run.metrics]),
         failures,
-        [name for name in planned if name not in there],
+        [name for name in planned if name not in ended],
         workdir.read_json_or(root / CLAIMS, []),
     )
 
@@ -166,6 +171,27 @@ def _run(root: pathlib.Path, path: pathlib.Path, planned: Mapping[str, Any]) -> 
         timing=workdir.read_json_or(path / workdir.TIMING, {}),
         lines=_lines(path / workdir.LINES),
         sweep=sorted(workdir.read_json_or(path / workdir.SWEEP, []), key=lambda entry: entry["num_steps"]),
+    )
+
+
+def _mixture(root: pathlib.Path, path: pathlib.Path) -> Run:
+    """Several runs as one, which have one config each and together none."""
+    metrics = workdir.read_json_or(path / workdir.METRICS, {})
+    manifest = workdir.read_json_or(path / workdir.MANIFEST, [])
+    name = path.relative_to(root).as_posix() if path != root else path.resolve().name
+    return Run(
+        path=path,
+        name=name,
+        preset=f"ensemble {name}",
+        command=str(manifest[0].get("command", "")) if manifest else "",
+        fields={name: metrics[name] for name in ("weights", "fit", "sampling") if name in metrics},
+        config={"fit.seed": metrics.get("sampling", {}).get("seed", 0)},
+        data={},
+        manifest=manifest,
+        metrics=metrics,
+        timing={},
+        lines=[],
+        sweep=[],
     )
 
 

@@ -176,7 +176,7 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
         parts += ["Cost:", _table(headings, ranked, [_cells(costs, group) for group in ranked])]
     tested = any(board.verdict(i) for board in boards for i in range(len(board.groups)))
     parts.append(_NOTE + _VERDICTS * tested)
-    for what, names in {"Failed": [f.name for f in study.failures], "Not there": study.missing}.items():
+    for what, names in {"Failed": [f.name for f in study.failures], "Not finished": study.missing}.items():
         if names:
             parts.append(f"{what}: {'; '.join(map(_escaped, names))}.")
     return "\n\n".join(parts) + "\n"

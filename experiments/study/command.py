@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import importlib
 import importlib.util
 import pathlib
@@ -121,7 +122,9 @@ def load(spec: str) -> Study:
         for name in presets or (spec,):
             fields.config_of(name)
     except UserError as error:
-        raise UserError(f"{error}. Studies: {', '.join(STUDIES)}") from error
+        near = difflib.get_close_matches(spec, STUDIES, n=1)
+        hint = f"; perhaps you meant the study {near[0]!r}" if near else ""
+        raise UserError(f"{error}. Studies: {', '.join(STUDIES)}{hint}") from error
     return Study(presets)
 
 

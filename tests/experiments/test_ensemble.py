@@ -46,6 +46,7 @@ def mixed(run, other, tmp_path_factory, verb):
     )
     assert ended.code == 0, ended.err
     results = json.loads((out / "metrics.json").read_text())
+    assert "ensemble" in json.loads((out / "manifest.json").read_text())[0]["command"]
     assert ended.json == results
     return out, results
 

@@ -162,7 +162,7 @@ def test_markdown(study):
         cost[2] == "| seed-diffusion | 3 | 400 | 4.2 (4 to 4.4) | 3.5 | 0.5 | 0.25 | 1 T | 20 | 100 |"
     )  # of the sweep's 50
     assert cost[3].endswith("| 1 T |  |  |")
-    assert lines[-3::2] == ["Failed: seed-gan,seed=9.", "Not there: seed-gan,seed=10."]
+    assert lines[-3::2] == ["Failed: seed-gan,seed=9.", "Not finished: seed-gan,seed=10."]
     assert lines[-5].endswith("below 0.05.")
 
 
@@ -290,6 +290,28 @@ def test_page_is_whole(html):
 
 def test_where_runs_come_from(study):
     assert page.provenance(study) == [("commit", "0123456789ab"), ("jax", "0.12.0"), ("devices", "cpu:cpu")]
+
+
+def test_ensembles_stand_beside_runs(tmp_path):
+    for preset in ("seed-vae", "seed-gan"):
+        write_run(tmp_path / preset, preset, rho=5.0)
+    metrics = {"step": 800, "rho": 4.0, "protocol": PROTOCOL, "weights": {"seed-vae": 0.25, "seed-gan": 0.75}}
+    write_json(tmp_path / "both" / "metrics.json", metrics | {"members": [], "sampling": {"seed": 3}})
+    write_json(tmp_path / "both" / "manifest.json", [{"command": "python -m experiments.ensemble a b"}])
+    write_json(tmp_path / "other" / "metrics.json", {"step": 1})  # no run, and no ensemble
+    study = collect.read(str(tmp_path))
+    assert {group.name for group in study.groups} == {"ensemble both", "seed-gan", "seed-vae"}
+    lines = table.markdown(study, boards.boards(study.groups)).splitlines()
+    assert any(line.startswith("| ensemble both | 1 | 4.00 |") for line in lines)
+    content = page.html(study)
+    assert "python -m experiments.ensemble a b" in content and "0.75" in content
+
+
+def test_a_run_that_goes_on_is_said_to_be_unfinished(tmp_path):
+    write_run(tmp_path / "runs" / "a", rho=None)
+    (tmp_path / "runs" / "a" / "metrics.json").unlink(missing_ok=True)
+    write_json(tmp_path / "study.json", {"name": "s", "runs": [{"name": name} for name in ("a", "b")]})
+    assert collect.read(str(tmp_path)).missing == ["a", "b"]
 
 
 def test_pictures_lose_their_magnification(tmp_path):

@@ -1,5 +1,6 @@
 """A study at work: what happens to runs that end well, fail or are stopped. Short programs stand in for training."""
 
+import functools
 import json
 import os
 import re
@@ -19,7 +20,8 @@ from experiments.study.store import Folder
 from genjax.typing import UserError
 
 STEPS = 40
-GRID = ("--grid", "optimizer.learning_rate=1e-3,1e-4", "--set", f"steps={STEPS}", "optimizer.warmup_steps=0")
+RATES = ("optimizer.learning_rate=1e-3,1e-4",)
+FIELDS = (f"steps={STEPS}", "optimizer.warmup_steps=0")
 FIRST, SECOND = "vae-digits,learning_rate=0.001,seed=0", "vae-digits,learning_rate=0.0001,seed=0"
 
 _TRAINED = """
@@ -65,8 +67,9 @@ def stand_in(monkeypatch):
 def study(tmp_path, verb, stand_in):
     """``python -m experiments.study`` in ``tmp_path / "w"``."""
     stand_in(SCORES)
-    return lambda *options, spec="vae-digits": verb(
-        "study.__main__", spec, "--workdir", tmp_path / "w", "--jobs", "2", *GRID, *options
+    given = ("--workdir", tmp_path / "w", "--jobs", "2")
+    return lambda *options, spec="vae-digits", grid=RATES, fields=FIELDS: verb(
+        "study.__main__", spec, *given, "--grid", *grid, "--set", *fields, *options
     )
 
 
@@ -116,10 +119,10 @@ def test_a_run_that_ends_without_a_score_has_failed(tmp_path, study, stand_in):
 
 def test_more_seeds_and_values_are_more_runs(tmp_path, study):
     assert study().code == 0
-    more = study("--seeds", "2", "--grid", "optimizer.learning_rate=1e-3,1e-4,1e-5")
+    more = study("--seeds", "2", grid=["optimizer.learning_rate=1e-3,1e-4,1e-5"])
     assert more.code == 0 and "6 of 6 runs are done" in more.out
     assert len(starts(tmp_path, FIRST)) == 1
-    other = study("--set", "steps=41", "optimizer.warmup_steps=0")
+    other = study(fields=["steps=41", "optimizer.warmup_steps=0"])
     assert other.code == 2 and "seeds: [0, 1] before, [0] now" in other.err
 
 
@@ -134,14 +137,15 @@ def test_evaluation_follows_training(tmp_path, study, monkeypatch):
         return {name: ["python", "-c", _TRAINED + program, workdir] for name, program in programs.items()}
 
     monkeypatch.setattr(plan.Run, "evaluations", evaluations)
-    options = ("--sweep", "2", "5", "--cost", "--set", "sampling.num_steps=5")
-    sweeps = [*options, f"steps={STEPS}", "optimizer.warmup_steps=0"]
-    ended = study(*sweeps, spec="ddpm-digits")
+    sweep = functools.partial(
+        *(study, "--sweep", "2", "5", "--cost"), spec="ddpm-digits", fields=[*FIELDS, "sampling.num_steps=5"]
+    )
+    ended = sweep()
     assert ended.code == 0, ended.err
     name = "ddpm-digits,learning_rate=0.001,seed=0"
     assert len(starts(tmp_path, name)) == 3
     (tmp_path / "w" / "runs" / name / "sweep.json").write_text('[{"num_steps": 2}]')
-    assert study(*sweeps, spec="ddpm-digits").code == 0
+    assert sweep().code == 0
     assert len(starts(tmp_path, name)) == 4
 
 
@@ -209,7 +213,7 @@ def test_export_runs_nothing(tmp_path, study):
     assert study("--export", "slurm").code == 0 and (tmp_path / "w" / "study.sbatch").exists()
     assert "a study runs in a local folder" in study("--workdir", "gs://bucket/w").err
     asked = ("--export", "slurm", "--budget", "seconds=3")
-    assert "measured where the study runs" in study(*asked, "--set", "optimizer.b1=0.5").err
+    assert "measured where the study runs" in study(*asked, fields=["optimizer.b1=0.5"]).err
 
 
 def test_a_budget_is_measured_once(tmp_path, monkeypatch):

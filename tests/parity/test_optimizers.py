@@ -22,7 +22,7 @@ from experiments.families.family import optimizer
 torch = pytest.importorskip("torch")
 
 RATE, STEPS = 0.05, 10
-COMPARED = {
+OPTIMIZERS = {
     "adam": ({"b1": 0.5, "b2": 0.99}, torch.optim.Adam, {"betas": (0.5, 0.99)}),
     "adam, decay": ({"weight_decay": 0.1}, torch.optim.AdamW, {"weight_decay": 0.1}),
     "sgd": ({"momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
@@ -31,9 +31,9 @@ COMPARED = {
 }
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_ten_updates(name):
-    options, theirs, their_options = COMPARED[name]
+    options, theirs, their_options = OPTIMIZERS[name]
     random = np.random.default_rng(0)
     start = random.normal(size=20).astype(np.float32)
     gradients = (random.normal(size=(STEPS, 20)) * np.logspace(-4, 2, 20)).astype(np.float32)
