@@ -4,7 +4,8 @@ Image i of a seed comes from one of the models, drawn by the weights with the ke
 model makes of the seed, as its own config says. So it is the same whatever else is made.
 
 Mixture and members are scored in one way, that of `experiments.evaluate`; `experiments.scoreboard` shows DIR beside
-runs, and so does `experiments.report` where DIR is in its folder. With ``--fit mmd`` or ``--fit fd`` the weights are those that bring the mixture nearest to the training images.
+runs, and so does `experiments.report` where DIR is in its folder. With ``--fit mmd`` or ``--fit fd`` the weights are
+those that bring the mixture nearest to the training images.
 """
 
 import dataclasses
