@@ -42,7 +42,7 @@ def measured(seconds: np.ndarray, compile_seconds: float) -> Measured:
     return Measured(
         ratio.estimate,
         (ratio.low, ratio.high),
-        f"{PRESET}, trend of epochs 2 to {EPOCHS}, with a 95 % bootstrap interval over epochs; the median of the second "
+        f"{PRESET}, trend of epochs 2 to {EPOCHS}, with a 95 % bootstrap interval over epochs; the median of the later "
         f"half is {last:.3g} s. The first takes {first + compile_seconds:.3g} s with compilation, "
         f"{(first + compile_seconds) / last:.3g} times as long as a late one, and {first:.3g} s without, "
         f"{first / last:.3g} times",
