@@ -129,11 +129,9 @@ def read(folder: str) -> Study:
         for content in [workdir.read_json_or(path, {})]
     ]
     runs = [_run(root, path.parent, planned) for path in sorted(root.rglob(workdir.CONFIG))]
-    runs += [
-        _mixture(root, path.parent)
-        for path in sorted(root.rglob(workdir.METRICS))
-        if not (path.parent / workdir.CONFIG).exists() and "members" in workdir.read_json_or(path, {})
-    ]
+    scored = (path.parent for path in sorted(root.rglob(workdir.METRICS)))
+    others = (_read(root, path) for path in scored if not (path / workdir.CONFIG).exists())
+    runs += [_mixture(run) for run in others if "members" in run.metrics]
     if not runs and not failures:
         raise UserError(
             f"folder={folder!r} holds no run: {workdir.CONFIG} is missing in it and in all folders below it"
@@ -151,47 +149,40 @@ def read(folder: str) -> Study:
 
 
 def _run(root: pathlib.Path, path: pathlib.Path, planned: Mapping[str, Any]) -> Run:
-    fields = workdir.read_json_or(path / workdir.CONFIG, {})
-    config = grouping.flatten(fields)
-    if "fit.seed" not in config:
+    read = _read(root, path)
+    if "fit.seed" not in read.config:
         raise UserError(f"{path / workdir.CONFIG} is not the config of a run: seed is missing")
-    manifest = workdir.read_json_or(path / workdir.MANIFEST, [])
     plan = planned.get(path.name, {})
-    command = str(plan.get("command") or (manifest[0].get("command", "") if manifest else ""))
+    command = str(plan.get("command") or read.command)
+    return read._replace(command=command, preset=str(plan.get("preset") or _preset(command)))
+
+
+def _mixture(read: Run) -> Run:
+    """Several runs as one, which have one config each and together none: what tells it apart is its name."""
+    return read._replace(
+        preset=f"ensemble {read.name}",
+        fields={name: read.metrics[name] for name in ("weights", "fit", "sampling") if name in read.metrics},
+        config={"fit.seed": read.metrics.get("sampling", {}).get("seed", 0)},
+    )
+
+
+def _read(root: pathlib.Path, path: pathlib.Path) -> Run:
+    """What the files of a folder say, without its preset."""
+    fields = workdir.read_json_or(path / workdir.CONFIG, {})
+    manifest = workdir.read_json_or(path / workdir.MANIFEST, [])
     return Run(
         path=path,
         name=path.relative_to(root).as_posix() if path != root else path.resolve().name,
-        preset=str(plan.get("preset") or _preset(command)),
-        command=command,
+        preset="",
+        command=str(manifest[0].get("command", "")) if manifest else "",
         fields=fields,
-        config=config,
+        config=grouping.flatten(fields),
         data=workdir.read_json_or(path / workdir.DATA, {}),
         manifest=manifest,
         metrics=workdir.read_json_or(path / workdir.METRICS, {}),
         timing=workdir.read_json_or(path / workdir.TIMING, {}),
         lines=_lines(path / workdir.LINES),
         sweep=sorted(workdir.read_json_or(path / workdir.SWEEP, []), key=lambda entry: entry["num_steps"]),
-    )
-
-
-def _mixture(root: pathlib.Path, path: pathlib.Path) -> Run:
-    """Several runs as one, which have one config each and together none."""
-    metrics = workdir.read_json_or(path / workdir.METRICS, {})
-    manifest = workdir.read_json_or(path / workdir.MANIFEST, [])
-    name = path.relative_to(root).as_posix() if path != root else path.resolve().name
-    return Run(
-        path=path,
-        name=name,
-        preset=f"ensemble {name}",
-        command=str(manifest[0].get("command", "")) if manifest else "",
-        fields={name: metrics[name] for name in ("weights", "fit", "sampling") if name in metrics},
-        config={"fit.seed": metrics.get("sampling", {}).get("seed", 0)},
-        data={},
-        manifest=manifest,
-        metrics=metrics,
-        timing={},
-        lines=[],
-        sweep=[],
     )
 
 
