@@ -38,6 +38,7 @@ class Evaluate:
         metrics: What is measured, separated by commas; None: fd for a run, fd,kid,prdc for folders. Valid are
             {METRICS}.
         num: Generated images of a run to score; as many training and test images are compared with, or all if fewer.
+            0, with cost: none, the score that is there is kept.
         seed: Seed of the generated images.
         data_dir: Where TFDS data sets live; None: where they did at training time.
         importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
@@ -135,11 +136,16 @@ def _run(options: Evaluate) -> Any:
     for name in ("reference", "train", "features"):
         if getattr(options, name) is not None:
             raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
-    if options.num < 2:
+    only_cost = options.num == 0 and options.cost
+    if options.num < 2 and not only_cost:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
+    if only_cost and (options.sweep or options.likelihood or options.resamples):
+        raise UserError("num=0: nothing is scored, and sweep, likelihood and resamples need a score")
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
     run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)
+    if only_cost:
+        return scoring.add_cost(run, directory)
     likelihood_scores.check(run.config, options.likelihood)
     data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor

@@ -26,7 +26,7 @@ from genjax.metrics.extractor import Extractor
 from genjax.train import sharding
 from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
-from genjax.typing import Method, TrainState
+from genjax.typing import Method, TrainState, UserError
 
 
 def held_out(
@@ -111,10 +111,7 @@ def score_run(
         found = likelihood_scores(run, test, likelihood, seed)
         results |= found | {"intervals": results.get("intervals", {}) | found["intervals"]}
     if cost:
-        results |= sampling_cost(run)
-        timing = directory / workdir.TIMING
-        if timing.exists():
-            results["seconds_per_epoch"] = workdir.read_json(timing)["seconds_per_epoch"]
+        results |= _cost(run, directory)
     if run.config.evaluation.importance_samples:
         results["importance_samples"] = run.config.evaluation.importance_samples
     if jax.process_index() == 0:
@@ -125,11 +122,46 @@ def score_run(
                 f"No image score: the bundled classifier knows digits ({digits}), not {run.config.data.dataset!r}; "
                 "--extractor takes others"
             )
-        try:
-            workdir.write_json(directory / workdir.METRICS, results)
-        except OSError as error:  # the numbers may have taken hours: they are printed all the same
-            logging.getLogger(__name__).warning("%s is not written: %s", directory / workdir.METRICS, error)
+        _write(directory, results)
     return results
+
+
+def add_cost(run: Run, directory: epath.Path) -> dict[str, Any]:
+    """Measures what making images costs, and adds it to a score that is there: prints it and writes ``metrics.json``.
+
+    Returns:
+        The whole score.
+
+    Raises:
+        UserError: there is no score of this state, or its images were made otherwise.
+    """
+    scored = workdir.read_json_or(directory / workdir.METRICS, {})
+    used = scored.get("sampling", {})
+    asked = sampling(run.config, num=used.get("num", 0), seed=used.get("seed", 0))
+    if scored.get("step") != run.step or (used and used != asked):
+        raise UserError(
+            f"num=0 adds the cost to a score, and {directory / workdir.METRICS} has none of step {run.step} with "
+            f"sampling={asked}; valid are 2 and more, which score anew"
+        )
+    cost = _cost(run, directory)
+    results = scored | cost
+    if jax.process_index() == 0:
+        print_table(cost)
+        _write(directory, results)
+    return results
+
+
+def _cost(run: Run, directory: epath.Path) -> dict[str, Any]:
+    timing = workdir.read_json_or(directory / workdir.TIMING, {})
+    known = {name: value for name, value in timing.items() if name == "seconds_per_epoch"}
+    return sampling_cost(run) | known
+
+
+def _write(directory: epath.Path, results: Mapping[str, Any]) -> None:
+    try:
+        workdir.write_json(directory / workdir.METRICS, results)
+    except OSError as error:  # the numbers may have taken hours: they are printed all the same
+        logging.getLogger(__name__).warning("%s is not written: %s", directory / workdir.METRICS, error)
 
 
 def sampling(config: Config, *, num: int, seed: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import tyro
 from etils import epath
 
 from experiments import cli, workdir
-from experiments.report import boards, collect, page, table
+from experiments.report import boards, collect, page, plain_text
 from genjax.typing import UserError
 
 
@@ -48,12 +48,12 @@ def report(options: Report) -> None:
     study = collect.read(options.folder)
     texts = {
         ".html": page.html(study),
-        ".csv": table.spreadsheet(study),
-        ".md": table.markdown(study, boards.boards(study.groups)),
+        ".csv": plain_text.spreadsheet(study),
+        ".md": plain_text.markdown(study, boards.boards(study.groups)),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, text in texts.items():
-        workdir.write_bytes(epath.Path(out.with_suffix(suffix)), text.encode())
+    for suffix, content in texts.items():
+        workdir.write_bytes(epath.Path(out.with_suffix(suffix)), content.encode())
     print(f"{len(texts['.html']) / 1e6:.1f} MB: {out}")
 
 

@@ -102,6 +102,8 @@ class Study(NamedTuple):
         failures: runs that ended with an error.
         missing: names of runs that were planned and have not ended.
         claims: what `experiments.claims` found.
+        command: that runs the study; "" where nothing says so.
+        budget: that its runs have, as "3 epochs"; "" where their configs decide.
     """
 
     name: str
@@ -109,6 +111,8 @@ class Study(NamedTuple):
     failures: list[Failure]
     missing: list[str]
     claims: list[dict[str, Any]]
+    command: str = ""
+    budget: str = ""
 
 
 def read(folder: str) -> Study:
@@ -145,6 +149,8 @@ def read(folder: str) -> Study:
         failures,
         [name for name in planned if name not in ended],
         workdir.read_json_or(root / CLAIMS, []),
+        str(study.get("command") or ""),
+        "{amount:g} {kind}".format(**study["budget"]) if study.get("budget") else "",
     )
 
 

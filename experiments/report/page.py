@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.report import boards, figures, frames, svg, table
+from experiments.report import boards, figures, frames, sampler_steps, svg, table
 from experiments.report.boards import SCORES, Board
 from experiments.report.collect import Study
 
@@ -61,6 +61,10 @@ def html(study: Study) -> str:
         ],
         training=frames.training(groups),
         sweeps=frames.sweeps(groups),
+        sweep_tables=[
+            (sweep.title, _rows(sweep.columns, sweep.groups, number))
+            for sweep in sampler_steps.sweeps(groups)
+        ],
         claims=[{**_CLAIM, "status": "not tested", **claim} for claim in study.claims],
         symbols=SYMBOLS,
     )
@@ -119,7 +123,7 @@ def _measured(value: Any) -> str:
 
 
 def provenance(study: Study) -> list[tuple[str, str]]:
-    """Where the runs come from, by their manifests: what, and the different values of it."""
+    """Where the runs come from, by their manifests: what, and the different values of it; and the study's budget."""
     starts = [start for group in study.groups for run in group.runs for start in run.manifest]
     values = {
         "commit": [start.get("git_commit") for start in starts],
@@ -127,7 +131,8 @@ def provenance(study: Study) -> list[tuple[str, str]]:
         "devices": [", ".join(dict.fromkeys(start.get("devices", []))) for start in starts],
     }
     known = {what: sorted({str(value) for value in found if value}) for what, found in values.items()}
-    return [(what, " and ".join(found)) for what, found in known.items() if found]
+    found = [(what, " and ".join(values)) for what, values in known.items() if values]
+    return found + [("budget of a run", study.budget)] * bool(study.budget)
 
 
 def _count(number: int, what: str) -> str:

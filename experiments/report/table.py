@@ -1,14 +1,11 @@
-"""Tables of groups: what stands in a cell, which columns there are, Markdown and CSV."""
+"""Tables of groups: which columns there are, what stands in a cell."""
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from experiments import scoreboard
-from experiments.report.boards import Board
-from experiments.report.collect import Group, Run, Study
+from experiments.report.collect import Group, Run
 from experiments.report.statistics import over_seeds
 
 
@@ -52,12 +49,6 @@ _SCORES = {
     "test_loss": "test loss",
 }
 """More scores that are shown first, beside those of the scoreboard."""
-
-_NOTE = "Scores: means over the seeds and their 95 % t intervals; cost: means and ranges."
-_VERDICTS = (
-    " *Worse*: by Welch's t-test against the best group, p adjusted by Holm's method for all groups of the table, "
-    "below 0.05."
-)
 
 _NO_SCORE = {"step", "num_samples", "num_modes", "mode_samples", "mode_samples_needed", "latent_images"}
 _NO_SCORE |= {"ssim_window", "sampling_seconds", "importance_samples", "samples_per_second", "fd_train"}
@@ -155,81 +146,3 @@ def cell(column: Column, group: Group) -> Cell:
     else:
         spread = "" if math.isnan(found.low) or min(values) == max(values) else f"[{low}, {high}]"
     return Cell(mean, spread, "" if math.isnan(found.estimate) else repr(float(found.estimate)))
-
-
-def markdown(study: Study, boards: Sequence[Board]) -> str:
-    """One table of scores for each way of measuring, and one of costs."""
-    parts = [f"# {_escaped(study.name)}"]
-    for board in boards:
-        columns, _ = score_columns(board.groups)
-        verdicts = [board.verdict(i) for i in range(len(board.groups))]
-        against = ["against the best"] if any(verdicts) else []
-        rows = [
-            [*_cells(columns, group), *([verdict] if against else [])]
-            for group, verdict in zip(board.groups, verdicts, strict=True)
-        ]
-        headings = [*(column.heading for column in columns), *against]
-        parts += [f"{_escaped(board.measured)}:", _table(headings, board.groups, rows)]
-    ranked = [group for board in boards for group in board.groups]
-    if costs := cost_columns(ranked):
-        headings = [column.heading for column in costs]
-        parts += ["Cost:", _table(headings, ranked, [_cells(costs, group) for group in ranked])]
-    tested = any(board.verdict(i) for board in boards for i in range(len(board.groups)))
-    parts.append(_NOTE + _VERDICTS * tested)
-    for what, names in {"Failed": [f.name for f in study.failures], "Not finished": study.missing}.items():
-        if names:
-            parts.append(f"{what}: {'; '.join(map(_escaped, names))}.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _cells(columns: Iterable[Column], group: Group) -> list[str]:
-    return [f"{c.text} {_bracketed(c.spread)}".strip() for c in (cell(column, group) for column in columns)]
-
-
-def _bracketed(spread: str) -> str:
-    return spread if not spread or spread.startswith("[") else f"({spread})"
-
-
-def _table(headings: Sequence[str], groups: Sequence[Group], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| runs | seeds | " + " | ".join(headings) + " |", "|---" * (2 + len(headings)) + "|"]
-    lines += [
-        f"| {_escaped(group.name)} | {len(group.runs)} | " + " | ".join(row) + " |"
-        for group, row in zip(groups, rows, strict=True)
-    ]
-    return "\n".join(lines)
-
-
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-
-
-def spreadsheet(study: Study) -> str:
-    """CSV with one row a run: what it is, all numbers of its score and of its timing; then what failed."""
-    runs = [(group.name, run) for group in study.groups for run in group.runs]
-    rows = [
-        {
-            "run": run.name,
-            "group": name,
-            "preset": run.preset,
-            "seed": run.seed,
-            "step": run.step,
-            "exit_code": None,
-            **_numbers(run.metrics),
-            **{f"timing.{key}": value for key, value in _numbers(run.timing).items()},
-            "training_flops": training_flops(run),
-            "protocol": run.metrics.get("protocol"),
-        }
-        for name, run in runs
-    ]
-    rows += [{"run": failure.name, "exit_code": failure.exit_code} for failure in study.failures]
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _numbers(results: dict) -> dict[str, float]:
-    return {name: value for name, value in results.items() if isinstance(value, int | float)}

@@ -46,7 +46,7 @@ def study(options: command.Options) -> int:
         raise UserError("budget=seconds is measured where the study runs; with export, give epochs or flops")
     if "://" in options.workdir and not options.export:
         raise UserError(f"workdir={options.workdir!r}: a study runs in a local folder; a bucket needs export")
-    folder = store.Folder(options.workdir)
+    folder = store.Folder(options.workdir, _again(sys.argv[1:]))
     with contextlib.nullcontext(-1) if options.export else runner.only_study(folder) as lock:
         before = folder.read()
         if before:

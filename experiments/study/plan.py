@@ -63,10 +63,11 @@ class Run:
 
     def evaluations(self, workdir: str) -> dict[str, list[str]]:
         """What is measured of it when it is trained, "cost" and "sweep": the commands."""
-        command = ["python", "-m", "experiments.evaluate", "--workdir", workdir]
-        command += ["--num", str(self.config.evaluation.num)]
-        asked = {"cost": ["--cost"]} if self.cost else {}
-        asked |= {"sweep": ["--sweep", *map(str, self.sweep)]} if self.sweep else {}
+        command = ["python", "-m", "experiments.evaluate", "--workdir", workdir, "--num"]
+        # Training has scored it: the cost is added to that.
+        asked = {"cost": ["0", "--cost"]} if self.cost else {}
+        if self.sweep:
+            asked["sweep"] = [str(self.config.evaluation.num), "--sweep", *map(str, self.sweep)]
         return {name: command + options for name, options in asked.items()}
 
     def described(self, workdir: str) -> dict[str, Any]:

@@ -20,10 +20,12 @@ class Folder:
 
     Attributes:
         path: of the folder.
+        command: that runs the study, for those who read about it.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, command: str = ""):
         self.path = epath.Path(path).expanduser()
+        self.command = command
 
     def workdir(self, run: Run) -> epath.Path:
         """Of a run."""
@@ -75,10 +77,11 @@ class Folder:
             | ({"steps": None, "command": None} if study.budget and run.steps is None else {})
             for run in runs
         ]
+        about = {"name": name, "command": self.command}
         self.path.mkdir(parents=True, exist_ok=True)
         workdir.write_json(
             self.path / STUDY,
-            {"name": name, **described(study, runs), "measured": measured, "runs": decided},
+            {**about, **described(study, runs), "measured": measured, "runs": decided},
         )
 
 

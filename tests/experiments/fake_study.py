@@ -132,7 +132,12 @@ def write_study(root, seeds=3, images=(8, 8, 1)):
     failed = "seed-gan,seed=9"
     planned += [{"name": failed, "preset": "seed-gan"}, {"name": "seed-gan,seed=10", "preset": "seed-gan"}]
     write_json(root / "failed" / f"{failed}.json", {"exit_code": 1, "tail": f"error: NaN in step 3 {EVIL}"})
-    write_json(root / "study.json", {"name": "Three families on digits", "runs": planned})
+    about = {
+        "name": "Three families on digits",
+        "command": "python -m experiments.study three --seeds 3",
+        "budget": {"kind": "epochs", "amount": 3.0},
+    }
+    write_json(root / "study.json", about | {"runs": planned})
     claims = [
         {
             "claim": "Diffusion samples about 1000 times slower than a GAN",

@@ -13,7 +13,19 @@ import scipy.stats
 from PIL import Image
 
 from experiments import grouping
-from experiments.report import boards, collect, curves, figures, frames, page, statistics, svg, table
+from experiments.report import (
+    boards,
+    collect,
+    curves,
+    figures,
+    frames,
+    page,
+    plain_text,
+    sampler_steps,
+    statistics,
+    svg,
+    table,
+)
 from genjax.typing import UserError
 from tests.experiments.fake_study import EVIL, PROTOCOL, write_json, write_run, write_study
 
@@ -147,12 +159,25 @@ def test_protocols_are_kept_apart(tmp_path):
 
 
 def test_markdown(study):
-    lines = table.markdown(study, boards.boards(study.groups)).splitlines()
+    lines = plain_text.markdown(study, boards.boards(study.groups)).splitlines()
     assert lines[0] == "# Three families on digits"
-    assert lines[4].startswith("| runs | seeds | rho | Fréchet distance | precision | label agreement, % |")
-    assert lines[6] == (
+    assert lines[2] == "`python -m experiments.study three --seeds 3`"
+    assert lines[4] == "Budget of every run: 3 epochs."
+    assert lines[8].startswith("| runs | seeds | rho | Fréchet distance | precision | label agreement, % |")
+    assert lines[10] == (
         "| seed-diffusion | 3 | 2.00 [1.50, 2.50] | 70.00 [52.61, 87.39] | 0.750 | 90.0 | 1.5 | best |"
     )
+    swept = next(
+        i for i, line in enumerate(lines) if line.startswith("rho by sampler steps: 355 images against")
+    )
+    assert (
+        lines[swept + 2] == "| runs | seeds | 1 step | 2 steps | 5 steps | 10 steps | 20 steps | 50 steps |"
+    )
+    # Twice as good with infinitely many steps as with 5, from seeds at 1.8, 2.0 and 2.2.
+    assert lines[swept + 4].startswith(
+        "| seed-diffusion | 3 | 12.00 [9.02, 14.98] | 7.00 [5.26, 8.74] | 4.00 "
+    )
+    assert lines[swept + 5] == ""  # the others have no sampler with steps
     cost = lines[lines.index("Cost:") + 2 :]
     assert cost[0] == (
         "| runs | seeds | steps | training, s | compilation, s | first epoch, s | last epoch, s | training, FLOPs "
@@ -167,7 +192,7 @@ def test_markdown(study):
 
 
 def test_csv_has_a_row_for_every_run(study):
-    rows = list(csv.DictReader(io.StringIO(table.spreadsheet(study))))
+    rows = list(csv.DictReader(io.StringIO(plain_text.spreadsheet(study))))
     assert len(rows) == 13 and rows[-1]["run"] == "seed-gan,seed=9" and rows[-1]["exit_code"] == "1"
     by_name = {row["run"]: row for row in rows}
     row = by_name["runs/seed-diffusion,seed=2"]
@@ -181,6 +206,8 @@ def test_csv_has_a_row_for_every_run(study):
         4.4
     )
     assert float(row["training_flops"]) == 400 * 2.5e9 and row["protocol"] == PROTOCOL
+    assert float(row["sweep.5.rho"]) == pytest.approx(4.4) and row["sweep.5.network_evaluations"] == "10"
+    assert by_name["runs/seed-gan,seed=2"]["sweep.5.rho"] == ""
 
 
 def test_seconds_of_a_part_of_the_training_are_not_shown(tmp_path):
@@ -270,7 +297,7 @@ def test_nothing_that_can_be_run_comes_from_names_and_logs(tmp_path):
     text = page.html(collect.read(str(tmp_path)))
     assert text.count("<script") == 1 and "<img onerror" not in text
     assert text.count("&lt;script&gt;") > 10
-    assert "&lt;script>" in table.markdown(collect.read(str(tmp_path)), [])
+    assert "&lt;script>" in plain_text.markdown(collect.read(str(tmp_path)), [])
 
 
 def test_page_is_whole(html):
@@ -284,12 +311,19 @@ def test_page_is_whole(html):
     )
     assert "error: NaN in step 3" in html and "<code>seed-gan,seed=10</code>" in html
     assert html.count("python -m experiments.train seed-vae --optimizer.name adam --seed 1 ") == 1
+    assert html.count("<code>python -m experiments.study three --seeds 3</code>") == 1
+    assert "rho by sampler steps: 355 images" in html and "7.00" in html
     for claim in ("✗</span> does not hold", "✓</span> holds", "–</span> not tested", "[190, 240]"):
         assert claim in html
 
 
 def test_where_runs_come_from(study):
-    assert page.provenance(study) == [("commit", "0123456789ab"), ("jax", "0.12.0"), ("devices", "cpu:cpu")]
+    assert page.provenance(study) == [
+        ("commit", "0123456789ab"),
+        ("jax", "0.12.0"),
+        ("devices", "cpu:cpu"),
+        ("budget of a run", "3 epochs"),
+    ]
 
 
 def test_ensembles_stand_beside_runs(tmp_path):
@@ -301,7 +335,7 @@ def test_ensembles_stand_beside_runs(tmp_path):
     write_json(tmp_path / "other" / "metrics.json", {"step": 1})  # no run, and no ensemble
     study = collect.read(str(tmp_path))
     assert {group.name for group in study.groups} == {"ensemble both", "seed-gan", "seed-vae"}
-    lines = table.markdown(study, boards.boards(study.groups)).splitlines()
+    lines = plain_text.markdown(study, boards.boards(study.groups)).splitlines()
     assert any(line.startswith("| ensemble both | 1 | 4.00 |") for line in lines)
     content = page.html(study)
     assert "python -m experiments.ensemble a b" in content and "0.75" in content
@@ -396,3 +430,23 @@ def test_missing_package_names_the_extra(package, study, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[report\]'"):
         page.html(study)
+
+
+def test_sweeps_that_were_measured_in_several_ways_are_several_tables(tmp_path):
+    write_run(tmp_path / "a", "seed-diffusion", rho=2.0, sweep=(5, 10))
+    other = write_run(tmp_path / "b", "ddpm-digits", rho=2.0, sweep=(10, 20)) / "sweep.json"
+    other.write_text(other.read_text().replace("355", "100"))
+    write_run(tmp_path / "c", "seed-gan")
+    first, second = sampler_steps.sweeps(collect.read(str(tmp_path)).groups)
+    found = [
+        (
+            [group.name for group in sweep.groups],
+            {column.heading: column.values(sweep.groups[0]) for column in sweep.columns},
+        )
+        for sweep in (first, second)
+    ]
+    assert found == [
+        (["ddpm-digits"], {"10 steps": [3.0], "20 steps": [2.5]}),
+        (["seed-diffusion"], {"5 steps": [4.0], "10 steps": [3.0]}),
+    ]
+    assert first.title.startswith("rho by sampler steps: 100 images")
