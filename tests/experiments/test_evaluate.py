@@ -157,6 +157,38 @@ def test_too_few_images_are_refused_before_the_work(run, verb, digest):
     assert digest(run) == before
 
 
+def test_the_cost_is_added_to_a_score(run, tmp_path, verb, monkeypatch):
+    """Nothing is scored again, and what the score was of is what the cost is of."""
+    workdir = shutil.copytree(run, tmp_path / "run")
+    before = json.loads((workdir / "metrics.json").read_text())
+    monkeypatch.setattr(scoring, "make", None)
+    monkeypatch.setattr(scoring, "held_out", None)
+    ended = verb("evaluate", "--workdir", workdir, "--num", "0", "--cost")
+    assert ended.code == 0, ended.err
+    assert json.loads((workdir / "metrics.json").read_text()) == ended.json
+    cost = {name: value for name, value in ended.json.items() if name not in before}
+    assert ended.json == before | cost and cost["network_evaluations"] == 2
+    assert set(cost) == {
+        *("samples_per_second", "compile_seconds", "network_evaluations", "peak_memory_bytes"),
+        "seconds_per_epoch",
+    }
+    written = (workdir / "metrics.json").read_bytes()
+    for options, message in [
+        (("--cost", "--num-steps", "3"), "has none of step 6 with sampling={'sampler': 'ddim'"),
+        (
+            ("--cost", "--resamples", "9"),
+            "nothing is scored, and sweep, likelihood and resamples need a score",
+        ),
+        ((), "num=0: at least 2 images"),
+    ]:
+        ended = verb("evaluate", "--workdir", workdir, "--num", "0", *options)
+        assert ended.code == 2 and message in ended.err
+    assert (workdir / "metrics.json").read_bytes() == written
+    (workdir / "metrics.json").unlink()
+    ended = verb("evaluate", "--workdir", workdir, "--num", "0", "--cost")
+    assert ended.code == 2 and "has none of step 6" in ended.err
+
+
 def test_data_that_moved_is_named(run, tmp_path, verb, digest):
     workdir = shutil.copytree(run, tmp_path / "run")
     config = json.loads((workdir / "config.json").read_text())
