@@ -5,6 +5,7 @@ import pathlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from experiments import grouping, workdir
@@ -104,6 +105,7 @@ class Study(NamedTuple):
         claims: what `experiments.claims` found.
         command: that runs the study; "" where nothing says so.
         budget: that its runs have, as "3 epochs"; "" where their configs decide.
+        grid: field -> the values that were tried.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Study(NamedTuple):
     claims: list[dict[str, Any]]
     command: str = ""
     budget: str = ""
+    grid: Mapping[str, Sequence[Any]] = MappingProxyType({})
 
 
 def read(folder: str) -> Study:
@@ -151,6 +154,7 @@ def read(folder: str) -> Study:
         workdir.read_json_or(root / CLAIMS, []),
         str(study.get("command") or ""),
         "{amount:g} {kind}".format(**study["budget"]) if study.get("budget") else "",
+        study.get("grid") or {},
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from experiments.report import boards, figures, frames, sampler_steps, svg, table
 from experiments.report.boards import SCORES, Board
 from experiments.report.collect import Study
+from experiments.report.effects import Effect, effects
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -47,10 +48,11 @@ def html(study: Study) -> str:
     number = {group.name: i for i, group in enumerate(groups)}
     text = environment.get_template("page.html.jinja").render(
         study=study,
-        boards=[_board(board, number) for board in ranked],
+        boards=[{**_board(board, number), "effects": _effects(study, board)} for board in ranked],
         groups=groups,
         number=number,
         colours=svg.SERIES,
+        scores=SCORES,
         summary=summary(study, ranked),
         provenance=provenance(study),
         costs=_rows(table.cost_columns(groups), groups, number),
@@ -81,6 +83,11 @@ def _board(board: Board, number: dict[str, int]) -> dict[str, Any]:
         "more": _rows(more, board.groups, number),
         "p_values": board.p_values,
     }
+
+
+def _effects(study: Study, board: Board) -> list[tuple[Effect, table.Cell]]:
+    """The rows of the table of effects, with the ratio as it is written."""
+    return [(effect, table.ratio(effect.ratio)) for effect in effects(study.grid, board)]
 
 
 def _rows(

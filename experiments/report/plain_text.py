@@ -5,8 +5,9 @@ import io
 from collections.abc import Iterable, Sequence
 
 from experiments.report import table
-from experiments.report.boards import Board
+from experiments.report.boards import SCORES, Board
 from experiments.report.collect import Group, Study
+from experiments.report.effects import Effect, effects
 from experiments.report.sampler_steps import sweeps
 from experiments.report.table import Column
 
@@ -34,6 +35,8 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
         ]
         headings = [*(column.heading for column in columns), *against]
         parts += [f"{_escaped(board.measured)}:", _table(headings, board.groups, rows)]
+        if found := effects(study.grid, board):
+            parts += [f"What a value of a field does to {SCORES[board.score or '']}:", _effects(found)]
     ranked = [group for board in boards for group in board.groups]
     for sweep in sweeps(ranked):
         headings = [column.heading for column in sweep.columns]
@@ -66,6 +69,16 @@ def _table(headings: Sequence[str], groups: Sequence[Group], rows: Sequence[Sequ
         f"| {_escaped(group.name)} | {len(group.runs)} | " + " | ".join(row) + " |"
         for group, row in zip(groups, rows, strict=True)
     ]
+    return "\n".join(lines)
+
+
+def _effects(found: Sequence[Effect]) -> str:
+    lines = ["| field | value | against | ratio | seeds | settings of the others |", "|---" * 6 + "|"]
+    for effect in found:
+        written = table.ratio(effect.ratio)
+        names = " | ".join(map(_escaped, (effect.field, effect.value, effect.against)))
+        ratio = f"{written.text} {written.spread}".strip()
+        lines.append(f"| {names} | {ratio} | {effect.seeds} | {effect.settings} |")
     return "\n".join(lines)
 
 

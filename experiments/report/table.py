@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from experiments import scoreboard
 from experiments.report.collect import Group, Run
 from experiments.report.statistics import over_seeds
+from genjax.metrics.intervals import Interval
 
 
 class Column(NamedTuple):
@@ -146,3 +147,9 @@ def cell(column: Column, group: Group) -> Cell:
     else:
         spread = "" if math.isnan(found.low) or min(values) == max(values) else f"[{low}, {high}]"
     return Cell(mean, spread, "" if math.isnan(found.estimate) else repr(float(found.estimate)))
+
+
+def ratio(found: Interval) -> Cell:
+    """A ratio with its interval, if it has one."""
+    spread = "" if math.isnan(found.low) else f"[{plain(found.low)}, {plain(found.high)}]"
+    return Cell(plain(found.estimate), spread, repr(found.estimate))

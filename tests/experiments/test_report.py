@@ -17,6 +17,7 @@ from experiments.report import (
     boards,
     collect,
     curves,
+    effects,
     figures,
     frames,
     page,
@@ -450,3 +451,35 @@ def test_sweeps_that_were_measured_in_several_ways_are_several_tables(tmp_path):
         (["ddpm-digits"], {"10 steps": [3.0], "20 steps": [2.5]}),
     ]
     assert second.title.startswith("rho by sampler steps: 100 images")
+
+
+def test_effects_of_fields_are_ratios_within_the_seed(tmp_path):
+    """Scores are products of what each value does, and of noise of the seed, of which one factor is the value's own."""
+    of_schedule, of_seed = {"linear": 1.0, "cosine": 0.5}, {0: 7.0, 1: 1.0, 2: 30.0}
+    of_prediction, own = {"eps": 2.0, "v": 3.0}, {0: 0.9, 1: 1.0, 2: 1.2}
+    for schedule, a in of_schedule.items():
+        for prediction, b in of_prediction.items():
+            for seed, c in of_seed.items():
+                fields = {"method.schedule": schedule, "method.prediction": prediction}
+                rho = a * b * c * (own[seed] if schedule == "cosine" else 1.0)
+                write_run(tmp_path / f"{schedule},{prediction},{seed}", "ddpm", seed, rho, fields=fields)
+    grid = {"method.schedule": ["linear", "cosine"], "method.prediction": ["eps", "v"]}
+    write_json(tmp_path / "study.json", {"name": "s", "grid": grid | {"method.kind": ["ddpm", "other"]}})
+    study = collect.read(str(tmp_path))
+    (board,) = boards.boards(study.groups)
+    schedule, prediction = effects.effects(study.grid, board)
+    logs = np.log([0.5 * x for x in own.values()])
+    low, high = scipy.stats.t.interval(0.95, 2, logs.mean(), scipy.stats.sem(logs))
+    assert schedule[:3] == ("method.schedule", "cosine", "linear") and schedule[4:] == (3, 2)
+    assert schedule.ratio == pytest.approx(np.exp([logs.mean(), low, high]))
+    assert prediction[:3] == ("method.prediction", "v", "eps") and prediction.ratio == pytest.approx(
+        [1.5] * 3
+    )
+    # A setting that is not there from every seed would weigh the seeds differently.
+    (tmp_path / "cosine,v,1" / "metrics.json").unlink()
+    study = collect.read(str(tmp_path))
+    schedule, _ = effects.effects(study.grid, boards.boards(study.groups)[0])
+    assert schedule.ratio.estimate == pytest.approx(np.exp(logs.mean())) and schedule[4:] == (3, 1)
+    lines = plain_text.markdown(study, boards.boards(study.groups)).splitlines()
+    assert "| method.schedule | cosine | linear | 0.513 [0.357, 0.736] | 3 | 1 |" in lines
+    assert "What a value of a field does to rho" in page.html(study)
