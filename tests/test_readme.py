@@ -95,6 +95,18 @@ def test_options_of_the_commands_exist(verb):
         assert not missing, (arguments, missing)
 
 
+def test_options_of_the_launch_scripts_exist():
+    """Their recipes cannot be run here; what they hand on to training can at least be known to it."""
+    found = []
+    for path in sorted((ROOT / "tpu_scripts").iterdir()):
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        found += re.findall(r"(?:run|multi_gpu|slurm)\.sh (\w+-\w+)(.*)", text)
+    assert len(found) >= 6
+    for preset, rest in found:
+        options = set(re.findall(r"--[\w.-]+", rest))
+        assert options and not {option for option in options if option not in help_text("train", (preset,))}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 # Install before: pip install -e '.[cuda13]', or '.[cuda]' for CUDA 12.
 #
 #   bash tpu_scripts/multi_gpu.sh ddpm-mnist --workdir runs/a --batch-size 512               all GPUs, data parallel
-#   GPUS=0,1 bash tpu_scripts/multi_gpu.sh ddpm-mnist --workdir runs/a --mesh.fsdp 2         two, parameters sharded
+#   GPUS=0,1 bash tpu_scripts/multi_gpu.sh ddpm-mnist --workdir runs/a --fsdp 2              two, parameters sharded
 #   bash tpu_scripts/multi_gpu.sh ddpm-mnist --workdir runs/a --backend pmap                 pmap instead of jit
 #
 # The batch size is the global one and must be a multiple of the number of GPUs.

@@ -2,7 +2,7 @@
 # Recipe: not run. Starts a training on every worker and returns; logs.sh shows it, stop.sh ends it.
 #
 #   TPU_NAME=digits ZONE=us-east5-b WORKDIR=gs://my-bucket/runs/a \
-#       bash tpu_scripts/run.sh ddpm-mnist --steps 100000 --batch-size 1024 --mesh.fsdp 4
+#       bash tpu_scripts/run.sh ddpm-mnist --steps 100000 --batch-size 1024 --fsdp 4
 #
 #   WORKDIR   where the run leaves everything; a gs:// path, because all workers write and read it   (required)
 #

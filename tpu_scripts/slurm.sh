@@ -27,6 +27,8 @@ fi
 
 cd "${SLURM_SUBMIT_DIR:?run this with sbatch}"
 export JAX_PLATFORMS=cuda
+# Since Slurm 22.05 srun does not take this over from the job.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
 # A proxy in the environment would be asked for the other nodes' addresses.
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY

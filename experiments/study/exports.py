@@ -14,12 +14,14 @@ _SLURM = """\
 # Recipe: not run. A study of {count} runs, one task of the array each; submit from the repository, with its
 # environment in .venv:
 #
-#   sbatch --gpus-per-task=1 --time=24:00:00 {path}
+#   sbatch --time=24:00:00 {path}
 #
 # A task that is requeued, or submitted again, goes on from its last checkpoint; a finished one ends at once.
 #
 #SBATCH --job-name=genjax-study
 #SBATCH --array=0-{last}
+#SBATCH --ntasks=1
+#SBATCH --gpus-per-task=1
 #SBATCH --cpus-per-task=8
 #SBATCH --output={logs}
 #SBATCH --open-mode=append
@@ -29,6 +31,10 @@ _SLURM = """\
 set -euo pipefail
 cd "${{SLURM_SUBMIT_DIR:?run this with sbatch}}"
 export PATH="$PWD/.venv/bin:$PATH"
+# Without this, jax falls back to the CPU when it finds no GPU, and the run would be slow instead of failing.
+export JAX_PLATFORMS=cuda
+# Since Slurm 22.05 srun does not take this over from the job.
+[ -z "${{SLURM_CPUS_PER_TASK:-}}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
 case "${{SLURM_ARRAY_TASK_ID:?run this with sbatch}}" in
 {cases}
