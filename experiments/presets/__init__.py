@@ -1,6 +1,6 @@
 """Named experiments. A preset is a value; every field can be overridden on the command line.
 
-What each took and what it gave, where it was run, is in the README and in docs/results.md.
+What some took and gave is in the README and in docs/results.md; the others have no published number yet.
 """
 
 from experiments.config import Config
