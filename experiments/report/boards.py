@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from experiments import scoreboard
 from experiments.report.collect import Group
-from experiments.report.statistics import LEVEL, against_first
+from experiments.report.statistics import LEVEL, against
 
 SCORES = {"rho": "rho", "fd_generated": "Fréchet distance"}
 """What groups are ranked by, lower is better: the first of these that any of them has -> its name in words."""
@@ -20,21 +20,28 @@ class Board(NamedTuple):
         measured: how, in words.
         score: the name in metrics.json of what they are ranked by; None: they are not.
         groups: best first; those without the score at the end.
-        p_values: adjusted, of the difference from the best group; None where nothing can be said.
+        reference: number of the group that the others are tested against: the first of which several seeds have ended
+            and none has failed; None where there is none, or nothing to test against it.
+        p_values: adjusted, of the difference from the reference; None where nothing can be said.
     """
 
     measured: str
     score: str | None
     groups: list[Group]
-    p_values: list[float | None]
+    reference: int | None
+    p_values: Sequence[float | None]
 
     def verdict(self, i: int) -> str:
         """How group number i compares with the best, in words; "" where nothing can be said."""
-        p = self.p_values[i]
-        if i == 0:
-            return "best" if any(other is not None for other in self.p_values) else ""
-        if p is None:
+        if self.reference is None:
             return ""
+        if self.groups[i].failed:
+            return "not tested, seeds failed"
+        if i == self.reference:
+            return "best" if i == 0 else "best of those tested"
+        p = self.p_values[i]
+        if p is None:
+            return "not tested, one seed" if len(self.groups[i].runs) == 1 else "not tested"
         bound = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
         return f"worse, {bound}" if p < LEVEL else f"not told apart, {bound}"
 
@@ -48,8 +55,11 @@ def boards(groups: Sequence[Group]) -> list[Board]:
 
 def _board(protocol: str | None, groups: list[Group]) -> Board:
     score = next((name for name in SCORES if any(group.values(name) for group in groups)), None)
-    if protocol is None or score is None:
-        return Board("not scored by images", None, groups, [None] * len(groups))
+    nothing = [None] * len(groups)
+    if protocol is None:
+        return Board("not scored by images", None, groups, None, nothing)
+    if score is None:
+        return Board(scoreboard.measured(protocol), None, groups, None, nothing)
 
     def place(group: Group) -> tuple[float, str]:
         values = group.values(score)
@@ -57,6 +67,11 @@ def _board(protocol: str | None, groups: list[Group]) -> Board:
         return (math.inf if math.isnan(mean) else mean, group.name)
 
     ranked = sorted(groups, key=place)
-    return Board(
-        scoreboard.measured(protocol), score, ranked, against_first([g.values(score) for g in ranked])
-    )
+    # What a failed seed would have scored is not known, and hardly well: the others alone flatter the group.
+    tested = [[] if group.failed else group.values(score) for group in ranked]
+    several = (i for i, x in enumerate(tested) if len(x) > 1 and all(map(math.isfinite, x)))
+    reference = next(several, None)
+    p_values: Sequence[float | None] = nothing if reference is None else against(reference, tested)
+    if all(p is None for p in p_values):
+        reference = None
+    return Board(scoreboard.measured(protocol), score, ranked, reference, p_values)

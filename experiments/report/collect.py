@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -74,11 +75,13 @@ class Group(NamedTuple):
         name: preset and the fields in which groups of the preset differ.
         protocol: how its images were scored, the text of a `genjax.metrics.protocol.Protocol`; None: not at all.
         runs: at least one.
+        failed: how many more runs of it ended with an error.
     """
 
     name: str
     protocol: str | None
     runs: list[Run]
+    failed: int = 0
 
     def values(self, name: str, where: str = "metrics") -> list[float]:
         """One number a run: of its metrics or its timing; of the runs that have it."""
@@ -146,9 +149,15 @@ def read(folder: str) -> Study:
     # A run that failed half-way is told of as a failure.
     failed = {failure.name for failure in failures}
     ended = {run.path.name for run in runs if run.metrics} | failed
+    lost = Counter(
+        _cell(run.name) for run in failures if run.name not in {r.path.name for r in runs if r.metrics}
+    )
     return Study(
         str(study.get("name") or root.resolve().name),
-        _groups([run for run in runs if run.path.name not in failed or run.metrics]),
+        [
+            group._replace(failed=sum(lost[cell] for cell in {_cell(run.path.name) for run in group.runs}))
+            for group in _groups([run for run in runs if run.path.name not in failed or run.metrics])
+        ],
         failures,
         [name for name in planned if name not in ended],
         workdir.read_json_or(root / CLAIMS, []),
@@ -156,6 +165,11 @@ def read(folder: str) -> Study:
         "{amount:g} {kind}".format(**study["budget"]) if study.get("budget") else "",
         study.get("grid") or {},
     )
+
+
+def _cell(name: str) -> str:
+    """The name of a run of a study without its seed, which the variant's other runs share."""
+    return name.rpartition(",seed=")[0]
 
 
 def _run(root: pathlib.Path, path: pathlib.Path, planned: Mapping[str, Any]) -> Run:

@@ -11,6 +11,9 @@ from experiments.report.table import train_seconds
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 
+_BUNDLED = "digits_classifier@"
+"""How the name of the extractor begins that scores runs while they train."""
+
 POINTS = 200
 """Most points of a curve: more are no wider than a pixel."""
 
@@ -70,7 +73,7 @@ def by_evaluations(groups: Sequence[Group], score: str) -> dict[str, list[Curve]
             swept: dict[str, dict[int, float]] = {}
             for entry in run.sweep or [run.metrics]:
                 if entry.get(score) is not None and "network_evaluations" in entry:
-                    panel = swept.setdefault(_alike(run, _num_images(entry)), {})
+                    panel = swept.setdefault(_panel(run, entry), {})
                     panel[entry["network_evaluations"]] = float(entry[score])
             for name, values in swept.items():
                 found.setdefault(name, []).append(values)
@@ -135,17 +138,33 @@ def _final(run: Run, score: str) -> tuple[str, np.ndarray, np.ndarray] | None:
     value, seconds = run.metrics.get(score), train_seconds(run)
     if value is None or seconds is None or "protocol" not in run.metrics:
         return None
-    return _alike(run, _num_images(run.metrics)), np.array([seconds]), np.array([float(value)])
+    return _panel(run, run.metrics), np.array([seconds]), np.array([float(value)])
 
 
-def _num_images(scores: Mapping[str, Any]) -> int | None:
-    return Protocol.parse(scores["protocol"]).num_samples if "protocol" in scores else None
+def _panel(run: Run, scores: Mapping[str, Any]) -> str:
+    """That of a score with its protocol."""
+    if "protocol" not in scores:
+        return _alike(run, None)
+    protocol = Protocol.parse(scores["protocol"])
+    how = "" if protocol.extractor.startswith(_BUNDLED) else f"{protocol.extractor[:40]}, {protocol.resize}"
+    return _alike(run, protocol.num_samples, how)
 
 
-def _alike(run: Run, num: int | None) -> str:
-    """What two scores must share to stand in one panel."""
-    images = "" if num is None else f", {num:,} images"
-    return f"{run.config.get('data.dataset', '')}{images}"
+def _alike(run: Run, num: int | None, how: str = "") -> str:
+    """What two scores must share to stand in one panel: the images, how many, and, where it is not the bundled
+    classifier, what compares them."""
+    config = run.config
+    size = config.get("data.image_size")
+    split = config.get("data.test_split", "test")
+    parts = [
+        config.get("data.dataset", ""),
+        "" if split == "test" else split,
+        "" if size is None else f"{size} pixels",
+        "" if config.get("data.binarize", "no") == "no" else "binarised",
+        "" if num is None else f"{num:,} images",
+        how,
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def scatter(groups: Sequence[Group], x: Sequence[list[float]], score: str) -> list[Curve]:

@@ -146,11 +146,13 @@ def _add(axes: Any, curve: Curve, k: int) -> None:
     colour, gid = svg.colour(curve.group), f"series{curve.group}-{k}"
     if len(curve.x) == 1:
         reach = np.stack([curve.y - curve.low, curve.high - curve.y])
-        bar = axes.errorbar(curve.x, curve.y, reach, color=colour, marker="o", markersize=5, capsize=0)
+        bar = axes.errorbar(
+            curve.x, curve.y, reach, color=colour, marker=svg.marker(curve.group), markersize=5, capsize=0
+        )
         for part in bar.get_children():
             part.set_gid(f"{gid}-{part.__class__.__name__}")
         return
-    marker = "o" if len(curve.x) <= 8 else None
+    marker = svg.marker(curve.group) if len(curve.x) <= 8 else None
     style = {"linestyle": svg.dashes(curve.group), "marker": marker, "markersize": 3}
     (line,) = axes.plot(curve.x, curve.y, color=colour, **style)
     line.set_gid(f"{gid}-line")

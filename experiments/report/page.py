@@ -42,6 +42,7 @@ def html(study: Study) -> str:
         (_TEMPLATES / name).read_text(encoding="utf-8")
     )
     environment.filters["measured"] = _measured
+    environment.filters["seeds"] = table.seeds
     environment.filters["drawn"] = markupsafe.Markup  # for figures alone, which escape what they write
     ranked = boards.boards(study.groups)
     groups = [group for board in ranked for group in board.groups]
@@ -118,10 +119,15 @@ def summary(study: Study, ranked: Sequence[Board]) -> str:
     column = table.score_column(board.score)
     values = [(group.name, table.cell(column, group)) for group in board.groups[:3]]
     named = [(name, f"{cell.text} {cell.spread}".strip()) for name, cell in values if cell.text]
-    order = f"is best by {SCORES[board.score]}" if len(named) > 1 else f"has {SCORES[board.score]}"
     (name, number), *others = named
-    rest = f", before {' and '.join(' with '.join(other) for other in others)}" if others else ""
-    return f"{count}{failed}: {name} {order}, {number}{rest}."
+    order = f"has {'the lowest ' if others else ''}{SCORES[board.score]}"
+    alike = board.reference == 0 and board.verdict(1).startswith("not told apart")
+    parts = [" with ".join(other) for other in others]
+    if parts and alike:
+        parts[0] += " (not told apart by these seeds)"
+    rest = f", before {' and '.join(parts)}" if parts else ""
+    where = f" ({board.measured})" if sum(board.score is not None for board in ranked) > 1 else ""
+    return f"{count}{failed}: {name} {order}, {number}{rest}{where}."
 
 
 def _measured(value: Any) -> str:

@@ -66,7 +66,7 @@ def _bracketed(spread: str) -> str:
 def _table(headings: Sequence[str], groups: Sequence[Group], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| runs | seeds | " + " | ".join(headings) + " |", "|---" * (2 + len(headings)) + "|"]
     lines += [
-        f"| {_escaped(group.name)} | {len(group.runs)} | " + " | ".join(row) + " |"
+        f"| {_escaped(group.name)} | {table.seeds(group)} | " + " | ".join(row) + " |"
         for group, row in zip(groups, rows, strict=True)
     ]
     return "\n".join(lines)

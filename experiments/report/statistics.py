@@ -64,12 +64,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def against_first(groups: Sequence[Sequence[float]]) -> list[float | None]:
-    """Holm's adjusted p-values of Welch's tests of each group against the first.
+def against(reference: int, groups: Sequence[Sequence[float]]) -> list[float | None]:
+    """Holm's adjusted p-values of Welch's tests of each group against one of them.
 
     Returns:
-        One a group; None for the first, and for those that cannot be tested.
+        One a group; None for the reference, and for those that cannot be tested.
     """
-    raw = [None, *(welch(groups[0], other) for other in groups[1:])] if groups else []
+    raw = [None if i == reference else welch(groups[reference], other) for i, other in enumerate(groups)]
     adjusted = iter(holm([p for p in raw if p is not None]))
     return [None if p is None else next(adjusted) for p in raw]

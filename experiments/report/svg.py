@@ -31,6 +31,11 @@ def dashes(group: int) -> Any:
     return _DASHES[group // SERIES % len(_DASHES)]
 
 
+def marker(group: int) -> str:
+    """Of the group's points: round for the first `SERIES` groups."""
+    return "osD^"[group // SERIES % 4]
+
+
 def settings(name: str) -> dict[str, Any]:
     """What matplotlib is told, for ``rc_context``: text stays text, and ids depend on the name alone."""
     return {

@@ -153,3 +153,8 @@ def ratio(found: Interval) -> Cell:
     """A ratio with its interval, if it has one."""
     spread = "" if math.isnan(found.low) else f"[{plain(found.low)}, {plain(found.high)}]"
     return Cell(plain(found.estimate), spread, repr(found.estimate))
+
+
+def seeds(group: Group) -> str:
+    """How many runs of a group have ended, and how many failed."""
+    return f"{len(group.runs)}, {group.failed} failed" if group.failed else f"{len(group.runs)}"

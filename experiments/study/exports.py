@@ -1,5 +1,6 @@
 """A study for other machines: its commands, in a list or as a SLURM job array."""
 
+import os
 import shlex
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from etils import epath
 from experiments import workdir
 from experiments.study.plan import Run
 from experiments.study.store import Folder
+from genjax.typing import UserError
 
 _SLURM = """\
 #!/usr/bin/env bash
@@ -16,14 +18,14 @@ _SLURM = """\
 #
 #   sbatch --time=24:00:00 {path}
 #
-# A task that is requeued, or submitted again, goes on from its last checkpoint; a finished one ends at once.
+# A task that is requeued, or submitted again, goes on from its last checkpoint, and leaves out what is done.
 #
 #SBATCH --job-name=genjax-study
 #SBATCH --array=0-{last}
 #SBATCH --ntasks=1
 #SBATCH --gpus-per-task=1
 #SBATCH --cpus-per-task=8
-#SBATCH --output={logs}
+#SBATCH --output="{logs}"
 #SBATCH --open-mode=append
 # Training saves and exits on SIGTERM, which comes two minutes before the time limit and at a preemption.
 #SBATCH --signal=TERM@120
@@ -43,20 +45,23 @@ esac
 
 
 def commands(folder: Folder, runs: Sequence[Run]) -> epath.Path:
-    """Writes ``commands.txt``: all commands of the study, one a line, to be run in this order. Returns its path."""
+    """Writes ``commands.txt``: a line a run, its commands one after the other. Returns its path."""
     path = folder.path / "commands.txt"
-    lines = [shlex.join(command) for run in runs for command in _all(folder, run)]
+    lines = [" && ".join(map(shlex.join, _all(folder, run))) for run in runs]
     workdir.write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
     return path
 
 
 def slurm(folder: Folder, runs: Sequence[Run]) -> epath.Path:
-    """Writes ``study.sbatch``, a job array in which each task is a run with all its commands. Returns its path."""
+    """Writes ``study.sbatch``, a job array in which each task is a run with all its commands. Returns its path.
+
+    Raises:
+        UserError: the folder is a bucket, which sbatch cannot read and logs cannot be written to.
+    """
+    if "://" in os.fspath(folder.path):
+        raise UserError(f"workdir={os.fspath(folder.path)!r}: SLURM needs a folder that all hosts share")
     path = folder.path / "study.sbatch"
-    cases = "\n".join(
-        f"{i})\n" + "\n".join(f"    srun {shlex.join(c)}" for c in _all(folder, run)) + "\n    ;;"
-        for i, run in enumerate(runs)
-    )
+    cases = "\n".join(f"{i})\n{_task(folder, run)}\n    ;;" for i, run in enumerate(runs))
     script = _SLURM.format(
         count=len(runs), path=path, last=len(runs) - 1, logs=folder.path / "runs" / "%a.log", cases=cases
     )
@@ -67,6 +72,13 @@ def slurm(folder: Folder, runs: Sequence[Run]) -> epath.Path:
 
 EXPORTS = {"commands": commands, "slurm": slurm}
 """What can be written instead of running the study, by name."""
+
+
+def _task(folder: Folder, run: Run) -> str:
+    training, *evaluations = (f"    srun {shlex.join(command)}" for command in _all(folder, run))
+    scored = shlex.quote(os.fspath(folder.workdir(run) / workdir.METRICS))
+    # Training that was asked to leave ends well too, and is not to be scored.
+    return "\n".join([training, *([f"    [ -e {scored} ] || exit 0"] if evaluations else []), *evaluations])
 
 
 def _all(folder: Folder, run: Run) -> list[list[str]]:

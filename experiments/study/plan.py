@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import checks, cli, families
+from experiments import checks, cli, families, workdir
 from experiments.config import Config
 from experiments.study import fields
 from experiments.study.spec import Study
@@ -54,23 +54,23 @@ class Run:
         _check(self.cell, config)
         return dataclasses.replace(self, steps=steps, config=config)
 
-    def training(self, workdir: str) -> list[str]:
+    def training(self, directory: str) -> list[str]:
         """The command that trains it, and goes on with it."""
         decided = {} if self.steps is None else {"fit.steps": self.steps}
         values = {**self.overrides, **decided, "fit.seed": self.seed}
-        options = [*fields.options(values), "--workdir", workdir]
+        options = [*fields.options(values), "--workdir", directory]
         return ["python", "-m", "experiments.train", self.preset, *options]
 
-    def evaluations(self, workdir: str) -> dict[str, list[str]]:
+    def evaluations(self, directory: str) -> dict[str, list[str]]:
         """What is measured of it when it is trained, "cost" and "sweep": the commands."""
-        command = ["python", "-m", "experiments.evaluate", "--workdir", workdir, "--num"]
+        command = ["python", "-m", "experiments.evaluate", "--workdir", directory, "--num"]
         # Training has scored it: the cost is added to that.
         asked = {"cost": ["0", "--cost"]} if self.cost else {}
         if self.sweep:
             asked["sweep"] = [str(self.config.evaluation.num), "--sweep", *map(str, self.sweep)]
         return {name: command + options for name, options in asked.items()}
 
-    def described(self, workdir: str) -> dict[str, Any]:
+    def described(self, directory: str) -> dict[str, Any]:
         """The run in ``study.json``."""
         return {
             "name": self.name,
@@ -78,7 +78,7 @@ class Run:
             "overrides": dict(self.overrides),
             "seed": self.seed,
             "steps": self.config.fit.steps,
-            "command": shlex.join(self.training(workdir)),
+            "command": shlex.join(self.training(directory)),
             "sweep": bool(self.sweep),
         }
 
@@ -140,6 +140,8 @@ def _cells(study: Study, preset: str) -> list[Run]:
         raise UserError(f"{twice[0]} is in the grid, and set to {fixed[twice[0]]!r} beside it")
     if twice := [name for values in variants for name in values if name in grid]:
         raise UserError(f"{twice[0]} is in the grid, and in variants of {preset} beside it")
+    if same := [name for name in varied if name in workdir.FREE]:
+        raise UserError(f"{same[0]} is in the grid, and changes nothing of what a run learns")
     for name in ("fit.seed", *(["fit.steps"] if study.budget else [])):
         if name in varied or name in fixed:
             instead = "seeds" if name == "fit.seed" else "the budget"

@@ -59,7 +59,7 @@ class _Job:
 
     def __init__(self, run: Run, folder: Folder, slot: Slot, lock: int):
         self.run, self.slot, self.began = run, slot, time.monotonic()
-        self._commands, self._lock = folder.missing(run), lock
+        self._commands, self._lock, self._folder = folder.missing(run), lock, folder
         self._metrics = folder.workdir(run) / workdir.LINES
         self._log = folder.log(run)
         self.before = self.share = self._share()
@@ -88,7 +88,8 @@ class _Job:
     def ended(self) -> int | None:
         """The exit code of the last command, or the first that failed; None while it goes on."""
         code = self.process.poll()
-        if code == 0 and self._commands:
+        # A training that was asked to leave ends well too, and is not to be scored.
+        if code == 0 and self._commands and self._folder.is_trained(self.run):
             self.process, code = self._start(), None
         return code
 
@@ -114,8 +115,9 @@ class Runner:
 
     def __init__(self, folder: Folder, runs: Sequence[Run], slots: Sequence[Slot], retry_failed: bool):
         self.folder, self.total, self.jobs = folder, len(runs), len(slots)
-        if retry_failed:
-            for run in runs:
+        for run in runs:
+            # Somebody may have ended by hand what had failed.
+            if retry_failed or not folder.missing(run):
                 folder.failure(run).unlink(missing_ok=True)
         self.failed = [run for run in runs if folder.failure(run).exists()]
         self.waiting = collections.deque(

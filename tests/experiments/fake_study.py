@@ -9,7 +9,7 @@ import numpy as np
 from experiments import pictures
 from genjax.metrics.protocol import Protocol
 
-PROTOCOL = str(Protocol("fd", "digits@00", "not resized", 355, "digits/test[:355]#bb"))
+PROTOCOL = str(Protocol("fd", "digits_classifier@00", "not resized", 355, "digits/test[:355]#bb"))
 EVIL = "<script>alert('x')</script>"
 
 

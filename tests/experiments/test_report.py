@@ -87,7 +87,7 @@ def test_what_was_scored_with_another_sampler_is_another_group(tmp_path):
     write_run(tmp_path / "1", seed=1, rho=2.0, metrics={"sampling": used})
     read = collect.read(str(tmp_path))
     assert page.summary(read, boards.boards(read.groups)) == (
-        "2 runs in 2 groups: seed-vae, scored with num_steps=10 is best by rho, 2.00, before seed-vae with 10.00."
+        "2 runs in 2 groups: seed-vae, scored with num_steps=10 has the lowest rho, 2.00, before seed-vae with 10.00."
     )
 
 
@@ -128,7 +128,7 @@ def test_verdicts_are_welch_tests_corrected_by_holm():
         "not told apart",
         "worse",
         "worse",
-        "",
+        "not tested",
     ]
 
 
@@ -307,7 +307,7 @@ def test_page_is_whole(html):
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids)
     assert (
-        "12 runs in 4 groups, 1 failed: seed-diffusion is best by rho, 2.00 [1.50, 2.50], before seed-gan"
+        "12 runs in 4 groups, 1 failed: seed-diffusion has the lowest rho, 2.00 [1.50, 2.50], before seed-gan"
         in html
     )
     assert "error: NaN in step 3" in html and "<code>seed-gan,seed=10</code>" in html
@@ -483,3 +483,61 @@ def test_effects_of_fields_are_ratios_within_the_seed(tmp_path):
     lines = plain_text.markdown(study, boards.boards(study.groups)).splitlines()
     assert "| method.schedule | cosine | linear | 0.513 [0.357, 0.736] | 3 | 1 |" in lines
     assert "What a value of a field does to rho" in page.html(study)
+
+
+def test_a_figure_holds_only_what_was_measured_alike(study):
+    gan = study.groups[1]
+    plain, binary, other = (run._replace(timing=run.timing | {"curve": []}) for run in gan.runs)
+    binary = binary._replace(config=binary.config | {"data.binarize": "static"})
+    other = other._replace(metrics=other.metrics | {"protocol": PROTOCOL.replace("digits_cl", "another_cl")})
+    found = curves.by_seconds([gan._replace(runs=[plain, binary, other])], "rho")
+    assert {name: [curve.y[0] for curve in curves] for name, curves in found.items()} == {
+        "digits, 355 images": [pytest.approx(8.1)],
+        "digits, binarised, 355 images": [pytest.approx(9.0)],
+        "digits, 355 images, another_classifier@00, not resized": [pytest.approx(9.9)],
+    }
+
+
+def test_the_best_that_can_be_tested_is_the_reference():
+    """One seed cannot be told apart from anything; that must not silence what the others say of each other."""
+    board = board_of([1.0], [5.0, 5.1, 5.2], [50.0, 51.0, 52.0], [60.0])
+    assert board.reference == 1
+    assert [board.verdict(i).partition(", p")[0] for i in range(4)] == [
+        "not tested, one seed",
+        "best of those tested",
+        "worse",
+        "not tested, one seed",
+    ]
+    assert board_of([1.0], [2.0]).verdict(0) == ""
+
+
+def test_seeds_that_failed_are_told_of_and_keep_their_group_from_being_best(tmp_path):
+    """Those that did not diverge are a selection."""
+    for rate, rho in (("0.1", 2.0), ("0.01", 5.0), ("0.001", 9.0)):
+        for seed in range(3):
+            name = f"gan-digits,rate={rate},seed={seed}"
+            run = write_run(
+                tmp_path / "runs" / name, "gan-digits", seed, rho + 0.1 * seed, fields={"a.rate": rate}
+            )
+            if rate == "0.1" and seed == 2:
+                (run / "metrics.json").unlink()
+                write_json(tmp_path / "failed" / f"{name}.json", {"exit_code": 1, "tail": "NaN"})
+    study = collect.read(str(tmp_path))
+    (board,) = boards.boards(study.groups)
+    assert [table.seeds(group) for group in board.groups] == ["2, 1 failed", "3", "3"]
+    assert [board.verdict(i).partition(", p")[0] for i in range(3)] == [
+        "not tested, seeds failed",
+        "best of those tested",
+        "worse",
+    ]
+    assert "| 2, 1 failed | 2.05 " in plain_text.markdown(study, [board])
+    assert "2, 1 failed</td>" in page.html(study)
+
+
+def test_the_first_sentence_says_what_is_in_doubt():
+    board = board_of([1.0, 1.1, 0.9], [1.05, 1.2, 1.15], [3.0, 3.3, 2.9])
+    study = collect.Study("s", board.groups, [], [], [])
+    assert page.summary(study, [board]).startswith(
+        "9 runs in 3 groups: group 0 has the lowest rho, 1.00 [0.75, 1.25], before group 1 with 1.13 [0.94, 1.32] "
+        "(not told apart by these seeds) and group 2 with 3.07"
+    )

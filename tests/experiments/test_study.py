@@ -99,7 +99,7 @@ def test_names_tell_fields_apart_and_can_be_folders():
 )
 def test_the_command_of_a_run_is_its_config(preset, values):
     """Typed by training's parser, and back: what stands in the plan can be copied."""
-    (run,) = plan.runs(Study((preset,), values, seeds=(3,), grid={"evaluation.num": (20,)}))
+    (run,) = plan.runs(Study((preset,), values, seeds=(3,), grid={"log_every": (20,)}))
     described = run.described("folder of mine")
     words = shlex.split(described["command"])
     assert words[:4] == ["python", "-m", "experiments.train", preset]
@@ -200,6 +200,7 @@ def test_a_study_in_python(tmp_path):
         (["--set", "seed=3"], "seed: seeds decides on it"),
         (["--set", "steps=30", "--budget", "epochs=1"], "steps: the budget decides on it"),
         (["--set", "evaluation.num=0"], "evaluation.num=0: a study compares scores"),
+        (["--grid", "evaluation.num=20,30"], "evaluation.num is in the grid, and changes nothing of what"),
         (["--seeds", "0"], "seeds=0: valid are [1, inf)"),
         (["--seeds-of", "gan-digits"], "seeds_of='gan-digits': PRESET=NUMBER is needed"),
         (["--seeds-of", "gan-digits=2"], "seeds_of=gan-digits=2: valid are [1, 1]"),
@@ -350,9 +351,11 @@ def test_exported_commands_are_those_of_the_plan(tmp_path):
         if run.preset == "ddpm-digits"
     ]
     lines = exports.commands(folder, runs).read_text().splitlines()
-    assert lines == [trainings[0], trainings[1], sweeps[0], trainings[2], trainings[3], sweeps[1]]
-    for line, run in zip([lines[0], lines[1], lines[3], lines[4]], runs, strict=True):
-        assert train.parse(shlex.split(line)[3:]).config == run.config
+    # A line a run: whatever runs the lines, in whatever order, nothing is scored before it is trained.
+    vae, diffusion = trainings[::2], trainings[1::2]
+    assert lines == [vae[0], f"{diffusion[0]} && {sweeps[0]}", vae[1], f"{diffusion[1]} && {sweeps[1]}"]
+    for line, run in zip(lines, runs, strict=True):
+        assert train.parse(shlex.split(line.partition(" && ")[0])[3:]).config == run.config
 
 
 def test_each_task_of_the_job_array_is_a_run(tmp_path):
@@ -364,9 +367,24 @@ def test_each_task_of_the_job_array_is_a_run(tmp_path):
     tools.mkdir(parents=True)
     (tools / "srun").write_text('#!/bin/bash\nprintf "%q " "$@"\necho\n')
     (tools / "srun").chmod(0o755)
-    assert "#SBATCH --array=0-1\n" in script.read_text()
+    directives = [
+        shlex.split(line[8:]) for line in script.read_text().splitlines() if line.startswith("#SBATCH ")
+    ]
+    assert ["--array=0-1"] in directives and ["--ntasks=1"] in directives
+    assert [f"--output={folder.path}/runs/%a.log"] in directives  # one word, for all its space
     for i, run in enumerate(folder.read()["runs"]):
         env = {**os.environ, "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_ARRAY_TASK_ID": str(i)}
-        done = subprocess.run(["bash", str(script)], env=env, capture_output=True, text=True, check=True)
-        lines = [shlex.split(line) for line in done.stdout.splitlines()]
-        assert lines[0] == shlex.split(run["command"]) and len(lines) == 1 + i
+        for scored in (False, True):  # training that was asked to leave has no score
+            if scored:
+                folder.workdir(runs[i]).mkdir(parents=True)
+                (folder.workdir(runs[i]) / "metrics.json").touch()
+            done = subprocess.run(["bash", str(script)], env=env, capture_output=True, text=True, check=True)
+            lines = [shlex.split(line) for line in done.stdout.splitlines()]
+            assert lines[0] == shlex.split(run["command"]) and len(lines) == 1 + (i and scored)
+
+
+def test_a_job_array_needs_a_shared_folder():
+    (run,) = plan.runs(Study(("vae-digits",)))
+    assert "SLURM needs a folder that all hosts share" in refusal(
+        lambda: exports.slurm(store.Folder("gs://bucket/study"), [run])
+    )

@@ -111,6 +111,24 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path, study, stand_in):
     assert not path.exists() and [len(starts(tmp_path, run)) for run in (FIRST, SECOND)] == [2, 1]
 
 
+def test_what_was_ended_by_hand_has_not_failed(tmp_path, study, stand_in):
+    stand_in(SCORES, {FIRST: FAILS})
+    assert study().code == 1
+    (tmp_path / "w" / "runs" / FIRST / "metrics.json").write_text(json.dumps({"step": STEPS}))
+    ended = study()
+    assert ended.code == 0 and "2 of 2 runs are done, 0 failed" in ended.out
+    assert not (tmp_path / "w" / "failed" / f"{FIRST}.json").exists()
+
+
+def test_training_that_was_asked_to_leave_is_not_scored(tmp_path, study, stand_in):
+    """It saves and ends with code 0, as after a preemption."""
+    stand_in(_TRAINED)
+    assert study("--cost").code == 1
+    assert len(starts(tmp_path, FIRST)) == 1
+    failure = json.loads((tmp_path / "w" / "failed" / f"{FIRST}.json").read_text())
+    assert "evaluate" not in failure["command"]
+
+
 def test_a_run_that_ends_without_a_score_has_failed(tmp_path, study, stand_in):
     stand_in(_TRAINED)
     assert study().code == 1
