@@ -8,6 +8,8 @@ such objects, ``sweep.json``, there are pictures ``sweep/00005.png``, and ``metr
 
 import dataclasses
 import json
+import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import tyro
@@ -86,7 +88,22 @@ Evaluate.__doc__ = Evaluate.__doc__.replace("{METRICS}", ", ".join(suite.METRICS
 
 def main() -> None:
     """Reads the command line and scores."""
-    evaluate(tyro.cli(Evaluate, prog="python -m experiments.evaluate"))
+    evaluate(parse(sys.argv[1:]))
+
+
+def parse(arguments: Sequence[str]) -> Evaluate:
+    """The options of a command line."""
+    return tyro.cli(Evaluate, args=arguments, prog="python -m experiments.evaluate")
+
+
+def scored_with(options: Evaluate) -> dict[str, Any]:
+    """What measures the images, as far as it is not what does so by default: stands beside the score of a run."""
+    default, chosen = ExtractorOptions(), options.extractor
+    asked = {name: getattr(options, name) for name in ("metrics", "resamples")} | dataclasses.asdict(chosen)
+    usual = {"metrics": None, "resamples": 0} | dataclasses.asdict(default)
+    return {
+        name: value for name, value in asked.items() if value != usual[name] and name != "extractor_batch"
+    }
 
 
 def evaluate(options: Evaluate) -> None:
@@ -125,11 +142,22 @@ def _check_sweep(options: Evaluate) -> None:
         )
 
 
-def _names(options: Evaluate, default: str, default_extractor: str) -> tuple[str, ...]:
-    names = metric_names(options.metrics or default)
+def names(options: Evaluate, default: str, default_extractor: str) -> tuple[str, ...]:
+    """The metrics that are asked for.
+
+    Args:
+        options: see `Evaluate`.
+        default: metrics, where none are named.
+        default_extractor: what computes features, where nothing is named.
+
+    Raises:
+        UserError: there is no such metric, or it does not go with the rest, or `resamples` gives no interval.
+    """
+    check_resamples(options.resamples)
+    found = metric_names(options.metrics or default)
     has_train = options.images is None or options.train is not None
-    suite.check(names, has_train=has_train, extractor=options.extractor.extractor or default_extractor)
-    return names
+    suite.check(found, has_train=has_train, extractor=options.extractor.extractor or default_extractor)
+    return found
 
 
 def _run(options: Evaluate) -> Any:
@@ -149,7 +177,7 @@ def _run(options: Evaluate) -> Any:
     likelihood_scores.check(run.config, options.likelihood)
     data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
-    metrics = _names(options, "fd", "digits")
+    metrics = names(options, "fd", "digits")
     train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
     asked: dict[str, Any] = {
         "num": options.num,
@@ -162,7 +190,11 @@ def _run(options: Evaluate) -> Any:
     if options.sweep:
         return sweeps.sweep(run, directory, train, test, options.sweep, **asked)
     return scoring.score_run(
-        run, directory, train, test, **asked, likelihood=options.likelihood, cost=options.cost
+        *(run, directory, train, test),
+        **asked,
+        likelihood=options.likelihood,
+        cost=options.cost,
+        scored_with=scored_with(options),
     )
 
 
@@ -177,7 +209,7 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     folders = Folders(
         options.images, options.reference, options.train, options.on_bad_record, options.features
     )
-    metrics = _names(options, "fd,kid,prdc", options.features or "inception")
+    metrics = names(options, "fd,kid,prdc", options.features or "inception")
     results = score_folders(folders, metrics, options.extractor, options.resamples)
     scoring.print_table(results)
     return results

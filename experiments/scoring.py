@@ -61,6 +61,7 @@ def score_run(
     resamples: int = 0,
     likelihood: int = 0,
     cost: bool = False,
+    scored_with: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Scores a trained state: prints a table and writes ``metrics.json``.
 
@@ -81,6 +82,7 @@ def score_run(
         resamples: of the bootstrap, for intervals; 0: none.
         likelihood: test images whose likelihood under a diffusion model is measured; 0: none.
         cost: whether to measure what making images costs, too.
+        scored_with: options that were asked for, to stand beside the score; None or empty: nothing.
 
     Returns:
         The results by name.
@@ -112,6 +114,8 @@ def score_run(
         results |= found | {"intervals": results.get("intervals", {}) | found["intervals"]}
     if cost:
         results |= _cost(run, directory)
+    if scored_with:
+        results["scored_with"] = dict(scored_with)
     if run.config.evaluation.importance_samples:
         results["importance_samples"] = run.config.evaluation.importance_samples
     if jax.process_index() == 0:
@@ -215,10 +219,12 @@ def maker(
 
 
 def print_table(results: Mapping[str, Any]) -> None:
-    """One score a line; the protocols of single metrics, which repeat most of ``protocol``, are left to the JSON."""
+    """One score a line. What was asked for, and the protocols of single metrics, which repeat most of ``protocol``, are
+    left to the JSON.
+    """
     width = max(map(len, results))
     for name, value in results.items():
-        if name == "protocols":
+        if name in ("protocols", "scored_with"):
             continue
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         print(f"{name:<{width}}  {text}")

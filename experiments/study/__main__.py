@@ -51,6 +51,10 @@ def study(options: command.Options) -> int:
         before = folder.read()
         if before:
             store.check_same(before, asked, runs, folder.path)
+        for dataset in dict.fromkeys(run.config.data.dataset for run in runs if not run.is_scored):
+            print(
+                f"{dataset}: no extractor is given that knows its images, so the report will not rank these runs"
+            )
         places = [Slot()] if options.export else slots(options.jobs, len(runs))
         runs = budgeted(options.spec, asked, runs, folder, before.get("measured", {}), places[0])
         if options.export:

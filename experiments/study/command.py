@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from experiments.extractors import ExtractorOptions
 from experiments.study import budget as budgets
 from experiments.study import fields
 from experiments.study.spec import Study
@@ -35,6 +36,9 @@ class Options:
             times images) or flops=1e13; None: that of the study.
         sweep: Numbers of sampler steps at which trained diffusion models are scored again; none: those of the study.
         cost: Also measure what making images costs.
+        metrics: What is measured of the images of every run, separated by commas, see `python -m experiments.evaluate
+            --help`; None: as training does. Images that are no digits need an extractor as well.
+        resamples: Of the bootstrap for 95 % intervals over the images of each run; None: none, or what the study says.
         jobs: Runs at a time; None: one for each GPU, and on CPU one for each core and at most four.
         retry_failed: Try runs again that failed before.
         export: Write a SLURM job array or a list of commands, and run nothing.
@@ -50,10 +54,15 @@ class Options:
     budget: str | None = None
     sweep: tuple[int, ...] = ()
     cost: tyro.conf.FlagCreatePairsOff[bool] = False
+    metrics: str | None = None
+    resamples: int | None = None
     jobs: int | None = None
     retry_failed: tyro.conf.FlagCreatePairsOff[bool] = False
     export: Literal["slurm", "commands"] | None = None
     report: tyro.conf.FlagCreatePairsOff[bool] = False
+    extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=ExtractorOptions
+    )
 
 
 assert Options.__doc__ is not None
@@ -104,7 +113,18 @@ def study(options: Options) -> Study:
         budget=found.budget if options.budget is None else budgets.parse(options.budget),
         sweep=options.sweep or found.sweep,
         cost=options.cost or found.cost,
+        scoring={**found.scoring, **_scoring(options)},
     )
+
+
+def _scoring(options: Options) -> dict[str, Any]:
+    """What is asked for; the rest is as the study says."""
+    given = {"metrics": options.metrics, "resamples": options.resamples}
+    usual = dataclasses.asdict(ExtractorOptions())
+    chosen = dataclasses.asdict(options.extractor)
+    return {name: value for name, value in given.items() if value is not None} | {
+        name: value for name, value in chosen.items() if value != usual[name]
+    }
 
 
 def load(spec: str) -> Study:

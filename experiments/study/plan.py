@@ -10,7 +10,8 @@ from typing import Any
 
 from experiments import checks, cli, families, workdir
 from experiments.config import Config
-from experiments.study import fields
+from experiments.image_scores import has_score
+from experiments.study import fields, scores
 from experiments.study.spec import Study
 from genjax.typing import UserError
 
@@ -27,6 +28,8 @@ class Run:
         config: all of it.
         sweep: numbers of sampler steps at which it is scored again.
         cost: whether what making images costs is measured.
+        scoring: options of its evaluations.
+        scored_with: what its score then has under that name; empty where training's score stays.
         steps: that a budget decided on; None: the config's own.
     """
 
@@ -37,12 +40,19 @@ class Run:
     config: Config
     sweep: tuple[int, ...] = ()
     cost: bool = False
+    scoring: tuple[str, ...] = ()
+    scored_with: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     steps: int | None = None
 
     @property
     def name(self) -> str:
         """Of its folder."""
         return f"{self.cell},seed={self.seed}"
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether its images are: by the bundled classifier, which knows digits, or by another extractor."""
+        return has_score(self.config) or self.scored_with.get("extractor") is not None
 
     def with_steps(self, steps: int) -> "Run":
         """The run with the steps that its budget is worth.
@@ -62,12 +72,14 @@ class Run:
         return ["python", "-m", "experiments.train", self.preset, *options]
 
     def evaluations(self, directory: str) -> dict[str, list[str]]:
-        """What is measured of it when it is trained, "cost" and "sweep": the commands."""
+        """What is measured of it when it is trained, "score", "cost" and "sweep", in this order: the commands."""
         command = ["python", "-m", "experiments.evaluate", "--workdir", directory, "--num"]
-        # Training has scored it: the cost is added to that.
-        asked = {"cost": ["0", "--cost"]} if self.cost else {}
+        num = str(self.config.evaluation.num)
+        asked = {"score": [num, *self.scoring]} if self.scored_with else {}
+        if self.cost:  # is added to the score, which that of training is where there is no other
+            asked["cost"] = ["0", "--cost"]
         if self.sweep:
-            asked["sweep"] = [str(self.config.evaluation.num), "--sweep", *map(str, self.sweep)]
+            asked["sweep"] = [num, *self.scoring, "--sweep", *map(str, self.sweep)]
         return {name: command + options for name, options in asked.items()}
 
     def described(self, directory: str) -> dict[str, Any]:
@@ -91,7 +103,12 @@ def runs(study: Study) -> list[Run]:
         SystemExit: a value is none of its field; training's parser has said so.
     """
     _check_parts(study)
-    cells = [cell for preset in study.presets for cell in _cells(study, preset)]
+    words, recorded = tuple(scores.words(study.scoring)), scores.recorded(study.scoring)
+    cells = [
+        dataclasses.replace(cell, scoring=words, scored_with=recorded)
+        for preset in study.presets
+        for cell in _cells(study, preset)
+    ]
     found = [
         dataclasses.replace(cell, seed=seed, config=fields.replace(cell.config, {"fit.seed": seed}))
         for i, seed in enumerate(study.seeds)
@@ -101,6 +118,11 @@ def runs(study: Study) -> list[Run]:
     repeated = [name for name, count in Counter(run.name for run in found).items() if count > 1]
     if repeated:
         raise UserError(f"{repeated[0]} occurs twice: every preset, value of the grid and seed must differ")
+    if blind := [run for run in found if run.sweep and not run.is_scored]:
+        raise UserError(
+            f"{blind[0].cell}: sweep={study.sweep} needs a score, and the bundled classifier does not know "
+            f"dataset={blind[0].config.data.dataset!r}; give an extractor, valid are inception and efficientnet-lite0"
+        )
     if study.sweep and not any(run.sweep for run in found):
         raise UserError(
             f"sweep={study.sweep}: none of {', '.join(study.presets)} has a sampler with steps, diffusion models have"

@@ -52,6 +52,8 @@ class Study:
         budget: What decides on the number of steps; None: the configs do.
         sweep: Numbers of sampler steps at which trained diffusion models are scored again.
         cost: Also measure what making images costs, of every run whose sweep does not tell.
+        scoring: Options of `experiments.evaluate` by which all runs are scored after training, where training's own
+            score is not what is wanted, such as ``{"extractor": "efficientnet-lite0", "metrics": "fd,kid"}``.
     """
 
     presets: tuple[str, ...]
@@ -64,3 +66,4 @@ class Study:
     budget: Budget | None = None
     sweep: tuple[int, ...] = ()
     cost: bool = False
+    scoring: Mapping[str, Any] = dataclasses.field(default_factory=dict)

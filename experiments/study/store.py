@@ -51,11 +51,14 @@ class Folder:
         after = run.evaluations(str(directory))
         if not self.is_trained(run):
             return [run.training(str(directory)), *after.values()]
+        scored = workdir.read_json_or(directory / workdir.METRICS, {})
+        as_asked = not run.scored_with or scored.get("scored_with") == run.scored_with
         have = {
-            "cost": lambda: "samples_per_second" in workdir.read_json_or(directory / workdir.METRICS, {}),
-            "sweep": lambda: set(run.sweep) <= _swept(directory / workdir.SWEEP, run.config.fit.steps),
+            "score": as_asked,
+            "cost": as_asked and "samples_per_second" in scored,
+            "sweep": set(run.sweep) <= _swept(directory / workdir.SWEEP, run.config.fit.steps),
         }
-        return [command for name, command in after.items() if not have[name]()]
+        return [command for name, command in after.items() if not have[name]]
 
     def read(self) -> dict[str, Any]:
         """``study.json``, or {} before there is one."""
@@ -102,6 +105,7 @@ def described(study: Study, runs: Sequence[Run]) -> dict[str, Any]:
         "budget": study.budget and {"kind": study.budget.kind, "amount": study.budget.amount},
         "sweep": study.sweep,
         "cost": study.cost,
+        "scoring": runs[0].scored_with if runs else {},
     }
     return json.loads(json.dumps(parts))  # tuples become lists, as after reading
 
@@ -119,6 +123,7 @@ def check_same(before: Mapping[str, Any], study: Study, runs: Sequence[Run], pat
         UserError: it is another one; the message lists what differs.
     """
     now = described(study, runs)
+    before = {"scoring": {}, **before}  # which was all there was, once
     lines = [
         f"  {name}: {before.get(name)!r} before, {value!r} now"
         for name, value in now.items()

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import tyro
 
-from experiments import train
+from experiments import evaluate, train
 from experiments.config import flatten
 from experiments.presets import PRESETS
 from experiments.study import budget, command, exports, plan, store
@@ -150,6 +150,52 @@ def test_the_command_line_changes_a_study():
     assert len(found) == 3 * 2 * 3 and all("fit.steps" not in run.overrides for run in found)
     assert {run.overrides["optimizer.learning_rate"] for run in found} == {1e-3, 1e-4}
     assert {run.overrides["evaluation.num"] for run in found} == {500}
+
+
+def test_runs_are_scored_as_the_study_says(tmp_path):
+    """By one more evaluation, whose options its score has beside it; a sweep is measured alike."""
+    options = ("--extractor", "efficientnet-lite0", "--metrics", "fd,kid", "--resamples", "200", "--cost")
+    study = asked(*options, "--sweep", "2", spec="ddpm-digits")
+    assert study.scoring == {"extractor": "efficientnet-lite0", "metrics": "fd,kid", "resamples": 200}
+    (run,) = plan.runs(dataclasses.replace(study, base={"sampling.num_steps": 5}))
+    score, cost, sweep = (evaluate.parse(words[3:]) for words in run.evaluations("w").values())
+    assert (score.num, cost.num, cost.cost, sweep.sweep) == (1000, 0, True, (2,))
+    assert evaluate.scored_with(score) == evaluate.scored_with(sweep) == run.scored_with == study.scoring
+    folder = store.Folder(str(tmp_path))
+    there = folder.workdir(run)
+    there.mkdir(parents=True)
+    trained = {"step": run.config.fit.steps}
+    for found, missing in [
+        (trained, ["score", "cost", "sweep"]),
+        (trained | {"scored_with": study.scoring}, ["cost", "sweep"]),
+        # Scored by hand in another way since: the score anew, and what was added to it.
+        (trained | {"samples_per_second": 3.0, "scored_with": {"metrics": "fd"}}, ["score", "cost", "sweep"]),
+        (trained | {"samples_per_second": 3.0, "scored_with": study.scoring}, ["sweep"]),
+    ]:
+        (there / "metrics.json").write_text(json.dumps(found))
+        assert folder.missing(run) == [run.evaluations(str(there))[name] for name in missing]
+    folder.write("s", study, [run], {})
+    store.check_same(folder.read(), study, [run], tmp_path)
+    (other,) = plan.runs(dataclasses.replace(study, base={"sampling.num_steps": 5}, scoring={}))
+    assert not other.scored_with and list(other.evaluations("w")) == ["cost", "sweep"]
+    assert "scoring: {" in refusal(lambda: store.check_same(folder.read(), study, [other], tmp_path))
+
+
+def test_mistakes_in_how_runs_are_scored():
+    for options, message in [
+        (("--metrics", "fd,kidd"), "metrics has 'kidd'; valid are fd,"),
+        (("--resamples", "1"), "resamples=1: valid are 0, no intervals, and numbers from 2"),
+        (
+            ("--set", "dataset=cifar10", "--sweep", "2"),
+            "classifier does not know dataset='cifar10'; give an ext",
+        ),
+    ]:
+        assert message in refusal(lambda options=options: plan.runs(asked(*options, spec="ddpm-digits")))
+    assert "scoring has 'extractr'; valid are metrics, " in refusal(
+        lambda: plan.runs(Study(("vae-digits",), scoring={"extractr": "inception"}))
+    )
+    sees = asked("--set", "dataset=cifar10", "--sweep", "2", "--extractor", "inception", spec="ddpm-digits")
+    assert all(run.is_scored for run in plan.runs(sees))
 
 
 def test_slow_presets_get_fewer_seeds():
