@@ -4,6 +4,7 @@ And what a step of training costs, whatever it runs on.
 `experiments.bench` compares speeds, in turns and with their ranges; this is a plain account of one run on one machine.
 """
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from experiments.restore import Run
 from genjax.data import DataInfo
 from genjax.train import sharding
 from genjax.train.generate import sampling_program
-from genjax.typing import PyTree
+from genjax.typing import Method, PyTree
 
 
 def sampling_cost(run: Run, *, batches: int = 1) -> dict[str, float]:
@@ -90,7 +91,7 @@ def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, flo
 
     Returns:
         * "flops_per_step", see `flops`, of the step for the whole batch, before XLA merges what is computed twice; None
-          where XLA does not say. The body of a loop counts once.
+          where XLA does not say. The body of a loop counts once, but micro-batches all do.
         * "network_evaluations_per_step": forward calls of all networks times the images of each call, so that a GAN's
           discriminator counts for real images and for fakes. The backward pass is no call of its own.
 
@@ -107,15 +108,18 @@ def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, flo
         for name, x in example.items()
     }
 
-    def traced() -> Any:
+    def traced(method: Method) -> Any:
         # A new function each time: jax keeps what it has traced of an old one.
         step = train_step(method, functools.partial(build.augment, config.data), train_key)
         return jax.jit(step).trace(state, batch)
 
     with nn.intercept_methods(_at_each_call(_mark)):
-        marked = traced()
+        marked = traced(method)
+    # Micro-batches do the same work, but in a loop, whose body XLA counts once.
+    at_once = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, accumulate=1))
     # Marks are callbacks, of which there are none on platforms that are not here.
-    return {"flops_per_step": flops(traced()), "network_evaluations_per_step": _marked(marked.jaxpr.jaxpr)}
+    counted = flops(traced(build.method(at_once, info)))
+    return {"flops_per_step": counted, "network_evaluations_per_step": _marked(marked.jaxpr.jaxpr)}
 
 
 def flops(traced: Any) -> float | None:

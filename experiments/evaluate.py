@@ -112,6 +112,8 @@ def evaluate(options: Evaluate) -> None:
         raise UserError("give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders")
     check_resamples(options.resamples)
     _check_sweep(options)
+    if options.out is not None and not epath.Path(options.out).expanduser().parent.is_dir():
+        raise UserError(f"out={options.out!r}: there is no such folder")
     before = None if options.against is None else workdir.read_json(epath.Path(options.against).expanduser())
     results = _run(options) if options.images is None else _folders(options)
     if options.out is not None:

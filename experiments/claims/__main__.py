@@ -1,4 +1,4 @@
-"""Quantitative claims of surveys, with our numbers beside them: ``python -m experiments.claims [--only NAME...]``.
+"""Quantitative claims of surveys, with our numbers beside them: ``python -m experiments.claims [--only NAME]...``.
 
 Prints a table and, as its last line, the findings as JSON, which ``--out`` writes to a file as well. Everything runs on
 bundled digits and drawn shapes; what takes long is read from finished runs, and is "not tested" without them.

@@ -1,12 +1,14 @@
 """What a claim is, what is found about it, and when a measurement bears it out."""
 
 import math
+import os
+import shlex
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from etils import epath
 
-Status = Literal["holds", "does not hold", "not tested"]
+Status = Literal["holds", "does not hold", "undecided", "not tested"]
 
 
 class Allowed(NamedTuple):
@@ -105,8 +107,8 @@ def judge(allowed: Allowed, value: float, interval: tuple[float, float] | None) 
     """Whether a measurement bears a claim out.
 
     Returns:
-        "holds" if the whole interval is allowed, "does not hold" if nothing of it is, "not tested" if it is undecided:
-        some of it is. Without an interval the value alone decides.
+        "holds" if the whole interval is allowed, "does not hold" if nothing of it is, "undecided" if some of it is.
+        Without an interval the value alone decides.
 
     Raises:
         ValueError: the value is not finite, an end of the interval is no number, or the value is outside of it.
@@ -116,28 +118,28 @@ def judge(allowed: Allowed, value: float, interval: tuple[float, float] | None) 
         raise ValueError(f"value={value} with interval={interval}: a finite number inside of it is needed")
     if allowed.low <= low and high <= allowed.high:
         return "holds"
-    return "does not hold" if high < allowed.low or low > allowed.high else "not tested"
+    return "does not hold" if high < allowed.low or low > allowed.high else "undecided"
 
 
 def audit(claim: Claim, place: Place) -> Audited:
     """Tests a claim. An error on the way is a finding too: the other claims are still to be tested."""
     if isinstance(claim.measure, str):
-        return Audited(_finding(claim, "not tested", Measured(None, None, claim.measure)), False)
+        return Audited(_finding(claim, place, "not tested", Measured(None, None, claim.measure)), False)
     try:
         measured = claim.measure(place)
         if measured.value is None:
-            return Audited(_finding(claim, "not tested", measured), False)
+            return Audited(_finding(claim, place, "not tested", measured), False)
         status = judge(claim.allowed, measured.value, measured.interval)
     except Exception as error:
         why = f"error: {type(error).__name__}: {error}"
-        return Audited(_finding(claim, "not tested", Measured(None, None, why)), True)
-    if status == "not tested":
-        measured = measured._replace(why=f"undecided, the interval has both sides: {measured.why}")
-    return Audited(_finding(claim, status, measured), False)
+        return Audited(_finding(claim, place, "not tested", Measured(None, None, why)), True)
+    return Audited(_finding(claim, place, status, measured), False)
 
 
-def _finding(claim: Claim, status: Status, measured: Measured) -> Finding:
-    own = "" if isinstance(claim.measure, str) else f"python -m experiments.claims --only {claim.name}"
+def _finding(claim: Claim, place: Place, status: Status, measured: Measured) -> Finding:
+    where = ["--runs", os.fspath(place.runs), *(["--data-dir", place.data_dir] if place.data_dir else [])]
+    words = ["python", "-m", "experiments.claims", "--only", claim.name, *where]
+    own = "" if isinstance(claim.measure, str) else shlex.join(words)
     return Finding(
         claim=claim.statement,
         survey=claim.survey,

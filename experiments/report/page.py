@@ -12,7 +12,7 @@ from experiments.report.effects import Effect, effects
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
-SYMBOLS = {"holds": "✓", "does not hold": "✗", "not tested": "–"}
+SYMBOLS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "–"}
 """Status of a claim -> its mark beside the words."""
 
 _CLAIM = dict.fromkeys(("claim", "survey", "claimed", "measured", "interval", "command", "why"))
@@ -24,12 +24,7 @@ def html(study: Study) -> str:
     Raises:
         UserError: matplotlib or jinja2 is not installed, or a picture cannot be read.
     """
-    svg.require_matplotlib()
-    try:
-        import jinja2
-        import markupsafe
-    except ImportError as error:
-        raise svg.missing() from error
+    jinja2, markupsafe = require()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,  # what runs are called, and what they print, is no HTML
@@ -72,6 +67,21 @@ def html(study: Study) -> str:
         symbols=SYMBOLS,
     )
     return text.rstrip() + "\n"
+
+
+def require() -> tuple[Any, Any]:
+    """The modules jinja2 and markupsafe.
+
+    Raises:
+        UserError: they, or matplotlib, are not installed.
+    """
+    svg.require_matplotlib()
+    try:
+        import jinja2
+        import markupsafe
+    except ImportError as error:
+        raise svg.missing() from error
+    return jinja2, markupsafe
 
 
 def _board(board: Board, number: dict[str, int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ SPEC is a named study, one or several presets joined by commas, or a `Study` of 
 The workdir gets ``study.json``, the plan, ``runs/``, a workdir of training each, and ``failed/``.
 """
 
+import collections
 import contextlib
 import shlex
 import subprocess
@@ -20,6 +21,7 @@ import tyro
 
 from experiments import cli
 from experiments.config import Config
+from experiments.report import page
 from experiments.study import budget, command, measure, plan, runner, store
 from experiments.study.exports import EXPORTS
 from experiments.study.slots import Slot, slots
@@ -42,11 +44,15 @@ def study(options: command.Options) -> int:
     """Runs what is missing of a study; returns the exit code, 1 if a run failed."""
     asked = command.study(options)
     runs = plan.runs(asked)
+    if options.report:
+        page.require()  # before the work, not after it
     if options.export and asked.budget and asked.budget.kind == "seconds":
         raise UserError("budget=seconds is measured where the study runs; with export, give epochs or flops")
     if "://" in options.workdir and not options.export:
         raise UserError(f"workdir={options.workdir!r}: a study runs in a local folder; a bucket needs export")
     folder = store.Folder(options.workdir, _again(sys.argv[1:]))
+    if options.dry_run:
+        return preview(folder, asked, runs)
     with contextlib.nullcontext(-1) if options.export else runner.only_study(folder) as lock:
         before = folder.read()
         if before:
@@ -92,14 +98,44 @@ def budgeted(
         return list(runs)
     find = budget.measurements(asked.budget.kind, lambda config, what: _process(config, what, slot))
     measured = dict(measured)
+    cores = {"cores": len(slot.cores)} if asked.budget.kind == "seconds" else {}
+    others = {known["cores"] for known in measured.values() if "cores" in known} - set(cores.values())
+    if others and any(run.cell not in measured for run in runs):
+        raise UserError(
+            f"budget=seconds was measured on {others.pop()} cores a run before, and would be on {cores['cores']} now: "
+            "give as many jobs as then"
+        )
     for cell, config in {run.cell: run.config for run in runs}.items():
         if cell not in measured:
             print(f"{cell}: measuring a step, for the budget", flush=True)
-            measured[cell] = find(config)
+            measured[cell] = find(config) | cores
             folder.write(name, asked, runs, measured)
     found = [run.with_steps(budget.steps(asked.budget, measured[run.cell])) for run in runs]
     folder.write(name, asked, found, measured)
     return found
+
+
+def preview(folder: store.Folder, asked: Study, runs: Sequence[plan.Run]) -> int:
+    """Says what the study would run, and what of it is done; runs and writes nothing. Returns the exit code."""
+    before = folder.read()
+    if before:
+        store.check_same(before, asked, runs, folder.path)
+    steps = {run["name"]: run["steps"] for run in before.get("runs", [])}
+    counts = collections.Counter[str]()
+    for run in runs:
+        if asked.budget:
+            decided = steps.get(run.name)
+            run = run.with_steps(decided) if decided else run
+            said = f"{decided} steps" if decided else f"{asked.budget.amount:g} {asked.budget.kind}"
+        else:
+            said = f"{run.config.fit.steps} steps"
+        known = asked.budget is None or run.steps is not None
+        missing = folder.missing(run) if known else [[]]
+        state = "failed" if missing and folder.failure(run).exists() else "to do" if missing else "done"
+        counts[state] += 1
+        print(f"{run.name}: {said}, {state}")
+    print(f"{len(runs)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
+    return 0
 
 
 def finish(options: command.Options, at_work: runner.Runner) -> int:

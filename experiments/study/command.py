@@ -41,6 +41,7 @@ class Options:
         resamples: Of the bootstrap for 95 % intervals over the images of each run; None: none, or what the study says.
         jobs: Runs at a time; None: one for each GPU, and on CPU one for each core and at most four.
         retry_failed: Try runs again that failed before.
+        dry_run: Say what would be run and what is done already; run and write nothing.
         export: Write a SLURM job array or a list of commands, and run nothing.
         report: Make the report at the end.
     """
@@ -58,6 +59,7 @@ class Options:
     resamples: int | None = None
     jobs: int | None = None
     retry_failed: tyro.conf.FlagCreatePairsOff[bool] = False
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
     export: Literal["slurm", "commands"] | None = None
     report: tyro.conf.FlagCreatePairsOff[bool] = False
     extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(

@@ -42,6 +42,8 @@ def only_study(folder: Folder) -> Iterator[int]:
     Raises:
         UserError: somebody does.
     """
+    if folder.path.exists() and not folder.path.is_dir():
+        raise UserError(f"workdir={str(folder.path)!r} is a file; it must be a folder, which may be missing")
     folder.path.mkdir(parents=True, exist_ok=True)
     with open(os.fspath(folder.path / ".lock"), "a+") as file:
         try:

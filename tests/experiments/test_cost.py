@@ -155,3 +155,11 @@ def test_training_cost_is_always_the_same():
     first, twice = cost.training_cost(config), dataclasses.replace(config.fit, batch_size=32)
     assert cost.training_cost(config) == first
     assert cost.training_cost(dataclasses.replace(config, fit=twice))["network_evaluations_per_step"] == 192
+
+
+def test_micro_batches_do_the_work_of_the_whole_batch():
+    """Off CPU they are a loop, of which XLA counts the body once."""
+    whole, parts = (
+        cost.training_cost(small("vae-digits", {"hidden": (32,)}, accumulate=count)) for count in (1, 4)
+    )
+    assert whole == parts

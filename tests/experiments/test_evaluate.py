@@ -151,7 +151,11 @@ def test_an_image_is_its_seed_and_number(restored):
 
 def test_too_few_images_are_refused_before_the_work(run, verb, digest):
     before = digest(run)
-    for option, message in [("--num=1", "num=1: at least 2 images"), ("--seed=-3", "seed=-3: valid are 0..")]:
+    for option, message in [
+        ("--num=1", "num=1: at least 2 images"),
+        ("--seed=-3", "seed=-3: valid are 0.."),
+        ("--out=no/such/folder.json", "out='no/such/folder.json': there is no such folder"),
+    ]:
         ended = verb("evaluate", "--workdir", run, option)
         assert ended.code == 2 and message in ended.err
     assert digest(run) == before

@@ -1,5 +1,7 @@
 """A study at work: what happens to runs that end well, fail or are stopped. Short programs stand in for training."""
 
+import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -109,6 +111,42 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path, study, stand_in):
     retried = study("--retry-failed")
     assert retried.code == 0 and "2 of 2 runs are done" in retried.out
     assert not path.exists() and [len(starts(tmp_path, run)) for run in (FIRST, SECOND)] == [2, 1]
+
+
+def test_a_dry_run_runs_and_writes_nothing(tmp_path, study, stand_in):
+    ended = study("--dry-run")
+    assert ended.code == 0 and not (tmp_path / "w").exists()
+    assert ended.out.splitlines() == [
+        f"{FIRST}: 40 steps, to do",
+        f"{SECOND}: 40 steps, to do",
+        "2 runs: 2 to do",
+    ]
+    stand_in(SCORES, {FIRST: FAILS})
+    assert study().code == 1
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")}
+    assert study("--dry-run").out.splitlines()[-1] == "2 runs: 1 failed, 1 done"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
+
+
+def test_seconds_are_measured_on_equal_cores(tmp_path, monkeypatch):
+    """A study that grows, or gets other jobs, must not give some of its runs the steps of more cores."""
+    asked = Study(("vae-digits", "gan-digits"), budget=Budget("seconds", 4.0))
+    folder = Folder(str(tmp_path))
+    monkeypatch.setattr(measure, "apart", lambda *_: {"seconds_per_step": 0.01})
+    first, both = plan.runs(dataclasses.replace(asked, presets=("vae-digits",))), plan.runs(asked)
+    budgeted("s", asked, first, folder, {}, slots.Slot((0,)))
+    with pytest.raises(UserError, match="was measured on 1 cores a run before, and would be on 2 now"):
+        budgeted("s", asked, both, folder, folder.read()["measured"], slots.Slot((0, 1)))
+    monkeypatch.setattr(slots.Slot, "held", lambda self: contextlib.nullcontext())
+    found = budgeted("s", asked, both, folder, folder.read()["measured"], slots.Slot((0,)))
+    assert [run.config.fit.steps for run in found] == [400, 400]
+    budgeted("s", asked, both, folder, folder.read()["measured"], slots.Slot((0, 1)))  # nothing to measure
+
+
+def test_a_file_is_no_folder_of_a_study(tmp_path, study):
+    (tmp_path / "w").touch()
+    ended = study()
+    assert ended.code == 2 and "is a file; it must be a folder" in ended.err
 
 
 def test_what_was_ended_by_hand_has_not_failed(tmp_path, study, stand_in):
