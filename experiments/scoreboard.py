@@ -109,7 +109,8 @@ def written(name: str, value: float | None) -> str:
     if value is None:
         return ""
     # KID has the scale of the features to the sixth power: 1e-3 for one extractor, 1e4 for another.
-    return f"{value:,.0f}" if name == "kid" and abs(value) >= 100 else format(factor * value, form)
+    text = f"{value:,.0f}" if name == "kid" and abs(value) >= 100 else format(factor * value, form)
+    return text if text.strip("-0.") else text.lstrip("-")  # no -0.0
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ class Column(NamedTuple):
         values: of a group: one number a run.
         written: a number as it stands in a cell.
         spread: what is said of how the seeds differ: the 95 % interval of the mean, or their range.
+        name: in metrics.json, whose "intervals" say how sure it is of the images of a single run; "": nothing does.
     """
 
     heading: str
     values: Callable[[Group], list[float]]
     written: Callable[[float], str]
     spread: Literal["interval", "range"] = "interval"
+    name: str = ""
 
 
 class Cell(NamedTuple):
@@ -31,7 +33,8 @@ class Cell(NamedTuple):
 
     Attributes:
         text: the mean, as it is read; "" without values.
-        spread: "[low, high]" of a 95 % interval, or "low to high" of a range; "" where all seeds are equal, or one.
+        spread: "[low, high]" of a 95 % interval, or "low to high" of a range; of one seed "[low, high] images", if that
+            was measured; "" where all seeds are equal.
         value: the mean, for sorting; "" without one.
     """
 
@@ -76,7 +79,7 @@ def score_column(name: str) -> Column:
         written = lambda x: scoreboard.written(name, x) if math.isfinite(x) else plain(x)  # noqa: E731
     else:
         heading, written = _SCORES.get(name, name.replace("_", " ")), plain
-    return Column(heading, lambda group: group.values(name), written)
+    return Column(heading, lambda group: group.values(name), written, name=name)
 
 
 def score_columns(groups: Sequence[Group]) -> tuple[list[Column], list[Column]]:
@@ -146,7 +149,16 @@ def cell(column: Column, group: Group) -> Cell:
         spread = "" if least == largest else f"{least} to {largest}"
     else:
         spread = "" if math.isnan(found.low) or min(values) == max(values) else f"[{low}, {high}]"
+    if len(values) == 1:
+        spread = _of_images(column, group)
     return Cell(mean, spread, "" if math.isnan(found.estimate) else repr(float(found.estimate)))
+
+
+def _of_images(column: Column, group: Group) -> str:
+    """The interval over the images of a single run, where it was asked for."""
+    found = [run.metrics.get("intervals", {}).get(column.name) for run in group.runs]
+    known = [ends for ends in found if ends]
+    return f"[{column.written(known[0][0])}, {column.written(known[0][1])}] images" if len(known) == 1 else ""
 
 
 def ratio(found: Interval) -> Cell:

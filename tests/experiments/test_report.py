@@ -541,3 +541,16 @@ def test_the_first_sentence_says_what_is_in_doubt():
         "9 runs in 3 groups: group 0 has the lowest rho, 1.00 [0.75, 1.25], before group 1 with 1.13 [0.94, 1.32] "
         "(not told apart by these seeds) and group 2 with 3.07"
     )
+
+
+def test_one_seed_has_the_interval_of_its_images(tmp_path):
+    """Not several: there it would stand for less than the seeds say."""
+    ends = {"intervals": {"fd_generated": [300.0, 410.5]}}
+    write_run(tmp_path / "a", "seed-vae", metrics=ends)
+    for seed in (0, 1):
+        write_run(tmp_path / f"b{seed}", "seed-gan", seed, rho=10.0 + seed, metrics=ends)
+    one, two = sorted(collect.read(str(tmp_path)).groups, key=lambda group: len(group.runs))
+    distance, rho = table.score_column("fd_generated"), table.score_column("rho")
+    assert table.cell(distance, one)[:2] == ("350.00", "[300.00, 410.50] images")
+    assert table.cell(rho, one)[:2] == ("10.00", "")
+    assert table.cell(distance, two).spread == "[145.14, 589.86]"

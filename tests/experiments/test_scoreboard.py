@@ -75,3 +75,11 @@ def test_mistakes(scored, tmp_path, verb):
         scoreboard.read(scored("unscored"))
     ended = verb("scoreboard", str(tmp_path / "missing"))
     assert ended.code == 2 and "holds no scored run" in ended.err
+
+
+def test_nothing_is_minus_nothing():
+    assert (
+        scoreboard.written("memorised", -0.0004) == "0.0"
+        and scoreboard.written("memorised", -0.004) == "-0.4"
+    )
+    assert scoreboard.written("kid", 0.0) == "0" and scoreboard.written("rho", 10.0) == "10.00"
