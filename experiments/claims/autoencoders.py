@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -9,7 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from experiments import build, train
+from experiments.claims import runs
 from experiments.claims.claim import Place
+from experiments.config import Config
 from experiments.families import codes
 from experiments.families.family import optimizer
 from genjax import data
@@ -62,6 +66,12 @@ class Trained(NamedTuple):
     perplexity: float
 
 
+def _digest(config: Config) -> str:
+    """Of what is trained: what an earlier version of the preset has left is not taken for this one."""
+    content = json.dumps(runs.what_is_trained(config), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
 def trained(place: Place, num_codes: int | None, seed: int, steps: int = STEPS) -> Trained:
     """The first stage of `PRESET` with so many codes, or without a quantiser; trained unless it is among the runs."""
     from genjax.train.fit import fit  # brings Orbax
@@ -86,7 +96,8 @@ def trained(place: Place, num_codes: int | None, seed: int, steps: int = STEPS) 
         method,
         build.training_feed(config, sources[0], 0, 1),
         dataclasses.replace(config.fit, steps=steps, checkpoint_every=steps),
-        workdir=place.runs / f"{PRESET},first_stage,num_codes={num_codes},steps={steps},seed={seed}",
+        workdir=place.runs
+        / f"{PRESET},first_stage,num_codes={num_codes},steps={steps},seed={seed},{_digest(config)}",
         example=build.example(info),
         preprocess=functools.partial(build.augment, config.data),
         progress=False,

@@ -12,7 +12,7 @@ import tyro
 from etils import epath
 
 from experiments import cli, workdir
-from experiments.report import boards, collect, page, plain_text
+from experiments.report import boards, collect, frames, page, plain_text
 from genjax.typing import UserError
 
 
@@ -24,10 +24,13 @@ class Report:
         folder: Of a study (`python -m experiments.study`), or any folder with workdirs below it.
         out: The page, a .html file; the .csv and .md files of the same name stand beside it. None: report.html in the
             folder.
+        pictures_kb: About so many kilobytes of pictures in each of the page's two sections of them; where there are
+            more, fewer steps are shown. The last picture of each group always is.
     """
 
     folder: Annotated[str, tyro.conf.Positional]
     out: str | None = None
+    pictures_kb: int = frames.LIMIT // 1000
 
 
 def main() -> None:
@@ -39,15 +42,17 @@ def report(options: Report) -> None:
     """Writes the three files, and says where the page is.
 
     Raises:
-        UserError: see `experiments.report.collect.read`; or ``out`` is no .html file in a folder.
+        UserError: see `experiments.report.collect.read`; ``out`` is no .html file, or `pictures_kb` is negative.
     """
     default = pathlib.Path(options.folder) / "report.html"
     out = pathlib.Path(options.out or default).expanduser()
     if out.suffix != ".html":
         raise UserError(f"out={options.out!r}: the name of the page must end in .html")
+    if options.pictures_kb < 0:
+        raise UserError(f"pictures_kb={options.pictures_kb}: valid are [0, inf)")
     study = collect.read(options.folder)
     texts = {
-        ".html": page.html(study),
+        ".html": page.html(study, 1000 * options.pictures_kb),
         ".csv": plain_text.spreadsheet(study),
         ".md": plain_text.markdown(study, boards.boards(study.groups)),
     }

@@ -18,8 +18,12 @@ SYMBOLS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested
 _CLAIM = dict.fromkeys(("claim", "survey", "claimed", "measured", "interval", "command", "why"))
 
 
-def html(study: Study) -> str:
+def html(study: Study, limit: int = frames.LIMIT) -> str:
     """The page.
+
+    Args:
+        study: what is in it.
+        limit: see `experiments.report.frames`, of each section.
 
     Raises:
         UserError: matplotlib or jinja2 is not installed, or a picture cannot be read.
@@ -57,8 +61,8 @@ def html(study: Study) -> str:
             *figures.quality(groups),
             *(f for i, b in enumerate(ranked) for f in figures.cost_scatters(b, groups, i)),
         ],
-        training=frames.training(groups),
-        sweeps=frames.sweeps(groups),
+        training=frames.training(groups, limit),
+        sweeps=frames.sweeps(groups, limit),
         sweep_tables=[
             (sweep.title, _rows(sweep.columns, sweep.groups, number))
             for sweep in sampler_steps.sweeps(groups)
