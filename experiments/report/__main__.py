@@ -24,12 +24,14 @@ class Report:
         folder: Of a study (`python -m experiments.study`), or any folder with workdirs below it.
         out: The page, a .html file; the .csv and .md files of the same name stand beside it. None: report.html in the
             folder.
+        against: Name of the group that the others are tested against, as the tables have it; None: the best.
         pictures_kb: About so many kilobytes of pictures in each of the page's two sections of them; where there are
             more, fewer steps are shown. The last picture of each group always is.
     """
 
     folder: Annotated[str, tyro.conf.Positional]
     out: str | None = None
+    against: str | None = None
     pictures_kb: int = frames.LIMIT // 1000
 
 
@@ -42,7 +44,8 @@ def report(options: Report) -> None:
     """Writes the three files, and says where the page is.
 
     Raises:
-        UserError: see `experiments.report.collect.read`; ``out`` is no .html file, or `pictures_kb` is negative.
+        UserError: see `experiments.report.collect.read`; ``out`` is no .html file, `pictures_kb` is negative, or
+            nothing can be tested `against` that group.
     """
     default = pathlib.Path(options.folder) / "report.html"
     out = pathlib.Path(options.out or default).expanduser()
@@ -51,10 +54,19 @@ def report(options: Report) -> None:
     if options.pictures_kb < 0:
         raise UserError(f"pictures_kb={options.pictures_kb}: valid are [0, inf)")
     study = collect.read(options.folder)
+    if options.against is not None:
+        # One seed, or what is left of failed ones, says nothing of a difference.
+        valid = [group.name for group in study.groups if len(group.runs) > 1 and not group.failed]
+        if options.against not in valid:
+            raise UserError(
+                f"against={options.against!r}: valid are groups of several seeds of which none failed, here "
+                f"{'; '.join(valid) or 'none'}"
+            )
+        study = study._replace(baseline=options.against)
     texts = {
         ".html": page.html(study, 1000 * options.pictures_kb),
         ".csv": plain_text.spreadsheet(study),
-        ".md": plain_text.markdown(study, boards.boards(study.groups)),
+        ".md": plain_text.markdown(study, boards.boards(study.groups, study.baseline)),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in texts.items():

@@ -109,6 +109,7 @@ class Study(NamedTuple):
         command: that runs the study; "" where nothing says so.
         budget: that its runs have, as "3 epochs"; "" where their configs decide.
         grid: field -> the values that were tried.
+        baseline: name of the group that the others are compared with; "": the best.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Study(NamedTuple):
     command: str = ""
     budget: str = ""
     grid: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    baseline: str = ""
 
 
 def read(folder: str) -> Study:

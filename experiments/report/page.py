@@ -43,7 +43,7 @@ def html(study: Study, limit: int = frames.LIMIT) -> str:
     environment.filters["measured"] = _measured
     environment.filters["seeds"] = table.seeds
     environment.filters["drawn"] = markupsafe.Markup  # for figures alone, which escape what they write
-    ranked = boards.boards(study.groups)
+    ranked = boards.boards(study.groups, study.baseline)
     groups = [group for board in ranked for group in board.groups]
     number = {group.name: i for i, group in enumerate(groups)}
     text = environment.get_template("page.html.jinja").render(
@@ -94,7 +94,10 @@ def _board(board: Board, number: dict[str, int]) -> dict[str, Any]:
     return {
         "measured": board.measured,
         "score": board.score,
-        "table": _rows(shown, board.groups, number, verdicts),
+        "table": {
+            **_rows(shown, board.groups, number, verdicts),
+            "against": "baseline" if board.baseline else "best",
+        },
         "more": _rows(more, board.groups, number),
         "p_values": board.p_values,
     }

@@ -12,10 +12,7 @@ from experiments.report.sampler_steps import sweeps
 from experiments.report.table import Column
 
 _NOTE = "Scores: means over the seeds and their 95 % t intervals; cost: means and ranges."
-_VERDICTS = (
-    " *Worse*: by Welch's t-test against the best group, p adjusted by Holm's method for all groups of the table, "
-    "below 0.05."
-)
+_VERDICTS = " *Worse*, *better*: by Welch's t-test, p adjusted by Holm's method for all groups of a table, below 0.05."
 
 
 def markdown(study: Study, boards: Sequence[Board]) -> str:
@@ -28,7 +25,7 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
     for board in boards:
         columns, _ = table.score_columns(board.groups)
         verdicts = [board.verdict(i) for i in range(len(board.groups))]
-        against = ["against the best"] if any(verdicts) else []
+        against = [f"against the {'baseline' if board.baseline else 'best'}"] if any(verdicts) else []
         rows = [
             [*_cells(columns, group), *([verdict] if against else [])]
             for group, verdict in zip(board.groups, verdicts, strict=True)

@@ -387,6 +387,13 @@ def test_twelve_runs_in_colour_are_below_5_mb(tmp_path):
     assert len(page.html(collect.read(str(tmp_path))).encode()) < 5e6
 
 
+def test_only_what_can_be_tested_against_is_a_baseline(folder, verb, tmp_path):
+    for name in ("seed-gan", "seed-gab"):
+        ended = verb("report.__main__", folder, "--out", tmp_path / "page.html", "--against", name)
+        assert ended.code == 2 and "here seed-diffusion; seed-vae, name=adam; seed-vae, name=sgd" in ended.err
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_verb_writes_equal_bytes(folder, verb, tmp_path):
     for name in ("a", "b"):
         ended = verb("report.__main__", folder, "--out", tmp_path / name / "page.html")
@@ -554,3 +561,24 @@ def test_one_seed_has_the_interval_of_its_images(tmp_path):
     assert table.cell(distance, one)[:2] == ("350.00", "[300.00, 410.50] images")
     assert table.cell(rho, one)[:2] == ("10.00", "")
     assert table.cell(distance, two).spread == "[145.14, 589.86]"
+
+
+def test_a_baseline_is_what_the_others_are_tested_against(tmp_path, study):
+    groups = board_of([1.0, 1.1, 0.9], [5.0, 5.1, 5.2], [5.1, 5.0, 5.25], [50.0, 51.0, 52.0]).groups
+    (board,) = boards.boards(groups, "group 1")
+    assert [board.verdict(i).partition(",")[0] for i in range(4)] == [
+        "better",
+        "baseline",
+        "not told apart",
+        "worse",
+    ]
+    raw = [
+        scipy.stats.ttest_ind(groups[1].values("rho"), groups[i].values("rho"), equal_var=False)
+        for i in (0, 2, 3)
+    ]
+    assert board.p_values[2] == pytest.approx(max(raw[1].pvalue, 3 * min(r.pvalue for r in raw)))
+    chosen = study._replace(baseline="seed-vae, name=adam")
+    assert "against the baseline" in page.html(chosen)
+    lines = plain_text.markdown(chosen, boards.boards(chosen.groups, chosen.baseline)).splitlines()
+    assert [lines[i].rpartition("| ")[2].partition(",")[0] for i in (10, 11)] == ["better", "not tested"]
+    assert lines[12].endswith("| baseline |")
