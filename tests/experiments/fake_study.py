@@ -136,6 +136,7 @@ def write_study(root, seeds=3, images=(8, 8, 1)):
         "name": "Three families on digits",
         "command": "python -m experiments.study three --seeds 3",
         "budget": {"kind": "epochs", "amount": 3.0},
+        "grid": {"optimizer.name": ["adam", "sgd"]},
     }
     write_json(root / "study.json", about | {"runs": planned})
     claims = [

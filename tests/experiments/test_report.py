@@ -314,6 +314,7 @@ def test_page_is_whole(html):
     assert html.count("python -m experiments.train seed-vae --optimizer.name adam --seed 1 ") == 1
     assert html.count("<code>python -m experiments.study three --seeds 3</code>") == 1
     assert "rho by sampler steps: 355 images" in html and "7.00" in html
+    assert '<th scope="row" data-value="optimizer.name">optimizer.name</th>' in html
     for claim in ("✗</span> does not hold", "✓</span> holds", "–</span> not tested", "[190, 240]"):
         assert claim in html
 
