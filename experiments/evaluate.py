@@ -18,7 +18,7 @@ from etils import epath
 from experiments import build, cli, comparison, extractors, likelihood_scores, restore, scoring, workdir
 from experiments import sweep as sweeps
 from experiments.config import SamplingOverrides
-from experiments.extractors import ExtractorOptions
+from experiments.extractors import ExtractorOptions, changed
 from experiments.folders import Folders, score_folders
 from experiments.image_scores import check_resamples, metric_names
 from genjax.data.images import OnBadRecord
@@ -97,12 +97,15 @@ def parse(arguments: Sequence[str]) -> Evaluate:
 
 
 def scored_with(options: Evaluate) -> dict[str, Any]:
-    """What measures the images, as far as it is not what does so by default: stands beside the score of a run."""
-    default, chosen = ExtractorOptions(), options.extractor
-    asked = {name: getattr(options, name) for name in ("metrics", "resamples")} | dataclasses.asdict(chosen)
-    usual = {"metrics": None, "resamples": 0} | dataclasses.asdict(default)
+    """What measures the images, as far as it is not what does so by default: stands beside the score of a run.
+
+    Where the file of the weights lies is of no matter; the protocols have their digest.
+    """
+    asked = {"metrics": options.metrics, "resamples": options.resamples or None, **changed(options.extractor)}
     return {
-        name: value for name, value in asked.items() if value != usual[name] and name != "extractor_batch"
+        name: value
+        for name, value in asked.items()
+        if value is not None and name not in ("weights", "extractor_batch")
     }
 
 
@@ -112,8 +115,9 @@ def evaluate(options: Evaluate) -> None:
         raise UserError("give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders")
     check_resamples(options.resamples)
     _check_sweep(options)
-    if options.out is not None and not epath.Path(options.out).expanduser().parent.is_dir():
-        raise UserError(f"out={options.out!r}: there is no such folder")
+    out = options.out
+    if out is not None and "://" not in out and not epath.Path(out).expanduser().parent.is_dir():
+        raise UserError(f"out={out!r}: there is no such folder")
     before = None if options.against is None else workdir.read_json(epath.Path(options.against).expanduser())
     results = _run(options) if options.images is None else _folders(options)
     if options.out is not None:
@@ -169,8 +173,10 @@ def _run(options: Evaluate) -> Any:
     only_cost = options.num == 0 and options.cost
     if options.num < 2 and not only_cost:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
-    if only_cost and (options.sweep or options.likelihood or options.resamples):
-        raise UserError("num=0: nothing is scored, and sweep, likelihood and resamples need a score")
+    if only_cost and (options.sweep or options.likelihood or options.seed or scored_with(options)):
+        raise UserError(
+            "num=0: nothing is scored, and sweep, likelihood, seed and what is measured are of a score"
+        )
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
     run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)

@@ -1,7 +1,7 @@
 """Which network measures: by name, from the command line."""
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from genjax.metrics import load_digits_classifier
 from genjax.metrics.efficientnet_lite import load_efficientnet_lite
@@ -32,6 +32,12 @@ class ExtractorOptions:
     resize: Literal["clean", "legacy-tf"] = "clean"
     any_weights: bool = False
     extractor_batch: int = 50
+
+
+def changed(options: ExtractorOptions) -> dict[str, Any]:
+    """The options that are not as they are by default."""
+    usual = dataclasses.asdict(ExtractorOptions())
+    return {name: value for name, value in dataclasses.asdict(options).items() if value != usual[name]}
 
 
 class Chosen(NamedTuple):

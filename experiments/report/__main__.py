@@ -55,12 +55,13 @@ def report(options: Report) -> None:
         raise UserError(f"pictures_kb={options.pictures_kb}: valid are [0, inf)")
     study = collect.read(options.folder)
     if options.against is not None:
+        names = [group.name for group in study.groups]
         # One seed, or what is left of failed ones, says nothing of a difference.
-        valid = [group.name for group in study.groups if len(group.runs) > 1 and not group.failed]
+        valid = [name for name in names if any(board.baseline for board in boards.boards(study.groups, name))]
         if options.against not in valid:
             raise UserError(
-                f"against={options.against!r}: valid are groups of several seeds of which none failed, here "
-                f"{'; '.join(valid) or 'none'}"
+                f"against={options.against!r}: valid are groups with scores of several seeds of which none failed, "
+                f"here {'; '.join(valid) or 'none'}"
             )
         study = study._replace(baseline=options.against)
     texts = {

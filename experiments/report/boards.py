@@ -54,7 +54,8 @@ def boards(groups: Sequence[Group], baseline: str = "") -> list[Board]:
 
     Args:
         groups: of runs.
-        baseline: name of the group that the others of its board are tested against; "": the best.
+        baseline: name of the group that the others of its board are tested against, and other boards not at all; "":
+            the best of each.
     """
     protocols = list(dict.fromkeys(group.protocol for group in groups))
     found = [_board(name, [g for g in groups if g.protocol == name], baseline) for name in protocols]
@@ -78,8 +79,8 @@ def _board(protocol: str | None, groups: list[Group], baseline: str) -> Board:
     # What a failed seed would have scored is not known, and hardly well: the others alone flatter the group.
     tested = [[] if group.failed else group.values(score) for group in ranked]
     several = [i for i, x in enumerate(tested) if len(x) > 1 and all(map(math.isfinite, x))]
-    chosen = [i for i, group in enumerate(ranked) if group.name == baseline]
-    reference = next(iter(chosen or several), None)
+    chosen = [i for i in several if ranked[i].name == baseline]
+    reference = next(iter(chosen if baseline else several), None)
     p_values: Sequence[float | None] = nothing if reference is None else against(reference, tested)
     if all(p is None for p in p_values):
         reference = None

@@ -4,8 +4,7 @@ import json
 import pathlib
 import re
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -151,13 +150,10 @@ def read(folder: str) -> Study:
     # A run that failed half-way is told of as a failure.
     failed = {failure.name for failure in failures}
     ended = {run.path.name for run in runs if run.metrics} | failed
-    lost = Counter(
-        _cell(run.name) for run in failures if run.name not in {r.path.name for r in runs if r.metrics}
-    )
     return Study(
         str(study.get("name") or root.resolve().name),
         [
-            group._replace(failed=sum(lost[cell] for cell in {_cell(run.path.name) for run in group.runs}))
+            group._replace(failed=_lost(group, failed))
             for group in _groups([run for run in runs if run.path.name not in failed or run.metrics])
         ],
         failures,
@@ -167,6 +163,13 @@ def read(folder: str) -> Study:
         "{amount:g} {kind}".format(**study["budget"]) if study.get("budget") else "",
         study.get("grid") or {},
     )
+
+
+def _lost(group: Group, failed: Collection[str]) -> int:
+    """How many of the runs that failed belong to a group and are not in it: they have no score, or another one's."""
+    here = {run.path.name for run in group.runs}
+    cells = set(map(_cell, here))
+    return sum(_cell(name) in cells and name not in here for name in failed)
 
 
 def _cell(name: str) -> str:

@@ -3,12 +3,12 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from experiments import workdir
+from experiments import grouping
 from experiments.report.boards import Board
-from experiments.report.collect import Run
+from experiments.report.collect import Run, Study
 from experiments.report.statistics import over_seeds
 from genjax.metrics.intervals import Interval
 
@@ -36,31 +36,39 @@ class Effect(NamedTuple):
     settings: int
 
 
-def effects(grid: Mapping[str, Sequence[Any]], board: Board) -> list[Effect]:
-    """One for each value of a field but its first, in the order of the grid.
+def effects(study: Study, board: Board) -> list[Effect]:
+    """One for each value of a field of the grid but its first, in the order of the grid.
 
     Args:
-        grid: field -> its values, as JSON has them.
-        board: runs that were scored in the same way; those whose score is not positive and finite are left out.
+        study: whose grid and budget it is.
+        board: runs of it that were scored in the same way. Left out are those whose score is not positive and finite,
+            and groups of which seeds failed: the others would flatter a value.
     """
     if board.score is None:
         return []
     scored = [
         (run, math.log(score))
         for group in board.groups
+        if not group.failed
         for run in group.runs
         if (score := run.metrics.get(board.score)) is not None and 0 < score < math.inf
     ]
-    found = [_effect(name, value, values[0], scored) for name, values in grid.items() for value in values[1:]]
+    found = [
+        _effect(name, value, values[0], scored, bool(study.budget))
+        for name, values in study.grid.items()
+        for value in values[1:]
+    ]
     return [effect for effect in found if effect is not None]
 
 
-def _effect(name: str, value: Any, against: Any, scored: Sequence[tuple[Run, float]]) -> Effect | None:
+def _effect(
+    name: str, value: Any, against: Any, scored: Sequence[tuple[Run, float]], budgeted: bool
+) -> Effect | None:
     sides: list[_Pairs] = [{}, {}]
     for run, log in scored:
-        if run.config.get(name) in (value, against):
+        if name in run.config and run.config[name] in (value, against):
             side = sides[run.config[name] == against]
-            side.setdefault(run.seed, {})[_rest(run, name)] = log
+            side.setdefault(run.seed, {})[_rest(run, name, budgeted)] = log
     seeds = sorted(sides[0].keys() & sides[1].keys())
     shared = [side[seed].keys() for side in sides for seed in seeds]
     settings = set.intersection(*map(set, shared)) if shared else set()
@@ -75,10 +83,12 @@ def _effect(name: str, value: Any, against: Any, scored: Sequence[tuple[Run, flo
     )
 
 
-def _rest(run: Run, name: str) -> str:
-    """All that sets a run apart but this field and the seed. A budget may give its values different steps."""
-    free = {name, "fit.seed", "fit.steps", *workdir.FREE}
-    return json.dumps([run.preset, {k: v for k, v in run.config.items() if k not in free}], sort_keys=True)
+def _rest(run: Run, name: str, budgeted: bool) -> str:
+    """All that sets a run apart but this field and the seed; steps do not where a budget decides on them."""
+    steps = {"fit.steps", "step"} if budgeted or name == "fit.steps" else set()
+    free = {name, f"scored with {name.rpartition('.')[2]}", *steps}
+    fixed = {key: value for key, value in grouping.identity(run).items() if key not in free}
+    return json.dumps([run.preset, fixed], sort_keys=True)
 
 
 def _written(value: Any) -> str:

@@ -105,7 +105,7 @@ def _board(board: Board, number: dict[str, int]) -> dict[str, Any]:
 
 def _effects(study: Study, board: Board) -> list[tuple[Effect, table.Cell]]:
     """The rows of the table of effects, with the ratio as it is written."""
-    return [(effect, table.ratio(effect.ratio)) for effect in effects(study.grid, board)]
+    return [(effect, table.ratio(effect.ratio)) for effect in effects(study, board)]
 
 
 def _rows(

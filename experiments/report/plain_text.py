@@ -32,7 +32,7 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
         ]
         headings = [*(column.heading for column in columns), *against]
         parts += [f"{_escaped(board.measured)}:", _table(headings, board.groups, rows)]
-        if found := effects(study.grid, board):
+        if found := effects(study, board):
             parts += [f"What a value of a field does to {SCORES[board.score or '']}:", _effects(found)]
     ranked = [group for board in boards for group in board.groups]
     for sweep in sweeps(ranked):

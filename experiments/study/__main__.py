@@ -11,6 +11,7 @@ The workdir gets ``study.json``, the plan, ``runs/``, a workdir of training each
 
 import collections
 import contextlib
+import pathlib
 import shlex
 import subprocess
 import sys
@@ -52,7 +53,10 @@ def study(options: command.Options) -> int:
         raise UserError(f"workdir={options.workdir!r}: a study runs in a local folder; a bucket needs export")
     folder = store.Folder(options.workdir, _again(sys.argv[1:]))
     if options.dry_run:
-        return preview(folder, asked, runs)
+        return preview(folder, asked, runs, options.retry_failed)
+    weights = asked.scoring.get("weights")
+    if weights and not options.export and not pathlib.Path(weights).expanduser().exists():
+        raise UserError(f"weights={weights!r}: there is no such file")
     with contextlib.nullcontext(-1) if options.export else runner.only_study(folder) as lock:
         before = folder.read()
         if before:
@@ -115,7 +119,7 @@ def budgeted(
     return found
 
 
-def preview(folder: store.Folder, asked: Study, runs: Sequence[plan.Run]) -> int:
+def preview(folder: store.Folder, asked: Study, runs: Sequence[plan.Run], retry_failed: bool) -> int:
     """Says what the study would run, and what of it is done; runs and writes nothing. Returns the exit code."""
     before = folder.read()
     if before:
@@ -131,7 +135,8 @@ def preview(folder: store.Folder, asked: Study, runs: Sequence[plan.Run]) -> int
             said = f"{run.config.fit.steps} steps"
         known = asked.budget is None or run.steps is not None
         missing = folder.missing(run) if known else [[]]
-        state = "failed" if missing and folder.failure(run).exists() else "to do" if missing else "done"
+        failed = folder.failure(run).exists() and not retry_failed
+        state = "done" if not missing else "failed" if failed else "to do"
         counts[state] += 1
         print(f"{run.name}: {said}, {state}")
     print(f"{len(runs)} runs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
@@ -157,7 +162,13 @@ def _process(config: Config, what: str, slot: Slot) -> dict[str, Any]:
 
 
 def _again(arguments: Sequence[str]) -> str:
-    return shlex.join([*_PROG.split(), *arguments])
+    """The command that goes on with the study: without what was to happen once."""
+    words = list(arguments)
+    for option, values in (("--export", 1), ("--retry-failed", 0), ("--dry-run", 0)):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + 1 + values]
+    return shlex.join([*_PROG.split(), *words])
 
 
 if __name__ == "__main__":

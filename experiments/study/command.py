@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.extractors import ExtractorOptions
+from experiments.extractors import ExtractorOptions, changed
 from experiments.study import budget as budgets
 from experiments.study import fields
 from experiments.study.spec import Study
@@ -122,11 +122,7 @@ def study(options: Options) -> Study:
 def _scoring(options: Options) -> dict[str, Any]:
     """What is asked for; the rest is as the study says."""
     given = {"metrics": options.metrics, "resamples": options.resamples}
-    usual = dataclasses.asdict(ExtractorOptions())
-    chosen = dataclasses.asdict(options.extractor)
-    return {name: value for name, value in given.items() if value is not None} | {
-        name: value for name, value in chosen.items() if value != usual[name]
-    }
+    return {name: value for name, value in given.items() if value is not None} | changed(options.extractor)
 
 
 def load(spec: str) -> Study:

@@ -18,7 +18,7 @@ _SLURM = """\
 #
 #   sbatch --time=24:00:00 {path}
 #
-# A task that is requeued, or submitted again, goes on from its last checkpoint, and leaves out what is done.
+# A task that is requeued, or submitted again, goes on from its last checkpoint; what is trained is not trained again.
 #
 #SBATCH --job-name=genjax-study
 #SBATCH --array=0-{last}
@@ -45,9 +45,12 @@ esac
 
 
 def commands(folder: Folder, runs: Sequence[Run]) -> epath.Path:
-    """Writes ``commands.txt``: a line a run, its commands one after the other. Returns its path."""
+    """Writes ``commands.txt``: a line a run, its commands one after the other. Returns its path.
+
+    Training that was asked to leave ends well too, and is not to be scored.
+    """
     path = folder.path / "commands.txt"
-    lines = [" && ".join(map(shlex.join, _all(folder, run))) for run in runs]
+    lines = [" && ".join(_line(folder, run)) for run in runs]
     workdir.write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
     return path
 
@@ -74,11 +77,21 @@ EXPORTS = {"commands": commands, "slurm": slurm}
 """What can be written instead of running the study, by name."""
 
 
+def _line(folder: Folder, run: Run) -> list[str]:
+    training, *evaluations = map(shlex.join, _all(folder, run))
+    local = "://" not in os.fspath(folder.path)
+    return [training, *([f"[ -e {_score(folder, run)} ]"] if evaluations and local else []), *evaluations]
+
+
 def _task(folder: Folder, run: Run) -> str:
     training, *evaluations = (f"    srun {shlex.join(command)}" for command in _all(folder, run))
-    scored = shlex.quote(os.fspath(folder.workdir(run) / workdir.METRICS))
-    # Training that was asked to leave ends well too, and is not to be scored.
-    return "\n".join([training, *([f"    [ -e {scored} ] || exit 0"] if evaluations else []), *evaluations])
+    known = [f"    [ -e {_score(folder, run)} ] || exit 0"] if evaluations else []
+    return "\n".join([training, *known, *evaluations])
+
+
+def _score(folder: Folder, run: Run) -> str:
+    """The file that is there when training has come to its end."""
+    return shlex.quote(os.fspath(folder.workdir(run) / workdir.METRICS))
 
 
 def _all(folder: Folder, run: Run) -> list[list[str]]:

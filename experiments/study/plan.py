@@ -15,6 +15,8 @@ from experiments.study import fields, scores
 from experiments.study.spec import Study
 from genjax.typing import UserError
 
+_EVALUATE = ("python", "-m", "experiments.evaluate", "--workdir")
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -73,14 +75,16 @@ class Run:
 
     def evaluations(self, directory: str) -> dict[str, list[str]]:
         """What is measured of it when it is trained, "score", "cost" and "sweep", in this order: the commands."""
-        command = ["python", "-m", "experiments.evaluate", "--workdir", directory, "--num"]
-        num = str(self.config.evaluation.num)
-        asked = {"score": [num, *self.scoring]} if self.scored_with else {}
+        asked = {"score": self.score(directory)} if self.scored_with else {}
         if self.cost:  # is added to the score, which that of training is where there is no other
-            asked["cost"] = ["0", "--cost"]
+            asked["cost"] = [*_EVALUATE, directory, "--num", "0", "--cost"]
         if self.sweep:
-            asked["sweep"] = [num, *self.scoring, "--sweep", *map(str, self.sweep)]
-        return {name: command + options for name, options in asked.items()}
+            asked["sweep"] = [*self.score(directory), "--sweep", *map(str, self.sweep)]
+        return asked
+
+    def score(self, directory: str) -> list[str]:
+        """The command that scores it."""
+        return [*_EVALUATE, directory, "--num", str(self.config.evaluation.num), *self.scoring]
 
     def described(self, directory: str) -> dict[str, Any]:
         """The run in ``study.json``."""

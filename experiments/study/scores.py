@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import evaluate
-from experiments.extractors import ExtractorOptions
+from experiments.extractors import ExtractorOptions, changed
 from genjax.typing import UserError
 
 NAMES = ("metrics", "resamples", *(field.name for field in dataclasses.fields(ExtractorOptions)))
@@ -38,5 +38,12 @@ def recorded(scoring: Mapping[str, Any]) -> dict[str, Any]:
         SystemExit: a value is none of its option; evaluation's parser has said so.
     """
     options = evaluate.parse(["--workdir", "", *words(scoring)])
-    evaluate.names(options, "fd", "digits")
+    names = evaluate.names(options, "fd", "digits")
+    if "fd" not in names:
+        raise UserError(f"metrics={options.metrics!r}: fd must be among them, by which a study is ranked")
+    chosen = options.extractor
+    if chosen.extractor == "inception" and chosen.weights is None:
+        raise UserError("extractor='inception' needs weights=FILE")
+    if chosen.extractor is None and changed(chosen):
+        raise UserError(f"{next(iter(changed(chosen)))} is of an extractor, and none is named")
     return evaluate.scored_with(options)

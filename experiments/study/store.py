@@ -1,5 +1,6 @@
 """The folder of a study: ``study.json``, the runs, their output, what failed."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,12 +53,15 @@ class Folder:
         if not self.is_trained(run):
             return [run.training(str(directory)), *after.values()]
         scored = workdir.read_json_or(directory / workdir.METRICS, {})
-        as_asked = not run.scored_with or scored.get("scored_with") == run.scored_with
         have = {
-            "score": as_asked,
-            "cost": as_asked and "samples_per_second" in scored,
+            "score": not run.scored_with or scored.get("scored_with") == run.scored_with,
+            "cost": "samples_per_second" in scored,
             "sweep": set(run.sweep) <= _swept(directory / workdir.SWEEP, run.config.fit.steps),
         }
+        if not _as_configured(scored.get("sampling", {}), run):  # somebody has scored it otherwise
+            after, have["score"] = {"score": run.score(str(directory)), **after}, False
+        # A score leaves nothing of the one before it.
+        have["cost"] = have["cost"] and have["score"]
         return [command for name, command in after.items() if not have[name]]
 
     def read(self) -> dict[str, Any]:
@@ -155,6 +159,13 @@ def _extends(old: Any, new: Any) -> bool:
         same = isinstance(old, dict) and old.keys() == new.keys()
         return same and all(_extends(old[name], new[name]) for name in new)
     return isinstance(old, list) and all(value in new for value in old)
+
+
+def _as_configured(sampling: Mapping[str, Any], run: Run) -> bool:
+    """Whether images were made as the run's config says, whatever their number and seed."""
+    used = {name: value for name, value in sampling.items() if name not in ("num", "seed")}
+    options = dataclasses.asdict(run.config.sampling)
+    return used == {name: options.get(name) for name in used}
 
 
 def _grid_names(study: Study, runs: Sequence[Run]) -> list[str]:

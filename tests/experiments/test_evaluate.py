@@ -181,7 +181,7 @@ def test_the_cost_is_added_to_a_score(run, tmp_path, verb, monkeypatch):
         (("--cost", "--num-steps", "3"), "has none of step 6 with sampling={'sampler': 'ddim'"),
         (
             ("--cost", "--resamples", "9"),
-            "nothing is scored, and sweep, likelihood and resamples need a score",
+            "nothing is scored, and sweep, likelihood, seed and what is measured are of a score",
         ),
         ((), "num=0: at least 2 images"),
     ]:

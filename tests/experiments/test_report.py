@@ -475,7 +475,7 @@ def test_effects_of_fields_are_ratios_within_the_seed(tmp_path):
     write_json(tmp_path / "study.json", {"name": "s", "grid": grid | {"method.kind": ["ddpm", "other"]}})
     study = collect.read(str(tmp_path))
     (board,) = boards.boards(study.groups)
-    schedule, prediction = effects.effects(study.grid, board)
+    schedule, prediction = effects.effects(study, board)
     logs = np.log([0.5 * x for x in own.values()])
     low, high = scipy.stats.t.interval(0.95, 2, logs.mean(), scipy.stats.sem(logs))
     assert schedule[:3] == ("method.schedule", "cosine", "linear") and schedule[4:] == (3, 2)
@@ -486,7 +486,7 @@ def test_effects_of_fields_are_ratios_within_the_seed(tmp_path):
     # A setting that is not there from every seed would weigh the seeds differently.
     (tmp_path / "cosine,v,1" / "metrics.json").unlink()
     study = collect.read(str(tmp_path))
-    schedule, _ = effects.effects(study.grid, boards.boards(study.groups)[0])
+    schedule, _ = effects.effects(study, boards.boards(study.groups)[0])
     assert schedule.ratio.estimate == pytest.approx(np.exp(logs.mean())) and schedule[4:] == (3, 1)
     lines = plain_text.markdown(study, boards.boards(study.groups)).splitlines()
     assert "| method.schedule | cosine | linear | 0.513 [0.357, 0.736] | 3 | 1 |" in lines
@@ -583,3 +583,43 @@ def test_a_baseline_is_what_the_others_are_tested_against(tmp_path, study):
     lines = plain_text.markdown(chosen, boards.boards(chosen.groups, chosen.baseline)).splitlines()
     assert [lines[i].rpartition("| ")[2].partition(",")[0] for i in (10, 11)] == ["better", "not tested"]
     assert lines[12].endswith("| baseline |")
+
+
+def test_effects_are_of_runs_that_are_alike_in_all_else(tmp_path):
+    """Steps are a setting unless a budget decides on them; None is a value; what has no such field has no value."""
+    of_clip = {None: 1.0, 1.0: 0.5}
+    for clip, a in of_clip.items():
+        for steps, b in {400: 8.0, 800: 1.0}.items():
+            for seed in range(2):
+                run = f"clip={clip},steps={steps},seed={seed}"
+                write_run(
+                    tmp_path / run, "gan", seed, a * b * (1 + seed), fields={"a.clip": clip}, steps=steps
+                )
+    metrics = {"step": 800, "rho": 4.0, "protocol": PROTOCOL, "members": [], "weights": {}}
+    write_json(tmp_path / "both" / "metrics.json", metrics)  # an ensemble
+    about = {"name": "s", "grid": {"a.clip": [None, 1.0], "fit.steps": [400, 800]}}
+    write_json(tmp_path / "study.json", about)
+
+    def found():
+        study = collect.read(str(tmp_path))
+        return effects.effects(study, boards.boards(study.groups)[0])
+
+    clip, steps = found()
+    assert clip.ratio == pytest.approx([0.5] * 3) and clip[4:] == (2, 2)
+    assert steps.ratio == pytest.approx([0.125] * 3) and steps[4:] == (2, 2)
+    # A group with failed seeds flatters its value.
+    (tmp_path / "clip=1.0,steps=800,seed=1" / "metrics.json").unlink()
+    write_json(tmp_path / "failed" / "clip=1.0,steps=800,seed=1.json", {"exit_code": 1, "tail": "NaN"})
+    clip, steps = found()
+    assert clip[4:] == (2, 1) and steps[4:] == (2, 1)
+
+
+def test_a_seed_whose_score_failed_is_missing_in_its_group(tmp_path):
+    """Training has scored it already, but in another way than the study asks for."""
+    for seed in range(3):
+        write_run(
+            tmp_path / "runs" / f"gan,seed={seed}", "gan", seed, 3.0 + seed, num=100 if seed == 2 else 355
+        )
+    write_json(tmp_path / "failed" / "gan,seed=2.json", {"exit_code": 1, "tail": "images are not finite"})
+    groups = collect.read(str(tmp_path)).groups
+    assert {len(group.runs): group.failed for group in groups} == {2: 1, 1: 0}

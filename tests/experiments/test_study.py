@@ -184,6 +184,9 @@ def test_runs_are_scored_as_the_study_says(tmp_path):
 def test_mistakes_in_how_runs_are_scored():
     for options, message in [
         (("--metrics", "fd,kidd"), "metrics has 'kidd'; valid are fd,"),
+        (("--metrics", "kid"), "metrics='kid': fd must be among them"),
+        (("--extractor", "inception"), "extractor='inception' needs weights=FILE"),
+        (("--weights", "w.pt"), "weights is of an extractor, and none is named"),
         (("--resamples", "1"), "resamples=1: valid are 0, no intervals, and numbers from 2"),
         (
             ("--set", "dataset=cifar10", "--sweep", "2"),
@@ -194,8 +197,24 @@ def test_mistakes_in_how_runs_are_scored():
     assert "scoring has 'extractr'; valid are metrics, " in refusal(
         lambda: plan.runs(Study(("vae-digits",), scoring={"extractr": "inception"}))
     )
-    sees = asked("--set", "dataset=cifar10", "--sweep", "2", "--extractor", "inception", spec="ddpm-digits")
+    inception = ("--extractor", "inception", "--weights", "here/w.pt")
+    sees = asked("--set", "dataset=cifar10", "--sweep", "2", *inception, spec="ddpm-digits")
     assert all(run.is_scored for run in plan.runs(sees))
+    # Where the weights lie may change.
+    elsewhere = dataclasses.replace(sees, scoring={"extractor": "inception", "weights": "there/w.pt"})
+    assert plan.runs(elsewhere)[0].scored_with == plan.runs(sees)[0].scored_with == {"extractor": "inception"}
+
+
+def test_what_was_scored_by_hand_in_another_way_is_scored_again(tmp_path):
+    (run,) = plan.runs(Study(("ddpm-digits",), {"sampling.num_steps": 5}, cost=True))
+    folder = store.Folder(str(tmp_path))
+    there = folder.workdir(run)
+    there.mkdir(parents=True)
+    scored = {"step": run.config.fit.steps, "samples_per_second": 3.0}
+    for steps, missing in [(5, []), (7, [run.score(str(there)), run.evaluations(str(there))["cost"]])]:
+        used = {"num_steps": steps, "sampler": "ddpm", "seed": 3, "num": 20}
+        (there / "metrics.json").write_text(json.dumps(scored | {"sampling": used}))
+        assert folder.missing(run) == missing
 
 
 def test_slow_presets_get_fewer_seeds():
@@ -399,7 +418,9 @@ def test_exported_commands_are_those_of_the_plan(tmp_path):
     lines = exports.commands(folder, runs).read_text().splitlines()
     # A line a run: whatever runs the lines, in whatever order, nothing is scored before it is trained.
     vae, diffusion = trainings[::2], trainings[1::2]
-    assert lines == [vae[0], f"{diffusion[0]} && {sweeps[0]}", vae[1], f"{diffusion[1]} && {sweeps[1]}"]
+    known = [f"[ -e '{folder.workdir(run)}/metrics.json' ]" for run in runs if run.preset == "ddpm-digits"]
+    both = [" && ".join(parts) for parts in zip(diffusion, known, sweeps, strict=True)]
+    assert lines == [vae[0], both[0], vae[1], both[1]]
     for line, run in zip(lines, runs, strict=True):
         assert train.parse(shlex.split(line.partition(" && ")[0])[3:]).config == run.config
 

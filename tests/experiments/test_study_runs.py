@@ -125,6 +125,7 @@ def test_a_dry_run_runs_and_writes_nothing(tmp_path, study, stand_in):
     assert study().code == 1
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")}
     assert study("--dry-run").out.splitlines()[-1] == "2 runs: 1 failed, 1 done"
+    assert study("--dry-run", "--retry-failed").out.splitlines()[-1] == "2 runs: 1 to do, 1 done"
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "w").rglob("*")} == before
 
 
