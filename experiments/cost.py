@@ -101,8 +101,8 @@ def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, flo
 
     info = info or subjects.data_info(config)
     method, example = build.method(config, info), build.example(info)
-    init_key, train_key = jax.random.split(jax.random.key(config.fit.seed))
-    state = jax.eval_shape(method.init, init_key, example)
+    key = jax.random.key(config.fit.seed)
+    state = jax.eval_shape(method.init, key, example)
     batch = {
         name: jax.ShapeDtypeStruct((config.fit.batch_size, *x.shape[1:]), x.dtype)
         for name, x in example.items()
@@ -110,8 +110,8 @@ def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, flo
 
     def traced(method: Method) -> Any:
         # A new function each time: jax keeps what it has traced of an old one.
-        step = train_step(method, functools.partial(build.augment, config.data), train_key)
-        return jax.jit(step).trace(state, batch)
+        step = train_step(method, functools.partial(build.augment, config.data))
+        return jax.jit(step).trace(key, state, batch)
 
     with nn.intercept_methods(_at_each_call(_mark)):
         marked = traced(method)

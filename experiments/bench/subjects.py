@@ -53,9 +53,9 @@ def train(config: Config, alter: Alter = _unaltered) -> Subject:
     method, example = alter(build.method(config, source.info)), build.example(source.info)
 
     init_key, train_key = jax.random.split(jax.random.key(options.seed))
-    step = train_step(method, functools.partial(build.augment, config.data), train_key)
+    step = train_step(method, functools.partial(build.augment, config.data))
     abstract = jax.eval_shape(method.init, init_key, example)
-    backend = backends.make(options.backend, step, feed, abstract, mesh, options.fsdp_min_size)
+    backend = backends.make(options.backend, step, train_key, feed, abstract, mesh, options.fsdp_min_size)
     state = backend.spread(sharding.place(method.init(init_key, example), backend.layout))
 
     every = config.evaluation.loss_every, config.evaluation.sample_every
@@ -67,7 +67,7 @@ def train(config: Config, alter: Alter = _unaltered) -> Subject:
     def run(count: int) -> TrainState:
         nonlocal state
         for _ in range(count):
-            state, _ = backend.advance(state, backend.arrays, item)
+            state, _ = backend.advance(state, backend.constants, item)
         return jax.block_until_ready(state)
 
     return Subject(run, stride * options.batch_size, backend.advance)

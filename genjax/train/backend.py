@@ -17,9 +17,10 @@ from jax.sharding import PartitionSpec as P
 from genjax.train import sharding
 from genjax.train.feed import Feed
 from genjax.train.program import Program
-from genjax.typing import DATA_AXIS, Array, Batch, PyTree, TrainState, UserError
+from genjax.typing import DATA_AXIS, Array, Batch, Key, PyTree, TrainState, UserError
 
-Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, Array]]]
+Step = Callable[[Key, TrainState, Batch], tuple[TrainState, dict[str, Array]]]
+Constants = tuple[Key, dict[str, Array]]
 
 
 class Backend(NamedTuple):
@@ -30,8 +31,9 @@ class Backend(NamedTuple):
         spread: portable state -> the backend's own layout. The result may be donated.
         portable: the reverse.
         put: numpy item [steps, B / processes, ...] of this process -> device arrays.
-        advance: ``(state, arrays, item) -> (state, {name: float[steps]})``; donates the state.
-        arrays: the feed's resident arrays, on the devices.
+        advance: ``(state, constants, item) -> (state, {name: float[steps]})``; donates the state.
+        constants: the key of the training and the feed's resident arrays, on the devices. The key is an argument and
+            no constant of the program, so that another seed finds the program in jax's cache.
     """
 
     layout: PyTree
@@ -39,19 +41,19 @@ class Backend(NamedTuple):
     portable: Callable[[TrainState], TrainState]
     put: Callable[[Mapping[str, np.ndarray]], Mapping[str, Array | np.ndarray]]
     advance: Program
-    arrays: dict[str, Array]
+    constants: Constants
 
 
 def make(
-    name: str, step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int
+    name: str, step: Step, key: Key, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int
 ) -> Backend:
     """The backend called `name`; raises UserError with the valid names for another."""
     if name not in BACKENDS:
         raise UserError(f"backend={name!r}: valid are {sorted(BACKENDS)}")
-    return BACKENDS[name](step, feed, abstract_state, mesh, fsdp_min_size)
+    return BACKENDS[name](step, key, feed, abstract_state, mesh, fsdp_min_size)
 
 
-def _jit(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int) -> Backend:
+def _jit(step: Step, key: Key, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int) -> Backend:
     layout = sharding.state_sharding(abstract_state, mesh, fsdp_min_size)
     everywhere = sharding.replicated(mesh)
     rows = sharding.batch_sharding(mesh, axis=1)
@@ -71,11 +73,16 @@ def _jit(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_si
         portable=lambda state: state,
         put=put,
         advance=advance,
-        arrays={name: jax.device_put(x, everywhere) for name, x in feed.arrays.items()},
+        constants=(
+            sharding.place(key, everywhere),
+            {name: jax.device_put(x, everywhere) for name, x in feed.arrays.items()},
+        ),
     )
 
 
-def _pmap(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int) -> Backend:
+def _pmap(
+    step: Step, key: Key, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int
+) -> Backend:
     if feed.arrays:
         raise UserError("backend='pmap' takes a streamed feed: resident data would be copied at every step")
     if mesh.shape[sharding.FSDP_AXIS] != 1:
@@ -119,23 +126,27 @@ def _pmap(step: Step, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_s
         portable=portable,
         put=put,
         advance=advance,
-        arrays={},
+        constants=(key, {}),
     )
 
 
 BACKENDS = {"jit": _jit, "pmap": _pmap}
 
 
-def _many(step: Step, feed: Feed) -> Callable[[TrainState, dict, dict], tuple[TrainState, dict[str, Array]]]:
+def _many(
+    step: Step, feed: Feed
+) -> Callable[[TrainState, Constants, dict], tuple[TrainState, dict[str, Array]]]:
     """All steps of an item in one program: a `scan`, or the plain step where there is one.
 
     Only accelerators get items of several steps: XLA on CPU computes the gradients of convolutions 40 times slower
     inside a loop.
     """
 
-    def advance(state: TrainState, arrays: dict, item: dict) -> tuple[TrainState, dict[str, Array]]:
+    def advance(state: TrainState, constants: Constants, item: dict) -> tuple[TrainState, dict[str, Array]]:
+        key, arrays = constants
+
         def one(state: TrainState, item: dict) -> tuple[TrainState, dict[str, Array]]:
-            return step(state, feed.batch(arrays, item))
+            return step(key, state, feed.batch(arrays, item))
 
         if len(jax.tree.leaves(item)[0]) > 1:
             return jax.lax.scan(one, state, item)

@@ -102,9 +102,9 @@ def fit(
     base_key = jax.random.key(options.seed)
     init_key, train_key = jax.random.split(base_key)
 
-    one_step = train_step(method, preprocess, train_key)
+    one_step = train_step(method, preprocess)
     abstract = jax.eval_shape(method.init, init_key, example)
-    backend = backends.make(options.backend, one_step, feed, abstract, mesh, options.fsdp_min_size)
+    backend = backends.make(options.backend, one_step, train_key, feed, abstract, mesh, options.fsdp_min_size)
     target = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, backend.layout
     )
@@ -121,10 +121,10 @@ def fit(
             return run.loop(state, feed, hooks, preemption)
 
 
-def train_step(method: Method, preprocess: Callable[[Key, Batch], Batch], key: Key) -> backends.Step:
-    """What is compiled: an update from a batch as loaded; its randomness is a function of `key` and the step."""
+def train_step(method: Method, preprocess: Callable[[Key, Batch], Batch]) -> backends.Step:
+    """What is compiled: an update from a batch as loaded; its randomness is a function of the key and the step."""
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         data_key, step_key = jax.random.split(jax.random.fold_in(key, state.step))
         return method.step(step_key, state, preprocess(data_key, batch))
 
@@ -166,7 +166,7 @@ class _Run:
                 item = self.backend.put(stack([next(items) for _ in range(stride)]))
                 if self.backend.advance.compiled is None:
                     self.compile(running, item)
-                running, metrics = self.backend.advance(running, self.backend.arrays, item)
+                running, metrics = self.backend.advance(running, self.backend.constants, item)
                 self.under_way.append((step, metrics))
                 step += stride
                 self.collect(_DISPATCHES_AHEAD)
@@ -192,7 +192,7 @@ class _Run:
     def compile(self, running: TrainState, item: Any) -> None:
         """Compiles the train step ahead of its first call, so that no step's time has it in it."""
         with self.watch.paused():
-            self.backend.advance.compile(running, self.backend.arrays, item)
+            self.backend.advance.compile(running, self.backend.constants, item)
         self.watch.compile_seconds += self.backend.advance.compile_seconds
 
     def collect(self, leave: int) -> None:

@@ -306,3 +306,22 @@ def test_condition_of_another_length():
     generate = generator(counting(), sharding.make_mesh(), 8)
     with pytest.raises(UserError, match="condition 'label' has 3 rows, but 4 images"):
         list(generate(None, jax.random.key(0), {"label": np.zeros(3)}, range(4)))
+
+
+@pytest.mark.parametrize("backend", ["jit", "pmap"])
+def test_another_seed_is_no_other_program(tmp_path, monkeypatch, backend):
+    """Seeds of a study find what the first has compiled; each draws its own noise all the same."""
+    programs, compile_it = [], Program.compile
+
+    def compiled(self, *args):
+        compile_it(self, *args)
+        programs.append(self._jitted.lower(*args).as_text())
+
+    monkeypatch.setattr(Program, "compile", compiled)
+    row = {"image": np.zeros((8, 1, 1, 1), np.uint8), "_index": np.arange(8, dtype=np.int32)}
+    data = feed.streamed(lambda start: contextlib.nullcontext(itertools.repeat(row)))
+    for seed in (0, 1):
+        run(tmp_path / str(seed), seed=seed, backend=backend, data=data)
+    assert programs[0] == programs[1]
+    first, second = ([line["train/noise"] for line in lines(tmp_path / seed)] for seed in ("0", "1"))
+    assert not set(first) & set(second)
