@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 
 from experiments import allocator
-from experiments.config import Launch
+from genjax.app.config import Launch
 from genjax.train.program import RecompileError
 from genjax.typing import UserError
 

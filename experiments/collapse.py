@@ -11,8 +11,9 @@ from typing import Annotated
 import tyro
 from etils import epath
 
-from experiments import cli, collapse_table, gaussians, workdir
+from experiments import cli, collapse_table, gaussians
 from experiments.gaussians import Gaussians
+from genjax.app import workdir
 from genjax.metrics.modes import COLLAPSED
 from genjax.typing import UserError
 

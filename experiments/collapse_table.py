@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from experiments import grouping, workdir
+from experiments import run_groups
+from genjax.app import workdir
 from genjax.metrics.intervals import Interval, mean_interval
 from genjax.metrics.modes import collapse_rate
 from genjax.typing import UserError
@@ -42,7 +43,7 @@ def read(path: str) -> Finished:
     """
     directory = epath.Path(path).expanduser()
     config, metrics = (workdir.read_json(directory / name) for name in (workdir.CONFIG, workdir.METRICS))
-    fields = grouping.flatten(config)
+    fields = run_groups.flatten(config)
     if "fit.seed" not in fields or "data.dataset" not in fields:
         raise UserError(
             f"{directory / workdir.CONFIG} is not the config of a run: seed or dataset is missing"
@@ -80,8 +81,8 @@ def summarize(runs: Sequence[Finished], threshold: float) -> list[dict[str, Any]
                 f"workdirs: {runs[0].path} was {what}={first!r}, {other[0].path} {what}={of(other[0])!r}; only like is "
                 "compared with like"
             )
-    groups = grouping.grouped(runs)
-    names = grouping.names([grouping.identity(group[0]) for group in groups])
+    groups = run_groups.grouped(runs)
+    names = run_groups.names([run_groups.identity(group[0]) for group in groups])
     means = [name for name in _MEANS if all(run.metrics.get(name) is not None for run in runs)]
     return [_row(name, group, means, threshold) for name, group in zip(names, groups, strict=True)]
 

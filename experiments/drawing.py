@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments import build, families, pictures, translation
-from experiments.config import Config
 from genjax import data
+from genjax.app import build, families, pictures, translation
+from genjax.app.config import Config
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
 

@@ -20,21 +20,11 @@ import numpy as np
 import tyro
 from etils import epath
 
-from experiments import (
-    build,
-    cli,
-    extractors,
-    families,
-    image_scores,
-    pictures,
-    restore,
-    scoreboard,
-    scoring,
-    workdir,
-)
-from experiments.config import Config, SamplingOverrides
-from experiments.extractors import ExtractorOptions
-from experiments.image_scores import ImageScorer
+from experiments import cli, scoreboard
+from genjax.app import build, extractors, families, image_scores, pictures, restore, scoring, workdir
+from genjax.app.config import Config, SamplingOverrides
+from genjax.app.extractors import ExtractorOptions
+from genjax.app.image_scores import ImageScorer
 from genjax.metrics import mixture
 from genjax.metrics.features import features
 from genjax.metrics.score import subset
@@ -97,7 +87,7 @@ def ensemble(options: Ensemble) -> dict[str, Any]:
     Runs are restored one after the other: in memory are one model, its images and those of the mixture.
 
     Returns:
-        What is in metrics.json: the scores of the mixture, as `experiments.scoring.score_run` names them; "weights" by
+        What is in metrics.json: the scores of the mixture, as `genjax.app.scoring.score_run` names them; "weights" by
         name; "fit"; "members", the scores of each; "step", the training steps of all members together.
 
     Raises:
@@ -248,7 +238,7 @@ def _batch_size(options: Ensemble) -> int:
 
 
 def _scores(scorer: ImageScorer, images: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:
-    """What `experiments.scoring.score_run` says of images."""
+    """What `genjax.app.scoring.score_run` says of images."""
     return scorer.score(images, labels) | scorer.collapse(images)
 
 

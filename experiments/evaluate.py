@@ -15,12 +15,13 @@ from typing import Annotated, Any
 import tyro
 from etils import epath
 
-from experiments import build, cli, comparison, extractors, likelihood_scores, restore, scoring, workdir
+from experiments import cli, score_differences
 from experiments import sweep as sweeps
-from experiments.config import SamplingOverrides
-from experiments.extractors import ExtractorOptions, changed
 from experiments.folders import Folders, score_folders
-from experiments.image_scores import check_resamples, metric_names
+from genjax.app import build, extractors, likelihood_scores, restore, scoring, workdir
+from genjax.app.config import SamplingOverrides
+from genjax.app.extractors import ExtractorOptions, changed
+from genjax.app.image_scores import check_resamples, metric_names
 from genjax.data.images import OnBadRecord
 from genjax.metrics import suite
 from genjax.typing import UserError
@@ -123,7 +124,7 @@ def evaluate(options: Evaluate) -> None:
     if options.out is not None:
         workdir.write_json(epath.Path(options.out).expanduser(), results)
     if before is not None:  # after the numbers are out: they may have taken hours
-        found = comparison.differences(results, before, options.against or "")
+        found = score_differences.differences(results, before, options.against or "")
         scoring.print_table(
             {f"{name} less that of {options.against}": value for name, value in found.items()}
         )

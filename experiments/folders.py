@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from experiments import extractors
-from experiments.extractors import Chosen, ExtractorOptions
+from genjax.app import extractors
+from genjax.app.extractors import Chosen, ExtractorOptions
 from genjax.data import ImageFiles
 from genjax.data.images import OnBadRecord
 from genjax.metrics import reference_statistics, suite

@@ -14,12 +14,13 @@ import numpy as np
 import optax
 from etils import epath
 
-from experiments import workdir
-from experiments.families.adversaries import GAMES
-from experiments.families.gan import PENALTIES as NAMED
+from genjax.app import workdir
+from genjax.app.families.adversaries import GAMES
+from genjax.app.families.gan import PENALTIES as NAMED
 from genjax.data.gaussians import CENTRES, SCALE, STD, gaussian_grid
 from genjax.losses.penalties import Penalty
-from genjax.methods import gan, latent_prior
+from genjax.methods import gan
+from genjax.methods.gan import latent_prior
 from genjax.metrics import modes
 from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator
 from genjax.train import sharding

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from experiments import cli, extractors, folders
-from experiments.extractors import ExtractorOptions
+from experiments import cli, folders
 from genjax import data
+from genjax.app import extractors
+from genjax.app.extractors import ExtractorOptions
 from genjax.data.images import OnBadRecord
 from genjax.metrics import reference_statistics
 from genjax.typing import UserError

@@ -12,8 +12,9 @@ import numpy as np
 import tyro
 from etils import epath
 
-from experiments import build, cli, families, looking, pictures, restore, scoring, translation, workdir
-from experiments.config import SamplingOverrides
+from experiments import cli, latent_pictures
+from genjax.app import build, families, pictures, restore, scoring, translation, workdir
+from genjax.app.config import SamplingOverrides
 from genjax.typing import UserError
 
 
@@ -103,8 +104,10 @@ def write(options: Sample, content: bytes, what: str) -> None:
 def _look(options: Sample, run: restore.Run) -> np.ndarray:
     test = build.source(run.config.data, run.config.data.test_split)
     if options.show == "reconstructions":
-        return looking.reconstructions(run, test, options.num, options.seed, options.columns)
-    look = {"traversals": looking.traversals, "interpolations": looking.interpolations}[options.show]
+        return latent_pictures.reconstructions(run, test, options.num, options.seed, options.columns)
+    look = {"traversals": latent_pictures.traversals, "interpolations": latent_pictures.interpolations}[
+        options.show
+    ]
     return look(run, test, options.num, options.columns)
 
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import tyro
 from etils import epath
 
-from experiments import cli, workdir
+from experiments import cli
+from genjax.app import workdir
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 

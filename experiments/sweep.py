@@ -6,12 +6,13 @@ from typing import Any
 
 from etils import epath
 
-from experiments import build, checks, drawing, families, pictures, scoring, workdir
-from experiments.config import Config
-from experiments.cost import sampling_cost
-from experiments.image_scores import BATCH, ImageScorer, has_score
-from experiments.restore import Run
+from experiments import drawing
 from genjax import data
+from genjax.app import build, checks, families, pictures, scoring, workdir
+from genjax.app.config import Config
+from genjax.app.cost import sampling_cost
+from genjax.app.image_scores import BATCH, ImageScorer, has_score
+from genjax.app.restore import Run
 from genjax.metrics.extractor import Extractor
 from genjax.typing import UserError
 

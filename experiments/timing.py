@@ -12,7 +12,7 @@ def record(times: Times, examples: int, batch_size: int, cost: dict[str, Any]) -
         times: of the run, with all its starts.
         examples: in the training set; an epoch is as many examples, whole batches or not.
         batch_size: examples a step.
-        cost: of a step, see `experiments.cost.training_cost`.
+        cost: of a step, see `genjax.app.cost.training_cost`.
 
     Returns:
         * "steps", "train_seconds": how many steps were timed and what they took, without compilation, hooks and

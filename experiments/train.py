@@ -18,12 +18,13 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import build, checks, cli, cost, pictures, restore, scoring, timing, workdir
-from experiments.config import Config, Launch
+from experiments import cli, timing
 from experiments.drawing import drawer
-from experiments.image_scores import ImageScorer
 from experiments.presets import PRESETS
 from genjax import data
+from genjax.app import build, checks, cost, pictures, restore, scoring, workdir
+from genjax.app.config import Config, Launch
+from genjax.app.image_scores import ImageScorer
 from genjax.train import logging, sharding
 from genjax.train.timing import Times
 from genjax.typing import Method, PyTree, TrainState

@@ -24,22 +24,23 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments import checks, cli, workdir
+from experiments import cli
 from experiments.bench import (
     command,
     fresh,
     inception,
     layers,
+    libraries,
     metrics,
-    peers,
     report,
     samplers,
     step,
     timing,
 )
 from experiments.bench.measure import Options, check, measure
-from experiments.config import Config, flatten
 from experiments.presets import PRESETS
+from genjax.app import checks, workdir
+from genjax.app.config import Config, flatten
 
 _Experiment: Any = tyro.extras.subcommand_type_from_defaults(
     {name: config for name, (_, config) in PRESETS.items()},
@@ -133,7 +134,7 @@ def bench(verbs: tuple[str, ...], config: Config, options: Options) -> None:
     load = os.getloadavg()[0]
     commands = {line: command.contender(line) for line in options.baseline}  # first: they may fail
     # Before this process takes a device: some accelerators serve one at a time.
-    starts = {v: fresh.measure(v, config) if options.fresh and v in fresh.SUBJECTS else {} for v in verbs}
+    starts = {v: fresh.measure(v, config) if options.fresh and v in fresh.WORKLOADS else {} for v in verbs}
     results = {verb: {**measure(verb, config, options, commands), **starts[verb]} for verb in verbs}
     headline = {timing.RATE: results[verbs[0]][timing.RATE]["median"]} if len(verbs) == 1 else {}
     print(report.table(results))
@@ -144,9 +145,9 @@ def bench_alone(options: Any) -> None:
     """Measures what needs no preset, and prints a table and the JSON object."""
     load = os.getloadavg()[0]
     name, measure_all = _ALONE[type(options)]
-    results = {name: measure_all(options), **peers.described(options)}
-    if peers.TORCH in results:
-        print(f"torch: {results[peers.TORCH]}")
+    results = {name: measure_all(options), **libraries.described(options)}
+    if libraries.TORCH in results:
+        print(f"torch: {results[libraries.TORCH]}")
     _print_json({**results, "options": dataclasses.asdict(options)}, 0, load)
 
 

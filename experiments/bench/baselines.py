@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import build
-from experiments.bench import subjects, torch_gan, torch_vae
+from experiments.bench import torch_gan, torch_vae, workloads
 from experiments.bench.stock import with_stock_layers
-from experiments.bench.subjects import Subject
-from experiments.config import Config, GANConfig
-from experiments.families import diffusion as family
+from experiments.bench.workloads import Workload
+from genjax.app import build
+from genjax.app.config import Config, GANConfig
+from genjax.app.families import diffusion as family
 from genjax.diffusion import PREDICTIONS, Denoiser, denoiser, guidance, initial_noise
 from genjax.diffusion import sample as take_steps
 from genjax.train import sharding
@@ -27,20 +27,20 @@ def stock(method: Method) -> Method:
     return Method(*map(with_stock_layers, method))
 
 
-def python_loop(config: Config) -> Subject:
-    """Sampling as a Python loop over a compiled step; the images of `subjects.sample` where eta is 0 and a step needs
+def python_loop(config: Config) -> Workload:
+    """Sampling as a Python loop over a compiled step; the images of `workloads.sample` where eta is 0 and a step needs
     no other."""
-    info, sampling = subjects.data_info(config), config.sampling
+    info, sampling = build.data_info(config), config.sampling
     network, sampler = family.network(config, info), family.sampler(sampling)
     schedule, times = family.schedule(config.method), np.asarray(family.sampling_times(config))
     mesh = sharding.make_mesh()
-    size = subjects.sampling_batch(config, mesh)
+    size = build.sampling_batch(config, mesh)
     key = jax.random.key(config.fit.seed)
     params = build.method(config, info).init(key, build.example(info)).ema
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(size))
     rows, everywhere = sharding.batch_sharding(mesh), sharding.replicated(mesh)
     params, pairs = jax.device_put((params, list(itertools.pairwise(times))), everywhere)
-    keys, given = jax.device_put((keys, subjects.condition(config, info, size)), rows)
+    keys, given = jax.device_put((keys, build.every_condition(config, info, size)), rows)
 
     def one_step(params: Any, keys: Array, x: Array, pair: tuple, given: Mapping[str, Array]) -> Array:
         def denoise_given(label: Array | None) -> Denoiser:
@@ -66,10 +66,10 @@ def python_loop(config: Config) -> Subject:
                 x = program(params, keys, x, pair, given)
         return jax.block_until_ready(x)
 
-    return Subject(run, size, program)
+    return Workload(run, size, program)
 
 
-def in_torch(config: Config) -> Subject:
+def in_torch(config: Config) -> Workload:
     """Training steps as PyTorch's examples of the model write them."""
     return (torch_gan.example if isinstance(config.method, GANConfig) else torch_vae.textbook)(config)
 
@@ -79,19 +79,19 @@ def _with(config: Config, part: str, **fields: Any) -> Config:
     return dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **fields)})
 
 
-BUILT_IN: dict[str, dict[str, Callable[[Config], Subject]]] = {
+BUILT_IN: dict[str, dict[str, Callable[[Config], Workload]]] = {
     "train": {
-        "stock": lambda config: subjects.train(config, stock),
-        "pmap": lambda config: subjects.train(_with(config, "fit", backend="pmap")),
-        "one-step": lambda config: subjects.train(_with(config, "fit", steps_per_dispatch=1)),
+        "stock": lambda config: workloads.train(config, stock),
+        "pmap": lambda config: workloads.train(_with(config, "fit", backend="pmap")),
+        "one-step": lambda config: workloads.train(_with(config, "fit", steps_per_dispatch=1)),
         "torch": in_torch,
     },
     "sample": {
-        "stock": lambda config: subjects.sample(config, stock),
+        "stock": lambda config: workloads.sample(config, stock),
         "python-loop": python_loop,
     },
     "data": {
-        "streamed": lambda config: subjects.feed(_with(config, "data", resident_mb=0)),
+        "streamed": lambda config: workloads.feed(_with(config, "data", resident_mb=0)),
     },
 }
 """What is measured -> name -> the baseline."""

@@ -14,15 +14,16 @@ from collections.abc import Callable
 
 from etils import epath
 
-from experiments import cli, workdir
-from experiments.bench import subjects
+from experiments import cli
+from experiments.bench import workloads
 from experiments.bench.command import environment, run_command
 from experiments.bench.memory import peak_rss_bytes
-from experiments.config import Config
+from genjax.app import workdir
+from genjax.app.config import Config
 
-SUBJECTS: dict[str, Callable[[Config], subjects.Subject]] = {
-    "train": subjects.train,
-    "sample": subjects.sample,
+WORKLOADS: dict[str, Callable[[Config], workloads.Workload]] = {
+    "train": workloads.train,
+    "sample": workloads.sample,
 }
 
 
@@ -58,13 +59,13 @@ def start(module: str, *args: str, cache: str) -> dict[str, float]:
 def main() -> None:
     """One start: see the module."""
     name, folder, started = sys.argv[1:]
-    subject = SUBJECTS[name](workdir.load_config(epath.Path(folder)))
+    subject = WORKLOADS[name](workdir.load_config(epath.Path(folder)))
     subject.run(1)
     result = {
         "compile_seconds": subject.program.compile_seconds,
         "start_seconds": time.time() - float(started),
         "peak_rss_bytes": peak_rss_bytes(),
-        **subjects.peak_device_memory(),
+        **workloads.peak_device_memory(),
     }
     print(json.dumps(result))
 

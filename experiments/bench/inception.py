@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import safetensors.numpy
 
-from experiments.bench import fidelity, peers, report, timing, torch_inception
-from experiments.bench.peers import OURS, TORCH
+from experiments.bench import libraries, report, timing, torch_fidelity, torch_inception
+from experiments.bench.libraries import OURS, TORCH
 from genjax.metrics import inception
 from genjax.metrics.extractor import Extractor
 from genjax.train.program import Program
@@ -52,7 +52,7 @@ def bench(options: Options) -> dict[str, Any]:
         UserError: an option makes no sense, or features differ.
     """
     protocols: tuple[inception.Resize, ...] = get_args(inception.Resize)
-    names = peers.chosen(options, protocols, [options.batch_size, options.image_size])
+    names = libraries.chosen(options, protocols, [options.batch_size, options.image_size])
     arrays = random_arrays(inception.state_dict_shapes())
     shape = (options.batch_size, options.image_size, options.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -90,9 +90,9 @@ def why_not(protocol: str) -> str | None:
     """Why torch-fidelity is not measured; None: it is."""
     if protocol != "legacy-tf":
         return "torch-fidelity has no such protocol"
-    if not fidelity.installed():
+    if not torch_fidelity.installed():
         return "torch-fidelity is not installed: pip install --no-deps torch-fidelity"
-    return peers.why_no_torch()
+    return libraries.why_no_torch()
 
 
 def _measure(

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench import layers_table, peers, specs, timing
-from experiments.bench.peers import OURS, STOCK, TORCH
+from experiments.bench import layers_table, libraries, specs, timing
+from experiments.bench.libraries import OURS, STOCK, TORCH
 from experiments.bench.stock import with_stock_layers
 from genjax.nn import Conv, ConvTranspose, GroupNorm, SelfAttention, max_pool
 from genjax.typing import Array, PyTree, UserError
@@ -113,7 +113,7 @@ def bench(
     Raises:
         UserError: an option makes no sense, or a contender gives other outputs.
     """
-    names = peers.chosen(options, known, [options.batch_size])
+    names = libraries.chosen(options, known, [options.batch_size])
     peak = _matmul(matmul_size)
     results = {}
     for name in names:
@@ -131,7 +131,7 @@ def measure(
     x = rng.standard_normal((options.batch_size, *layer.shape), np.float32)
     dy = rng.standard_normal(jax.eval_shape(ours[OURS], params, x).shape, np.float32)
     made, expected = _jax_contenders(name, layer, ours, params, x, dy, options)
-    if TORCH in options.against and peers.why_no_torch() is None:
+    if TORCH in options.against and libraries.why_no_torch() is None:
         for part, run in _torch(name, layer, params, x, dy, expected).items():
             made[part][TORCH] = run
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.bench.peers import OURS, STOCK, TORCH
+from experiments.bench.libraries import OURS, STOCK, TORCH
 
 _WHO = OURS, STOCK, TORCH
 _WIDTHS = 52, *[9] * len(_WHO), *[19] * (len(_WHO) - 1), 9, 8

@@ -7,15 +7,16 @@ from typing import Annotated, Any
 import jax
 import tyro
 
-from experiments.bench import baselines, fresh, subjects, timing
-from experiments.bench.subjects import Subject
-from experiments.config import Config
+from experiments.bench import baselines, fresh, timing, workloads
+from experiments.bench.workloads import Workload
+from genjax.app.config import Config
+from genjax.train.program import memory
 from genjax.typing import UserError
 
 _Several = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 OURS = "genjax"
-SUBJECTS: dict[str, Callable[[Config], Subject]] = {**fresh.SUBJECTS, "data": subjects.feed}
+WORKLOADS: dict[str, Callable[[Config], Workload]] = {**fresh.WORKLOADS, "data": workloads.feed}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def measure(
     Raises:
         UserError: the config makes no sense, or a baseline command fails.
     """
-    made = {OURS: SUBJECTS[subject](config)}
+    made = {OURS: WORKLOADS[subject](config)}
     built_in = baselines.BUILT_IN[subject]
     made |= {name: built_in[name](config) for name in options.against if name in built_in}
     contenders = {name: timing.timed(s.run, s.images, options.seconds) for name, s in made.items()}
@@ -61,13 +62,13 @@ def measure(
     rates = {name: timing.column(rows, timing.RATE) for name, rows in measured.items()}
     results: dict[str, Any] = {timing.RATE: timing.summary(rates[OURS])}
     results |= _DERIVED[subject](config, made[OURS], rates[OURS])
-    results["memory"] = subjects.memory(made[OURS].program)
+    results["memory"] = memory(made[OURS].program)
     results["against"] = {
         name: {
             "ratio": timing.ratio(rates[OURS], rates[name]),
             timing.RATE: timing.summary(rates[name]),
             **_others(measured[name]),
-            **({"memory": subjects.memory(made[name].program)} if name in made else {}),
+            **({"memory": memory(made[name].program)} if name in made else {}),
         }
         for name in contenders
         if name != OURS
@@ -92,7 +93,7 @@ def check(options: Options, verbs: tuple[str, ...]) -> None:
         )
 
 
-def _train(config: Config, subject: Subject, rates: list[float]) -> dict[str, Any]:
+def _train(config: Config, subject: Workload, rates: list[float]) -> dict[str, Any]:
     size = config.fit.batch_size
     results = {"ms_per_step": timing.summary([1000 * size / rate for rate in rates])}
     flops = (subject.program.compiled.cost_analysis() or {}).get("flops", 0)
@@ -103,17 +104,17 @@ def _train(config: Config, subject: Subject, rates: list[float]) -> dict[str, An
     return results
 
 
-def _sample(config: Config, subject: Subject, rates: list[float]) -> dict[str, Any]:
-    count = subjects.network_evaluations(config)
+def _sample(config: Config, subject: Workload, rates: list[float]) -> dict[str, Any]:
+    count = workloads.network_evaluations(config)
     return {"network_evaluations_per_second": timing.summary([count * rate for rate in rates])}
 
 
-_DERIVED: dict[str, Callable[[Config, Subject, list[float]], dict[str, Any]]] = {
+_DERIVED: dict[str, Callable[[Config, Workload, list[float]], dict[str, Any]]] = {
     "train": _train,
     "sample": _sample,
     "data": lambda config, subject, rates: {},
 }
-"""Subject -> what else follows from its rates."""
+"""Workload -> what else follows from its rates."""
 
 
 def _others(rows: list[timing.Measurement]) -> dict[str, Any]:

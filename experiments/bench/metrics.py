@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.bench import fidelity, report, timing
-from experiments.bench.peers import OURS
+from experiments.bench import report, timing, torch_fidelity
+from experiments.bench.libraries import OURS
 from genjax.metrics.frechet import covariance, frechet_distance, moments
 from genjax.metrics.kernel import kid
 from genjax.metrics.manifold import precision_recall
@@ -82,7 +82,7 @@ def features(num: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def why_not(name: str) -> str | None:
     """Why a reference implementation is not measured; None: it is."""
-    there = fidelity.installed() if name == FIDELITY else importlib.util.find_spec("scipy") is not None
+    there = torch_fidelity.installed() if name == FIDELITY else importlib.util.find_spec("scipy") is not None
     return None if there else "not installed: pip install -e '.[parity]'"
 
 
@@ -124,7 +124,7 @@ def _check(name: str, other: str, ours: np.ndarray, theirs: np.ndarray) -> None:
 def _frechet(against: tuple[str, ...]) -> Mapping[str, Callable[..., Any]]:
     known: dict[str, Callable[..., Any]] = {SCIPY: _by_matrix_root}
     if FIDELITY in against:
-        known[FIDELITY] = fidelity.load().frechet_distance
+        known[FIDELITY] = torch_fidelity.load().frechet_distance
     return {OURS: frechet_distance, **{name: known[name] for name in against}}
 
 
@@ -146,7 +146,7 @@ def _kid(against: tuple[str, ...]) -> Mapping[str, Callable[..., Any]]:
 
     found: dict[str, Callable[..., Any]] = {OURS: lambda x, y: kid(x, y, subset_size=subset_size(x, y)).mean}
     if FIDELITY in against:
-        theirs = fidelity.load()
+        theirs = torch_fidelity.load()
         found[FIDELITY] = lambda x, y: theirs.kid(x, y, subset_size=subset_size(x, y))[0]
     return found
 
@@ -154,7 +154,7 @@ def _kid(against: tuple[str, ...]) -> Mapping[str, Callable[..., Any]]:
 def _precision_recall(against: tuple[str, ...]) -> Mapping[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {OURS: precision_recall}
     if FIDELITY in against:
-        found[FIDELITY] = fidelity.load().precision_recall
+        found[FIDELITY] = torch_fidelity.load().precision_recall
     return found
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.bench import networks, peers, report, specs, tasks, timing
-from experiments.bench.peers import OURS, TORCH
+from experiments.bench import libraries, networks, report, specs, tasks, timing
+from experiments.bench.libraries import OURS, TORCH
 from genjax.diffusion import Sampler, denoiser, grids, initial_noise, prediction, sample, samplers, schedules
 from genjax.train.program import Program
 from genjax.typing import Array, UserError
@@ -68,7 +68,7 @@ def bench(
     Raises:
         UserError: an option makes no sense, or the images differ.
     """
-    names = peers.chosen(options, cases, [options.batch_size])
+    names = libraries.chosen(options, cases, [options.batch_size])
     spec = known.get(options.network)
     if not isinstance(spec, specs.UNet) or spec.num_classes is not None:
         valid = [n for n, s in known.items() if isinstance(s, specs.UNet) and s.num_classes is None]
@@ -126,7 +126,7 @@ def why_not() -> str | None:
     """Why PyTorch and diffusers are not measured; None: they are."""
     if importlib.util.find_spec("diffusers") is None:
         return "diffusers is not installed: pip install -e '.[parity]'"
-    return peers.why_no_torch()
+    return libraries.why_no_torch()
 
 
 def _check(ours: np.ndarray, theirs: np.ndarray) -> None:

@@ -5,10 +5,10 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from experiments.bench import breakdown, fresh, peers, report, specs, subjects, tasks, timing
-from experiments.bench.peers import OURS, STOCK, TORCH
+from experiments.bench import breakdown, fresh, libraries, report, specs, tasks, timing
+from experiments.bench.libraries import OURS, STOCK, TORCH
 from experiments.bench.stock import with_stock_layers
-from genjax.train.program import Program
+from genjax.train.program import Program, memory
 from genjax.typing import UserError
 
 _TOLERANCES = 1e-4, 1e-3
@@ -51,7 +51,7 @@ class _Contender(NamedTuple):
 
 def bench(options: Options, known: Mapping[str, specs.Spec] = specs.SPECS) -> dict[str, Any]:
     """Measures what the options choose, prints a table and returns nested results."""
-    names = peers.chosen(options, known, options.batch_size)
+    names = libraries.chosen(options, known, options.batch_size)
     points = [(name, size) for name in names for size in options.batch_size]
     # Before this process takes a device: some accelerators serve one at a time.
     starts = {point: _starts(*point, options) if options.fresh else {} for point in points}
@@ -73,7 +73,7 @@ def measure(spec: specs.Spec, size: int, options: Options) -> dict[str, Any]:
     made = {OURS: _jax(spec, variables, batch, lambda step: step)}
     if STOCK in options.against:
         made[STOCK] = _jax(spec, variables, batch, with_stock_layers)
-    reason = peers.why_no_torch() if TORCH in options.against else None
+    reason = libraries.why_no_torch() if TORCH in options.against else None
     if TORCH in options.against and reason is None:
         made[TORCH] = _torch(spec, variables, batch)
     check({name: [contender.losses() for _ in _TOLERANCES] for name, contender in made.items()})
@@ -125,8 +125,8 @@ def _torch(spec: specs.Spec, variables: Any, batch: specs.Arrays) -> _Contender:
 
 def _numbers(size: int, rates: list[float], program: Program | None) -> dict[str, Any]:
     times = {"ms_per_step": timing.summary([1000 * size / rate for rate in rates])}
-    memory = {"memory": subjects.memory(program)} if program else {}
-    return {timing.RATE: timing.summary(rates), **times, **memory}
+    needed = {"memory": memory(program)} if program else {}
+    return {timing.RATE: timing.summary(rates), **times, **needed}
 
 
 def _profile(contender: _Contender) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def _starts(name: str, size: int, options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as cache:
 
         def start(contender: str) -> dict[str, float]:
-            return fresh.start("experiments.bench.alone", contender, name, str(size), cache=cache)
+            return fresh.start("experiments.bench.own_process", contender, name, str(size), cache=cache)
 
         ours = {state: start(OURS) for state in ("cold", "warm")}
-        theirs = TORCH in options.against and peers.torch_installed()
+        theirs = TORCH in options.against and libraries.torch_installed()
         return {**ours, **({f"{TORCH}_alone": start(TORCH)} if theirs else {})}

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from experiments.bench import networks, specs
-from experiments.bench.subjects import Subject
+from experiments.bench.workloads import Workload
 from genjax.nn import initialize
 from genjax.train.program import Program
 from genjax.typing import Array, Key, PyTree
@@ -64,7 +64,7 @@ def random_variables(spec: specs.Spec, batch: Batch) -> dict[str, Any]:
 
 def subject(
     spec: specs.Spec, variables: PyTree, batch: Batch, context: Callable[[Callable], Callable] = lambda f: f
-) -> tuple[Subject, Callable[[], dict[str, float]]]:
+) -> tuple[Workload, Callable[[], dict[str, float]]]:
     """Steps on one batch that is on the device.
 
     Args:
@@ -90,7 +90,7 @@ def subject(
     def losses() -> dict[str, float]:
         return {name: float(x) for name, x in run(1).items()}
 
-    return Subject(run, len(batch["image"]), program), losses
+    return Workload(run, len(batch["image"]), program), losses
 
 
 def _unet(spec: specs.UNet, optimizer: optax.GradientTransformation) -> Task:

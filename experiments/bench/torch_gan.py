@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import build
-from experiments.bench import peers
-from experiments.bench.subjects import Subject
-from experiments.config import Config, DCGANConfig, GANConfig
+from experiments.bench import libraries
+from experiments.bench.workloads import Workload
 from genjax import data
+from genjax.app import build
+from genjax.app.config import Config, DCGANConfig, GANConfig
 from genjax.models.gan.sizes import doublings
 from genjax.typing import UserError
 
@@ -58,7 +58,7 @@ def is_dcgan(config: Config) -> bool:
     )
 
 
-def example(config: Config) -> Subject:
+def example(config: Config) -> Workload:
     """Training steps on images that are in memory as float32 already.
 
     As in pytorch/examples: three passes of the discriminator and three backward ones, of which the last computes
@@ -68,7 +68,7 @@ def example(config: Config) -> Subject:
     Raises:
         UserError: PyTorch is not there, or the config is of something else.
     """
-    reason = peers.why_no_torch()
+    reason = libraries.why_no_torch()
     if reason is not None:
         raise UserError(f"against='torch': {reason}")
     if not is_dcgan(config):
@@ -101,4 +101,4 @@ def example(config: Config) -> Subject:
         for _ in range(count):
             step(images[torch.randint(len(images), (size,))])
 
-    return Subject(run, size, None)
+    return Workload(run, size, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.bench import fidelity
+from experiments.bench import torch_fidelity
 
 
 def extractor(arrays: Mapping[str, np.ndarray]) -> Callable[[Any], tuple[np.ndarray, np.ndarray]]:
@@ -18,7 +18,7 @@ def extractor(arrays: Mapping[str, np.ndarray]) -> Callable[[Any], tuple[np.ndar
     """
     import torch
 
-    network = fidelity.module("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
+    network = torch_fidelity.module("feature_extractor_inceptionv3").FeatureExtractorInceptionV3
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "weights.pth")
         torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, path)

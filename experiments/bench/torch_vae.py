@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import build
-from experiments.bench import peers
-from experiments.bench.subjects import Subject
-from experiments.config import Config, MLPConfig, VAEConfig, flatten
+from experiments.bench import libraries
+from experiments.bench.workloads import Workload
 from genjax import data
+from genjax.app import build
+from genjax.app.config import Config, MLPConfig, VAEConfig, flatten
 from genjax.typing import UserError
 
 
@@ -26,7 +26,7 @@ def layers(config: Config, size: int) -> Any:
     return nn.ModuleDict({"encoder": encoder, "decoder": decoder})
 
 
-def textbook(config: Config) -> Subject:
+def textbook(config: Config) -> Workload:
     """Training steps, one call of every operation at a time, on images that are in memory as float32 already.
 
     No clipping, and no moving average: less than a step of ours.
@@ -34,7 +34,7 @@ def textbook(config: Config) -> Subject:
     Raises:
         UserError: PyTorch is not there, or the config is of something else.
     """
-    reason = peers.why_no_torch()
+    reason = libraries.why_no_torch()
     if reason is not None:
         raise UserError(f"against='torch': {reason}")
     fields = flatten(config)
@@ -74,4 +74,4 @@ def textbook(config: Config) -> Subject:
         for _ in range(count):
             step(images[torch.randint(len(images), (size,))])
 
-    return Subject(run, size, None)
+    return Workload(run, size, None)

@@ -14,10 +14,11 @@ from typing import Annotated
 import tyro
 from etils import epath
 
-from experiments import cli, workdir
+from experiments import cli
 from experiments.claims import claim
 from experiments.claims.claim import Finding, Place
 from experiments.claims.registry import CLAIMS
+from genjax.app import workdir
 from genjax.typing import UserError
 
 

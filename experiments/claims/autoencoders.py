@@ -10,14 +10,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from experiments import build, train
+from experiments import train
 from experiments.claims import runs
 from experiments.claims.claim import Place
-from experiments.config import Config
-from experiments.families import codes
-from experiments.families.family import optimizer
 from genjax import data
-from genjax.methods.vq_vae import vq_vae, vq_vae_codes
+from genjax.app import build
+from genjax.app.config import Config
+from genjax.app.families import codes
+from genjax.app.families.family import optimizer
+from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
 from genjax.nn.quantization import Quantized, Statistics, perplexity
 from genjax.typing import Array, TrainState
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from experiments import build, families, restore
 from experiments.claims import runs
 from experiments.claims.claim import Allowed, Claim, Measured, Place
-from experiments.config import SamplingOverrides
 from genjax import data
+from genjax.app import build, families, restore
+from genjax.app.config import SamplingOverrides
 from genjax.metrics.intervals import mean_interval
 from genjax.metrics.reconstruction import ssim
 from genjax.metrics.sharpness import perceptual_blur

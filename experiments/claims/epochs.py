@@ -11,10 +11,11 @@ import tempfile
 
 import numpy as np
 
-from experiments import build, cli
+from experiments import cli
 from experiments.bench import fresh
 from experiments.claims.claim import Allowed, Claim, Measured, Place
 from experiments.presets import PRESETS
+from genjax.app import build
 from genjax.metrics.intervals import Interval, bootstrap
 
 PRESET, EPOCHS = "vae-digits", 50

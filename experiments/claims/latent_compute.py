@@ -1,6 +1,6 @@
 """Latent diffusion saves so much compute.
 
-Counted, not timed: floating-point operations as `experiments.cost` counts them.
+Counted, not timed: floating-point operations as `genjax.app.cost` counts them.
 """
 
 import functools
@@ -9,10 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from experiments import cost
 from experiments.claims.claim import Allowed, Claim, Measured, Place
+from genjax.app import cost
 from genjax.models import UNet
-from genjax.models.vq_vae import Decoder
+from genjax.models.codes.vq_vae import Decoder
 
 IMAGE, STEPS, WIDTH = 256, 50, 128
 LATENT_CHANNELS = {4: 3, 8: 4}

@@ -8,11 +8,12 @@ from typing import Any
 
 from etils import epath
 
-from experiments import train, workdir
+from experiments import train
 from experiments.bench.command import environment
 from experiments.claims.claim import Place
-from experiments.config import Config, flatten
 from experiments.presets import PRESETS
+from genjax.app import workdir
+from genjax.app.config import Config, flatten
 from genjax.typing import UserError
 
 _TAIL = 500

@@ -7,8 +7,8 @@ rounds. The networks are not trained: what a sampler computes does not depend on
 import functools
 
 from experiments import train
-from experiments.bench import subjects, timing
-from experiments.bench.subjects import Subject
+from experiments.bench import timing, workloads
+from experiments.bench.workloads import Workload
 from experiments.claims.claim import Allowed, Claim, Measured, Place
 
 BATCH, ROUNDS, SECONDS = 4, 3, 0.5
@@ -36,8 +36,8 @@ def sampling_ratio(place: Place, *, steps: int) -> Measured:
     )
 
 
-def _subject(preset: str, *options: str) -> Subject:
-    return subjects.sample(
+def _subject(preset: str, *options: str) -> Workload:
+    return workloads.sample(
         train.parse([preset, *_SHAPE, "--sampling.batch-size", str(BATCH), *options]).config
     )
 

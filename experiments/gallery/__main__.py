@@ -11,8 +11,9 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from experiments import cli, workdir
+from experiments import cli
 from experiments.gallery import measure, page
+from genjax.app import workdir
 from genjax.diffusion import SAMPLERS, SCHEDULES
 from genjax.typing import UserError
 

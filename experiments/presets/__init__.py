@@ -3,12 +3,12 @@
 What some took and gave is in the README and in docs/results.md; the others have no published number yet.
 """
 
-from experiments.config import Config
 from experiments.presets.diffusion import DIFFUSION
 from experiments.presets.gan import GAN
 from experiments.presets.seed import SEED
 from experiments.presets.translation import TRANSLATION
 from experiments.presets.vae import VAE
+from genjax.app.config import Config
 
 PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN | TRANSLATION | SEED
 """What each is about, and its config, by name."""

@@ -1,6 +1,6 @@
 """Diffusion models."""
 
-from experiments.config import (
+from genjax.app.config import (
     Config,
     DataConfig,
     DiffusionConfig,

@@ -5,7 +5,7 @@ Numbers of parameters are the originals' (tests/experiments/test_seed.py); what 
 Initial weights are this library's (LeCun's normal ones) where Keras has Glorot's uniform ones and torch its own.
 """
 
-from experiments.config import (
+from genjax.app.config import (
     Config,
     ConvConfig,
     DataConfig,

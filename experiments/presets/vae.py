@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.config import (
+from genjax.app.config import (
     AutoencoderConfig,
     CodesConfig,
     Config,

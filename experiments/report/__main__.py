@@ -11,8 +11,9 @@ from typing import Annotated
 import tyro
 from etils import epath
 
-from experiments import cli, workdir
+from experiments import cli
 from experiments.report import boards, collect, frames, page, plain_text
+from genjax.app import workdir
 from genjax.typing import UserError
 
 

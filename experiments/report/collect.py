@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments import grouping, workdir
+from experiments import run_groups
 from experiments.study.spec import STUDY
+from genjax.app import workdir
 from genjax.typing import UserError
 
 CLAIMS = "claims.json"
@@ -205,7 +206,7 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> Run:
         preset="",
         command=str(manifest[0].get("command", "")) if manifest else "",
         fields=fields,
-        config=grouping.flatten(fields),
+        config=run_groups.flatten(fields),
         data=workdir.read_json_or(path / workdir.DATA, {}),
         manifest=manifest,
         metrics=workdir.read_json_or(path / workdir.METRICS, {}),
@@ -226,7 +227,7 @@ def _preset(command: str) -> str:
 
 
 class _Stepped(NamedTuple):
-    """A run as `experiments.grouping` takes it: also where it has no score, it got to a step."""
+    """A run as `experiments.run_groups` takes it: also where it has no score, it got to a step."""
 
     path: pathlib.Path
     config: dict[str, Any]
@@ -245,13 +246,13 @@ def _groups(runs: Sequence[Run]) -> list[Group]:
         )
         for run in runs
     ]
-    groups = sorted(grouping.grouped(stepped), key=lambda group: group[0].run.name)
+    groups = sorted(run_groups.grouped(stepped), key=lambda group: group[0].run.name)
     named: dict[str, Group] = {}
     for group in groups:
         first = group[0].run
         alike = [other[0] for other in groups if other[0].run.preset == first.preset]
-        identities = [grouping.identity(other) for other in alike]
-        text = grouping.names([_told(i) for i in identities], short=True)[alike.index(group[0])]
+        identities = [run_groups.identity(other) for other in alike]
+        text = run_groups.names([_told(i) for i in identities], short=True)[alike.index(group[0])]
         name = ", ".join(part for part in (first.preset, "" if text == "all" else text) if part) or "all"
         same = sum(other == name or other.startswith(f"{name} (") for other in named)
         unique = f"{name} ({same + 1})" if same else name

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from experiments import grouping
+from experiments import run_groups
 from experiments.report.boards import Board
 from experiments.report.collect import Run, Study
 from experiments.report.statistics import over_seeds
@@ -87,7 +87,7 @@ def _rest(run: Run, name: str, budgeted: bool) -> str:
     """All that sets a run apart but this field and the seed; steps do not where a budget decides on them."""
     steps = {"fit.steps", "step"} if budgeted or name == "fit.steps" else set()
     free = {name, f"scored with {name.rpartition('.')[2]}", *steps}
-    fixed = {key: value for key, value in grouping.identity(run).items() if key not in free}
+    fixed = {key: value for key, value in run_groups.identity(run).items() if key not in free}
     return json.dumps([run.preset, fixed], sort_keys=True)
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from experiments import pictures, workdir
 from experiments.report.collect import Group, Run
+from genjax.app import pictures, workdir
 from genjax.typing import UserError
 
 LIMIT = 1_500_000

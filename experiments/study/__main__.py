@@ -21,13 +21,13 @@ from typing import Any
 import tyro
 
 from experiments import cli
-from experiments.config import Config
 from experiments.report import page
 from experiments.study import budget, command, measure, plan, runner, store
 from experiments.study.exports import EXPORTS
 from experiments.study.slots import Slot, slots
 from experiments.study.spec import Study
 from experiments.study.studies import STUDIES
+from genjax.app.config import Config
 from genjax.typing import UserError
 
 _PROG = "python -m experiments.study"

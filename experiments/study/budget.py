@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments import build
-from experiments.config import Config
 from experiments.study.spec import Budget
+from genjax.app import build
+from genjax.app.config import Config
 from genjax.typing import UserError
 
 UNITS = {

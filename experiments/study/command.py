@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.extractors import ExtractorOptions, changed
 from experiments.study import budget as budgets
 from experiments.study import fields
 from experiments.study.spec import Study
 from experiments.study.studies import STUDIES
+from genjax.app.extractors import ExtractorOptions, changed
 from genjax.typing import UserError
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from experiments import workdir
 from experiments.study.plan import Run
 from experiments.study.store import Folder
+from genjax.app import workdir
 from genjax.typing import UserError
 
 _SLURM = """\

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import train
-from experiments.config import Config, flatten
 from experiments.presets import PRESETS
+from genjax.app.config import Config, flatten
 from genjax.typing import UserError
 
 _UNPREFIXED = {"data.dataset", "data.data_dir"}

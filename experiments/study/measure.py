@@ -11,11 +11,12 @@ from collections.abc import Mapping
 
 from etils import epath
 
-from experiments import cli, workdir
-from experiments.bench import subjects, timing
+from experiments import cli
+from experiments.bench import timing, workloads
 from experiments.bench.command import run_command
-from experiments.config import Config
-from experiments.cost import training_cost
+from genjax.app import workdir
+from genjax.app.config import Config
+from genjax.app.cost import training_cost
 
 _SECONDS = 3.0
 
@@ -28,10 +29,10 @@ def measure(config: Config, *, seconds: float = _SECONDS) -> dict[str, float | N
         seconds: for which steps are timed, about, when they are compiled and warm.
 
     Returns:
-        What `experiments.cost.training_cost` does, and "seconds_per_step" and "compile_seconds". All steps are of one
+        What `genjax.app.cost.training_cost` does, and "seconds_per_step" and "compile_seconds". All steps are of one
         batch, without logging, evaluation and checkpoints.
     """
-    subject = subjects.train(config)
+    subject = workloads.train(config)
     rate = timing.timed(subject.run, subject.images, seconds)()[timing.RATE]
     return training_cost(config) | {
         "seconds_per_step": config.fit.batch_size / rate,

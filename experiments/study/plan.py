@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import checks, cli, families, workdir
-from experiments.config import Config
-from experiments.image_scores import has_score
+from experiments import cli
 from experiments.study import fields, scores
 from experiments.study.spec import Study
+from genjax.app import checks, families, workdir
+from genjax.app.config import Config
+from genjax.app.image_scores import has_score
 from genjax.typing import UserError
 
 _EVALUATE = ("python", "-m", "experiments.evaluate", "--workdir")

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import IO, Any
 
-from experiments import workdir
 from experiments.study.plan import Run
 from experiments.study.progress import Progress, duration, seconds_left
 from experiments.study.slots import Slot
 from experiments.study.store import Folder
+from genjax.app import workdir
 from genjax.typing import UserError
 
 _TICK_SECONDS = 0.1

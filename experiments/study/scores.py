@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import evaluate
-from experiments.extractors import ExtractorOptions, changed
+from genjax.app.extractors import ExtractorOptions, changed
 from genjax.typing import UserError
 
 NAMES = ("metrics", "resamples", *(field.name for field in dataclasses.fields(ExtractorOptions)))

@@ -7,10 +7,10 @@ from typing import Any
 
 from etils import epath
 
-from experiments import workdir
 from experiments.study import fields
 from experiments.study.plan import Run
 from experiments.study.spec import STUDY, Study
+from genjax.app import workdir
 from genjax.typing import UserError
 
 _EXTENDABLE = ("seeds", "grid")

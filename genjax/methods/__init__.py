@@ -1,16 +1,16 @@
 """Training methods: each builds a `genjax.typing.Method` from networks and an optimizer."""
 
-from genjax.methods.autoencoder import autoencoder
-from genjax.methods.code_prior import code_prior
-from genjax.methods.cycle_gan import cycle_gan
-from genjax.methods.diffusion import diffusion
-from genjax.methods.gan import gan
-from genjax.methods.pix2pix import pix2pix
-from genjax.methods.relay import relay
-from genjax.methods.vae import vae
-from genjax.methods.vae_gan import vae_gan
-from genjax.methods.vq_gan import vq_gan
-from genjax.methods.vq_vae import vq_vae
+from genjax.methods.codes.code_prior import code_prior
+from genjax.methods.codes.two_stages import two_stages
+from genjax.methods.codes.vq_gan import vq_gan
+from genjax.methods.codes.vq_vae import vq_vae
+from genjax.methods.diffusion.diffusion import diffusion
+from genjax.methods.gan.cycle_gan import cycle_gan
+from genjax.methods.gan.gan import gan
+from genjax.methods.gan.pix2pix import pix2pix
+from genjax.methods.vae.autoencoder import autoencoder
+from genjax.methods.vae.vae import vae
+from genjax.methods.vae.vae_gan import vae_gan
 
 __all__ = [
     "autoencoder",
@@ -19,7 +19,7 @@ __all__ = [
     "diffusion",
     "gan",
     "pix2pix",
-    "relay",
+    "two_stages",
     "vae",
     "vae_gan",
     "vq_gan",

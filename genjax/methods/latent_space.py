@@ -34,7 +34,7 @@ def vae_space(network: nn.Module, likelihood: Likelihood, num_classes: int | Non
     """That of a variational autoencoder: reconstructions are expected images of draws from the posterior.
 
     Args:
-        network: as for `genjax.methods.vae`. With methods ``encode``, ``decode`` and ``posterior``, as
+        network: as for `genjax.methods.vae.vae`. With methods ``encode``, ``decode`` and ``posterior``, as
             `genjax.models.VAE`, there are codes too.
         likelihood: what the outputs mean.
         num_classes: of a conditional model.

@@ -77,3 +77,15 @@ def _differences(compiled: dict[str, str], called: dict[str, str]) -> list[str]:
     return [
         f"  argument {p}: compiled {compiled.get(p, 'absent')}, now {called.get(p, 'absent')}" for p in paths
     ]
+
+
+def memory(program: Program | None) -> dict[str, int]:
+    """Bytes that a compiled program needs on each device, as the compiler counts them."""
+    analysis = None if program is None else program.compiled.memory_analysis()
+    if analysis is None:
+        return {}
+    return {
+        "temporary_bytes": analysis.temp_size_in_bytes,
+        "argument_bytes": analysis.argument_size_in_bytes,
+        "output_bytes": analysis.output_size_in_bytes,
+    }

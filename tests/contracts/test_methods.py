@@ -13,28 +13,30 @@ from genjax.diffusion import distance, grids, prediction, samplers, schedules, t
 from genjax.losses import adversarial, likelihood, penalties
 from genjax.losses.logistic_mixture import logistic_mixture
 from genjax.losses.perceptual import perceptual
-from genjax.methods import diffusion, latent_prior, question, rate, vae
-from genjax.methods.autoencoder import autoencoder, gaussian_noise, kl
-from genjax.methods.code_prior import code_prior
-from genjax.methods.cycle_gan import cycle_gan
-from genjax.methods.gan import gan
-from genjax.methods.pix2pix import pix2pix
-from genjax.methods.relay import relay
-from genjax.methods.vae_gan import vae_gan
-from genjax.methods.vq_gan import vq_gan
-from genjax.methods.vq_vae import vq_vae, vq_vae_codes
+from genjax.methods import diffusion, vae
+from genjax.methods.codes.code_prior import code_prior
+from genjax.methods.codes.two_stages import two_stages
+from genjax.methods.codes.vq_gan import vq_gan
+from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
+from genjax.methods.gan import auxiliary, latent_prior
+from genjax.methods.gan.cycle_gan import cycle_gan
+from genjax.methods.gan.gan import gan
+from genjax.methods.gan.pix2pix import pix2pix
+from genjax.methods.vae import regularizers
+from genjax.methods.vae.autoencoder import autoencoder, gaussian_noise, kl
+from genjax.methods.vae.vae_gan import vae_gan
 from genjax.metrics.digits_classifier import load_feature_maps
 from genjax.models import VAE, DeepVAE, UNet
-from genjax.models.autoencoder import Autoencoder
-from genjax.models.discriminator import ImageDiscriminator, PatchDiscriminator
+from genjax.models.codes.pixel_cnn import PixelCNN
+from genjax.models.codes.vq_vae import VQVAE
 from genjax.models.gan.conditioning import Join, Projection
 from genjax.models.gan.dcgan import DCGANDiscriminator, DCGANGenerator
+from genjax.models.gan.discriminator import ImageDiscriminator, PatchDiscriminator
 from genjax.models.gan.heads import CodeHead
 from genjax.models.gan.residual import ResidualDiscriminator, ResidualGenerator
 from genjax.models.gan.translation import ResidualTranslator, UNetGenerator
-from genjax.models.pixel_cnn import PixelCNN
-from genjax.models.vae import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from genjax.models.vq_vae import VQVAE
+from genjax.models.vae.autoencoder import Autoencoder
+from genjax.models.vae.vae import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genjax.nn import SpectralNorm, flows
 from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.train import sharding
@@ -109,7 +111,7 @@ def tc_vae():
         optax.adam(1e-2),
         likelihood.gaussian_learned(),
         image_shape=SHAPE,
-        rate=rate.total_correlation(dataset_size=100),
+        rate=regularizers.total_correlation(dataset_size=100),
     )
 
 
@@ -131,7 +133,7 @@ def deep_vae():
         mixture,
         image_shape=SHAPE,
         num_classes=CLASSES,
-        rate=rate.kl(warmup_steps=2, free_bits=0.01, balance=True),
+        rate=regularizers.kl(warmup_steps=2, free_bits=0.01, balance=True),
     )
 
 
@@ -173,7 +175,7 @@ def fsq_with_a_prior():
         first_state=first.init,
         num_classes=CLASSES,
     )
-    return relay(first, second, 1)
+    return two_stages(first, second, 1)
 
 
 def conditional_vae_gan():
@@ -216,7 +218,7 @@ def dcgan_with_every_rule():
         penalty=penalties.lecam(),
         generator_penalty=penalties.lazy(penalties.path_length(), 2),
         weight_penalties={side: penalties.orthogonal for side in ("generator", "discriminator")},
-        question=question.mutual_information(CodeHead((3,), 1, 8), latent),
+        question=auxiliary.mutual_information(CodeHead((3,), 1, 8), latent),
         top_k=lambda step: 1 - 0.1 * step,
         constrain=penalties.clip_weights,
     )

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from experiments import pictures
+from genjax.app import pictures
 from genjax.metrics.protocol import Protocol
 
 PROTOCOL = str(Protocol("fd", "digits_classifier@00", "not resized", 355, "digits/test[:355]#bb"))

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import build
 from experiments.bench import __main__ as bench_main
-from experiments.bench import baselines, command, fresh, report, subjects, timing
+from experiments.bench import baselines, command, fresh, report, timing, workloads
 from experiments.bench.measure import OURS, Options, measure
-from experiments.config import (
+from genjax.app import build
+from genjax.app.config import (
     Config,
     DiffusionConfig,
     EvaluationConfig,
@@ -25,7 +25,7 @@ from experiments.config import (
     SamplingConfig,
     UNetConfig,
 )
-from genjax.models import unet
+from genjax.models.denoisers import unet
 from genjax.train.options import FitOptions
 from genjax.typing import UserError
 
@@ -120,7 +120,7 @@ def test_bad_command_is_named(line, message):
 
 
 def test_bad_command_ends_the_bench_before_anything_is_compiled(monkeypatch, capsys):
-    monkeypatch.setattr(subjects, "Program", None)
+    monkeypatch.setattr(workloads, "Program", None)
     monkeypatch.setattr(sys, "argv", ["bench", "data", "--baseline", "echo oops >&2; exit 4"])
     monkeypatch.setattr(bench_main.cli, "_enable_compilation_cache", lambda: None)
     with pytest.raises(SystemExit) as ended:
@@ -135,7 +135,7 @@ def test_bad_command_ends_the_bench_before_anything_is_compiled(monkeypatch, cap
 def test_stock_layers_give_the_same_loss(monkeypatch):
     monkeypatch.setattr(unet, "_ZEROS", nn.initializers.normal(0.1))  # or nothing reaches the output
     config = dataclasses.replace(TINY, model=UNetConfig(channels=8, multipliers=(1,), remat=True))
-    info = subjects.data_info(config)
+    info = build.data_info(config)
     method = build.method(config, info)
     stock = baselines.stock(method)
     state = method.init(jax.random.key(0), build.example(info))
@@ -157,7 +157,7 @@ def test_stock_layers_give_the_same_loss(monkeypatch):
 
 def test_python_loop_makes_the_same_images(monkeypatch):
     monkeypatch.setattr(unet, "_ZEROS", nn.initializers.normal(0.1))
-    loop, scan = baselines.python_loop(TINY), subjects.sample(TINY)
+    loop, scan = baselines.python_loop(TINY), workloads.sample(TINY)
     assert loop.images == scan.images == 8
     images = np.asarray(scan.run(1))
     assert np.std(images) > 0.1
@@ -165,7 +165,7 @@ def test_python_loop_makes_the_same_images(monkeypatch):
 
 
 def test_feed_goes_on_where_it_ended():
-    feed = subjects.feed(TINY)
+    feed = workloads.feed(TINY)
     first, third = feed.run(1), feed.run(2)
     source = build.source(TINY.data, "train")
     for batch, step in ((first, 0), (third, 2)):
@@ -176,9 +176,9 @@ def test_feed_goes_on_where_it_ended():
 
 
 def test_network_evaluations():
-    assert subjects.network_evaluations(TINY) == 6
+    assert workloads.network_evaluations(TINY) == 6
     unguided = dataclasses.replace(TINY, sampling=SamplingConfig(num_steps=50))
-    assert subjects.network_evaluations(unguided) == 50
+    assert workloads.network_evaluations(unguided) == 50
 
 
 # Fresh starts.
@@ -237,7 +237,7 @@ def test_train_results(train_results):
     assert results["ms_per_step"]["max"] == pytest.approx(1000 * 8 / rate["min"])
     assert results["ms_per_step"]["min"] == pytest.approx(1000 * 8 / rate["max"])
     # Parameters, two moments of Adam and the moving average are arguments of the step.
-    info = subjects.data_info(TINY)
+    info = build.data_info(TINY)
     abstract = jax.eval_shape(build.method(TINY, info).init, jax.random.key(0), build.example(info))
     parameters = sum(4 * x.size for x in jax.tree.leaves(abstract.params))
     data = 1442 * 64
@@ -247,7 +247,7 @@ def test_train_results(train_results):
 def test_flops_are_those_of_the_network(train_results):
     # A convolution of k x k x C_in x C_out weights on H x W pixels: 2 k k C_in C_out H W forward, three times
     # that with both gradients; nearly all of the work of this network is its 3 x 3 convolutions.
-    info = subjects.data_info(TINY)
+    info = build.data_info(TINY)
     params = jax.eval_shape(build.method(TINY, info).init, jax.random.key(0), build.example(info)).params
     kernels = [x for x in jax.tree.leaves(params) if x.ndim == 4]
     expected = 3 * 2 * 64 * sum(x.size for x in kernels)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.bench import fidelity, inception, peers, torch_inception
+from experiments.bench import inception, libraries, torch_fidelity, torch_inception
 from genjax.metrics.extractor import Extractor
 from genjax.typing import UserError
 
@@ -35,8 +35,8 @@ def small(monkeypatch):
     )
     monkeypatch.setattr(torch_inception, "extractor", theirs)
     monkeypatch.setattr(torch_inception, "images", lambda x: x)
-    monkeypatch.setattr(fidelity, "installed", lambda: True)
-    monkeypatch.setattr(peers, "torch_installed", lambda: True)
+    monkeypatch.setattr(torch_fidelity, "installed", lambda: True)
+    monkeypatch.setattr(libraries, "torch_installed", lambda: True)
 
 
 def test_ratio(capsys):
@@ -60,7 +60,7 @@ def test_where_there_is_nothing_to_compare_with(monkeypatch):
     assert list(both) == ["legacy-tf", "clean"]
     assert both["clean"]["against"] == {"torch": "torch-fidelity has no such protocol"}
     assert inception.bench(dataclasses.replace(OPTIONS, against=()))["legacy-tf"]["against"] == {}
-    monkeypatch.setattr(fidelity, "installed", lambda: False)
+    monkeypatch.setattr(torch_fidelity, "installed", lambda: False)
     assert "not installed: pip install" in inception.bench(OPTIONS)["legacy-tf"]["against"]["torch"]
 
 

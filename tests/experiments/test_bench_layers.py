@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.bench import __main__ as bench_main
-from experiments.bench import layers, layers_table, peers, stock, timing, torch_weights
+from experiments.bench import layers, layers_table, libraries, stock, timing, torch_weights
 from experiments.bench.layers import LAYERS, Layer, Options
 from genjax.nn import Conv, ConvTranspose
 from genjax.typing import UserError
@@ -37,7 +37,7 @@ def same_speed(monkeypatch):
 
 @pytest.fixture
 def no_torch(monkeypatch):
-    monkeypatch.setattr(peers, "torch_installed", lambda: False)
+    monkeypatch.setattr(libraries, "torch_installed", lambda: False)
     monkeypatch.setitem(sys.modules, "torch", None)
 
 
@@ -71,7 +71,7 @@ def test_flops(layer, part, expected):
 
 
 def test_contenders_agree_and_are_reported(same_speed, capsys):
-    installed = peers.torch_installed()
+    installed = libraries.torch_installed()
     results = layers.bench(QUICK, TINY, matmul_size=8)  # raises where outputs differ
     json.dumps(results)
     lines = capsys.readouterr().out.splitlines()
@@ -112,7 +112,7 @@ def test_ratio_above_one_is_faster_genjax(monkeypatch):
 def test_without_torch(no_torch, same_speed):
     results = layers.bench(Options(("conv1",), 2), TINY, matmul_size=8)
     assert set(results["conv1"]["forward"]["ratio"]) == {"stock"}
-    assert "pip install" in peers.described(QUICK)["torch"]
+    assert "pip install" in libraries.described(QUICK)["torch"]
 
 
 def test_other_weights_are_noticed(monkeypatch):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from experiments.bench import fidelity, metrics
+from experiments.bench import metrics, torch_fidelity
 from genjax.typing import UserError
 
 OPTIONS = metrics.Options(num=60, width=12, repeats=2)
@@ -12,7 +12,7 @@ OPTIONS = metrics.Options(num=60, width=12, repeats=2)
 
 def test_numbers_are_those_of_the_references():
     pytest.importorskip("torch")
-    if not fidelity.installed():
+    if not torch_fidelity.installed():
         pytest.skip("torch-fidelity is not installed")
     results = metrics.bench(OPTIONS)
     assert set(results) == {"frechet_distance", "kid", "precision_recall"}
@@ -30,7 +30,7 @@ def test_other_numbers_are_an_error(monkeypatch):
 
 
 def test_without_torch_fidelity_the_others_are_measured(monkeypatch):
-    monkeypatch.setattr(fidelity, "installed", lambda: False)
+    monkeypatch.setattr(torch_fidelity, "installed", lambda: False)
     results = metrics.bench(dataclasses.replace(OPTIONS, only=("frechet_distance", "kid")))
     for result in results.values():
         assert "not installed" in result["against"]["torch-fidelity"] and result["seconds"]["median"] > 0

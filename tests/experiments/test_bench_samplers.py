@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.bench import peers, samplers, specs
+from experiments.bench import libraries, samplers, specs
 from genjax.diffusion.samplers import ddim, dpm_solver_pp_2m
 from genjax.typing import UserError
 
@@ -37,7 +37,7 @@ def test_other_images_are_an_error():
 
 
 def test_without_torch_only_genjax_is_measured(monkeypatch):
-    monkeypatch.setattr(peers, "torch_installed", lambda: False)
+    monkeypatch.setattr(libraries, "torch_installed", lambda: False)
     monkeypatch.setattr(samplers.importlib.util, "find_spec", lambda name: object())
     results = samplers.bench(OPTIONS, TINY, {"ddim-4": CASES["ddim-4"]})["ddim-4"]
     assert "not installed" in results["against"]["torch"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.bench import __main__ as bench_main
-from experiments.bench import alone, breakdown, fresh, peers, specs, step, tasks, torch_weights
+from experiments.bench import breakdown, fresh, libraries, own_process, specs, step, tasks, torch_weights
 from experiments.bench.step import Options
 from genjax.train.program import Program
 from genjax.typing import UserError
@@ -93,7 +93,7 @@ def test_check_of_losses(theirs, fails):
 
 
 def test_another_network_is_noticed(monkeypatch):
-    monkeypatch.setattr(peers, "torch_installed", lambda: False)
+    monkeypatch.setattr(libraries, "torch_installed", lambda: False)
     monkeypatch.setattr(
         step, "with_stock_layers", lambda f: lambda s, b: f(s, {**b, "noise": 0 * b["noise"]})
     )
@@ -126,7 +126,7 @@ def test_results(monkeypatch, capsys):
 
 
 def test_without_torch(monkeypatch, capsys):
-    monkeypatch.setattr(peers, "torch_installed", lambda: False)
+    monkeypatch.setattr(libraries, "torch_installed", lambda: False)
     monkeypatch.setitem(sys.modules, "torch", None)
     options = Options(("vae",), (2,), ("torch",), 1, 1e-4, fresh=False)
     results = step.bench(options, TINY)["vae"]["batch 2"]
@@ -141,14 +141,14 @@ def test_alone(monkeypatch, capsys, contender):
         monkeypatch.setenv(f"JAX_PERSISTENT_CACHE_{name}", "0")
     monkeypatch.setitem(specs.SPECS, "tiny", TINY["vae"])
     monkeypatch.setattr(sys, "argv", ["alone", contender, "tiny", "2", "0"])
-    alone.main()
+    own_process.main()
     result = json.loads(capsys.readouterr().out)
     assert 2**25 < result["imports_rss_bytes"] <= result["peak_rss_bytes"] < 2**36
     assert result["start_seconds"] > 1e9  # since the epoch
 
 
 def test_memory_of_torch_is_measured_without_jax():
-    code = "import experiments.bench.alone, experiments.bench.torch_tasks, sys; print('jax' in sys.modules)"
+    code = "import experiments.bench.own_process, experiments.bench.torch_tasks, sys; print('jax' in sys.modules)"
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

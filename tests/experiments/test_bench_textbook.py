@@ -9,7 +9,7 @@ import pytest
 
 from experiments.bench import baselines, torch_gan, torch_vae
 from experiments.bench.measure import Options, measure
-from experiments.config import (
+from genjax.app.config import (
     Config,
     DataConfig,
     DCGANConfig,
@@ -20,8 +20,8 @@ from experiments.config import (
     OptimizerConfig,
     VAEConfig,
 )
-from experiments.families import gan_networks
-from experiments.families.vae import network
+from genjax.app.families import gan_networks
+from genjax.app.families.vae import network
 from genjax.data import DataInfo
 from genjax.nn import initialize
 from genjax.train.options import FitOptions
@@ -96,7 +96,7 @@ def test_is_measured(config):
 
 
 def test_steps_of_a_dispatch_are_counted():
-    several, one = (baselines.subjects.train(CONFIG), baselines.BUILT_IN["train"]["one-step"](CONFIG))
+    several, one = (baselines.workloads.train(CONFIG), baselines.BUILT_IN["train"]["one-step"](CONFIG))
     assert (several.images, one.images) == (4 * 8, 8)
 
 
@@ -111,7 +111,7 @@ def test_steps_of_a_dispatch_are_counted():
     ],
 )
 def test_something_else(changed, monkeypatch):
-    monkeypatch.setattr(torch_vae.peers, "why_no_torch", lambda: None)
+    monkeypatch.setattr(torch_vae.libraries, "why_no_torch", lambda: None)
     with pytest.raises(UserError, match="knows the plain VAE of perceptrons"):
         torch_vae.textbook(dataclasses.replace(CONFIG, **changed))
 
@@ -126,6 +126,6 @@ def test_something_else(changed, monkeypatch):
     ],
 )
 def test_another_gan(changed, monkeypatch):
-    monkeypatch.setattr(torch_gan.peers, "why_no_torch", lambda: None)
+    monkeypatch.setattr(torch_gan.libraries, "why_no_torch", lambda: None)
     with pytest.raises(UserError, match="knows the plain DCGAN"):
         baselines.in_torch(dataclasses.replace(GAN, **changed))

@@ -14,8 +14,8 @@ import pytest
 import scipy.stats
 from etils import epath
 
-from experiments import claims, train, workdir
-from experiments.bench import subjects, timing
+from experiments import claims, train
+from experiments.bench import timing, workloads
 from experiments.claims import (
     autoencoders,
     blur,
@@ -30,9 +30,10 @@ from experiments.claims import (
 )
 from experiments.claims.claim import Allowed, Claim, Measured, Place
 from genjax import data
+from genjax.app import build, workdir
 from genjax.data.shapes import FACTOR_NAMES
 from genjax.models import UNet
-from genjax.models.vq_vae import Decoder
+from genjax.models.codes.vq_vae import Decoder
 from genjax.nn import Conv
 
 
@@ -271,15 +272,15 @@ def test_sampling_ratio(monkeypatch):
 
     def subject(config):
         configs.append(config)
-        return subjects.Subject(None, 4, None)
+        return workloads.Workload(None, 4, None)
 
-    monkeypatch.setattr(subjects, "sample", subject)
+    monkeypatch.setattr(workloads, "sample", subject)
     monkeypatch.setattr(timing, "timed", lambda run, images, seconds: lambda: {timing.RATE: next(rates)})
     found = sampling_speed.sampling_ratio(Place(epath.Path(".")), steps=50)
     assert (found.value, found.interval) == (150, (100, 200))
     gan, ddpm = configs
     assert ddpm.sampling.num_steps == 50 and gan.sampling.batch_size == ddpm.sampling.batch_size
-    assert {subjects.data_info(config).image_shape for config in configs} == {(28, 28, 3)}
+    assert {build.data_info(config).image_shape for config in configs} == {(28, 28, 3)}
 
 
 def test_command_line(tmp_path, verb, monkeypatch):

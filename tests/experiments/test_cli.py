@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from experiments import cli
-from experiments.config import Launch
+from genjax.app.config import Launch
 from genjax.train.fit import NonFiniteError
 from genjax.train.program import RecompileError
 from genjax.typing import UserError

@@ -10,8 +10,9 @@ import pytest
 import scipy.stats
 from etils import epath
 
-from experiments import build, collapse_scores, gaussians, presets, restore, scoring
+from experiments import gaussians, presets
 from genjax import data
+from genjax.app import build, collapse_scores, restore, scoring
 from genjax.data.gaussians import CENTRES, SCALE
 from genjax.metrics import load_digits_classifier
 from genjax.metrics.stacked import stacked

@@ -12,11 +12,12 @@ import docstring_parser
 import pytest
 from etils import epath
 
-from experiments import checks, families, train, workdir
-from experiments.config import Config, EvaluationConfig, Launch, OptimizerConfig, flatten
+from experiments import train
 from experiments.evaluate import Evaluate
 from experiments.presets import PRESETS
 from experiments.sample import Sample
+from genjax.app import checks, families, workdir
+from genjax.app.config import Config, EvaluationConfig, Launch, OptimizerConfig, flatten
 from genjax.typing import UserError
 
 ONE_OF_A_KIND = {

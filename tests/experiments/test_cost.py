@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import pytest
 from etils import epath
 
-from experiments import cost, restore
-from experiments.config import SamplingOverrides
 from experiments.presets import PRESETS
+from genjax.app import cost, restore
+from genjax.app.config import SamplingOverrides
 from genjax.nn.convolution import Conv
 from genjax.train.program import Program
 

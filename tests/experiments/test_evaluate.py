@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import image_scores, restore, scoring
-from experiments.config import SamplingOverrides
 from genjax import data
+from genjax.app import image_scores, restore, scoring
+from genjax.app.config import SamplingOverrides
 from genjax.metrics import load_digits_classifier
 
 
@@ -101,7 +101,7 @@ def test_numbers_are_printed_where_they_cannot_be_written(
     def full(path, value):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("experiments.workdir.write_json", full)
+    monkeypatch.setattr("genjax.app.workdir.write_json", full)
     monkeypatch.setattr(scoring, "has_score", lambda _: False)
     results = scoring.score_run(restored, epath.Path(run), test_split, test_split, num=2)
     assert results["step"] == 6
@@ -112,7 +112,7 @@ def test_numbers_are_printed_where_they_cannot_be_written(
 
 def test_labels_are_judged_by_the_classifier_that_knows_them(run, monkeypatch, restored, test_split):
     """Classes of another extractor are not those that were asked for, whatever their numbers."""
-    monkeypatch.setattr("experiments.workdir.write_json", lambda *_: None)
+    monkeypatch.setattr("genjax.app.workdir.write_json", lambda *_: None)
     digits = load_digits_classifier()
     score = functools.partial(scoring.score_run, restored, epath.Path(run), test_split, test_split, num=20)
     assert "label_agreement" not in score(extractor=digits._replace(name="another"))
@@ -130,7 +130,7 @@ def test_which_images_are_compared(run, monkeypatch, restored, test_split, split
         asked.update(options)
         return real
 
-    monkeypatch.setattr("experiments.workdir.write_json", lambda *_: None)
+    monkeypatch.setattr("genjax.app.workdir.write_json", lambda *_: None)
     monkeypatch.setattr(scoring, "make", copy)
     found = scoring.score_run(restored, epath.Path(run), train, test_split, num=len(real), seed=7)
     assert (found["fd_generated"] < 1e-3 * found["fd_train"]) == (split == "test")

@@ -10,10 +10,10 @@ import optax
 import pytest
 from PIL import Image
 
-from experiments import build
-from experiments.config import OptimizerConfig
-from experiments.families.family import optimizer
 from experiments.presets import PRESETS
+from genjax.app import build
+from genjax.app.config import OptimizerConfig
+from genjax.app.families.family import optimizer
 from genjax.data import DataInfo
 
 IMAGES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3), "shapes": (32, 32, 3)}

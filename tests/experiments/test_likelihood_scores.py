@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import likelihood_scores, restore
-from experiments.config import SamplingOverrides
-from experiments.families import diffusion
 from genjax import data
+from genjax.app import likelihood_scores, restore
+from genjax.app.config import SamplingOverrides
+from genjax.app.families import diffusion
 
 STD = 0.3
 

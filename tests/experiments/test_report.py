@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 from PIL import Image
 
-from experiments import grouping
+from experiments import run_groups
 from experiments.report import (
     boards,
     collect,
@@ -72,10 +72,10 @@ def test_groups_and_their_names(study):
 def test_names_of_groups():
     some = {"fit.steps": 5, "step": 5, "a.name": "x", "b.name": 1, "c.rate": 2}
     other = {"fit.steps": 6, "step": 6, "a.name": "y", "b.name": 3, "c.rate": 4}
-    assert grouping.names([some, other], short=True)[1] == "a.name=y, b.name=3, rate=4, steps=6"
-    assert grouping.names([some, other])[0] == "a.name=x, b.name=1, c.rate=2, fit.steps=5"
-    assert grouping.names([some, some | {"step": 3}], short=True) == ["step=5", "step=3"]  # was stopped
-    assert grouping.names([some]) == ["all"]
+    assert run_groups.names([some, other], short=True)[1] == "a.name=y, b.name=3, rate=4, steps=6"
+    assert run_groups.names([some, other])[0] == "a.name=x, b.name=1, c.rate=2, fit.steps=5"
+    assert run_groups.names([some, some | {"step": 3}], short=True) == ["step=5", "step=3"]  # was stopped
+    assert run_groups.names([some]) == ["all"]
 
 
 def test_what_was_scored_with_another_sampler_is_another_group(tmp_path):

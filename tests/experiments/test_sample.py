@@ -8,8 +8,9 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from experiments import build, restore, sample, scoring
-from experiments.config import SamplingConfig, SamplingOverrides
+from experiments import sample
+from genjax.app import build, restore, scoring
+from genjax.app.config import SamplingConfig, SamplingOverrides
 from genjax.diffusion import SCHEDULES, sampling
 from genjax.train import sharding
 from genjax.train.generate import generator

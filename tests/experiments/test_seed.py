@@ -9,10 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from experiments import build
-from experiments.families import diffusion, vae
-from experiments.families.family import optimizer
 from experiments.presets.seed import SEED
+from genjax.app import build
+from genjax.app.families import diffusion, vae
+from genjax.app.families.family import optimizer
 from genjax.data import DataInfo
 from genjax.methods.update import ema
 

@@ -10,11 +10,11 @@ import pytest
 import tyro
 
 from experiments import evaluate, train
-from experiments.config import flatten
 from experiments.presets import PRESETS
 from experiments.study import budget, command, exports, plan, store
 from experiments.study.spec import Budget, Study
 from experiments.study.studies import STUDIES
+from genjax.app.config import flatten
 from genjax.typing import UserError
 
 TWO = Study(

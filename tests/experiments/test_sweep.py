@@ -7,10 +7,10 @@ import shutil
 import pytest
 from etils import epath
 
-from experiments import restore
 from experiments import sweep as sweeps
-from experiments.config import SamplingOverrides
 from experiments.presets import PRESETS
+from genjax.app import restore
+from genjax.app.config import SamplingOverrides
 from genjax.typing import UserError
 
 

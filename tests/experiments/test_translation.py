@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import build, translation
 from experiments.presets import PRESETS
 from genjax import data
+from genjax.app import build, translation
 from genjax.typing import UserError
 
 OPTIONS = (

@@ -9,9 +9,9 @@ import optax
 import pytest
 
 from genjax.losses import likelihood, sparsity
-from genjax.methods.autoencoder import autoencoder, gaussian_noise, kl, l1, masking
-from genjax.models.autoencoder import Autoencoder
-from genjax.models.vae import MLPDecoder, MLPEncoder
+from genjax.methods.vae.autoencoder import autoencoder, gaussian_noise, kl, l1, masking
+from genjax.models.vae.autoencoder import Autoencoder
+from genjax.models.vae.vae import MLPDecoder, MLPEncoder
 from genjax.typing import UserError
 
 SHAPE = (2, 3, 1)

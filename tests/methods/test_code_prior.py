@@ -11,10 +11,10 @@ import numpy as np
 import optax
 import pytest
 
-from genjax.methods.code_prior import code_prior
-from genjax.methods.codes import CodeModel
-from genjax.models.code_transformer import CodeTransformer
-from genjax.models.pixel_cnn import PixelCNN
+from genjax.methods.codes.code_model import CodeModel
+from genjax.methods.codes.code_prior import code_prior
+from genjax.models.codes.code_transformer import CodeTransformer
+from genjax.models.codes.pixel_cnn import PixelCNN
 from genjax.nn import Dropout
 from genjax.train import sharding
 from genjax.typing import TrainState, UserError

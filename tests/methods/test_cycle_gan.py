@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from genjax.methods import cycle_gan
-from genjax.methods.history import History, empty, exchange
+from genjax.methods.gan.image_pool import History, empty, exchange
 from genjax.random import example_keys
 from genjax.typing import DATA_AXIS, UserError
 

@@ -12,8 +12,8 @@ import pytest
 
 from genjax.augmentation import Augmentation
 from genjax.losses import adversarial, penalties
-from genjax.methods import latent_prior, question
-from genjax.methods.gan import gan, recognise
+from genjax.methods.gan import auxiliary, latent_prior
+from genjax.methods.gan.gan import gan, recognise
 from genjax.methods.variables import after
 from genjax.models.gan.conditioning import Join, Projection
 from genjax.models.gan.heads import ClassHead, CodeHead
@@ -307,7 +307,7 @@ def test_fakes_get_the_labels_beside_them():
 
 
 def test_an_auxiliary_classifier_learns_from_both_and_teaches_the_generator():
-    ask = question.auxiliary_classifier(ClassHead(CLASSES), 0.5)
+    ask = auxiliary.auxiliary_classifier(ClassHead(CLASSES), 0.5)
     m = method(Generator(conditional=True), question=ask, num_classes=CLASSES)
     states, (metrics,) = run(m)
     before, after = states
@@ -339,7 +339,7 @@ def test_an_auxiliary_classifier_learns_from_both_and_teaches_the_generator():
 
 def test_codes_are_recognised_in_fakes():
     prior = latent_prior.with_codes(latent_prior.normal(1), (2,), 1)
-    ask = question.mutual_information(CodeHead((2,), 1, 4), prior, 0.7, 0.3)
+    ask = auxiliary.mutual_information(CodeHead((2,), 1, 4), prior, 0.7, 0.3)
     m = method(latent=prior, question=ask)
     (before, after), (metrics,) = run(m)
     keys = example_keys(jax.random.fold_in(KEY, 0), jnp.arange(N))
@@ -434,7 +434,7 @@ def test_labels_must_be_there():
         m.sample(jax.random.split(KEY, 2), state, {})
     prior = latent_prior.normal(2)
     with pytest.raises(UserError, match="prior has no codes"):
-        question.mutual_information(CodeHead(), prior)
+        auxiliary.mutual_information(CodeHead(), prior)
     with pytest.raises(UserError, match="code is given"):
         latent_prior.draw(prior, jax.random.split(KEY, 2), code=jnp.zeros(2, jnp.int32))
     with pytest.raises(UserError, match="categorical=\\(1,\\), continuous=0"):
@@ -488,9 +488,9 @@ def test_any_game_with_any_penalty_and_any_conditioning_stays_finite(conditionin
     ask = None
     if conditioning == "codes":
         latent = latent_prior.with_codes(latent, (3,), 1)
-        ask = question.mutual_information(CodeHead((3,), 1, 4), latent)
+        ask = auxiliary.mutual_information(CodeHead((3,), 1, 4), latent)
     if conditioning == "auxiliary":
-        ask = question.auxiliary_classifier(ClassHead(CLASSES))
+        ask = auxiliary.auxiliary_classifier(ClassHead(CLASSES))
 
     def build(which, weight):
         return gan(

@@ -10,8 +10,9 @@ import pytest
 
 from genjax.losses import gaussian, likelihood
 from genjax.losses.gaussian import Gaussian
-from genjax.methods import rate, vae
-from genjax.models.vae import VAE, MLPDecoder, MLPEncoder, SharedScale
+from genjax.methods import vae
+from genjax.methods.vae import regularizers
+from genjax.models.vae.vae import VAE, MLPDecoder, MLPEncoder, SharedScale
 from genjax.nn.latent import LatentGroup, draw
 from genjax.typing import UserError
 
@@ -122,7 +123,7 @@ def outcome(**options):
 
 
 def test_beta_one_is_the_vae_bit_for_bit():
-    plain, one, more = outcome(), outcome(rate=rate.kl(1.0)), outcome(rate=rate.kl(1.5))
+    plain, one, more = outcome(), outcome(rate=regularizers.kl(1.0)), outcome(rate=regularizers.kl(1.5))
     for a, b in zip(plain, one, strict=True):
         np.testing.assert_array_equal(a, b)
     assert any((a != b).any() for a, b in zip(plain, more, strict=True))
@@ -139,28 +140,30 @@ def group(nats):
 def test_warmup_and_free_bits():
     groups = [group([1.0, 3.0]), group([0.1, 0.5])]
     step = jnp.int32(4)
-    np.testing.assert_allclose(rate.kl()(step, groups), [1.1, 3.5], rtol=1e-6)
-    np.testing.assert_allclose(rate.kl(2.0, warmup_steps=10)(step, groups), [1.1, 3.5], rtol=1e-6)
-    np.testing.assert_allclose(rate.kl(2.0, warmup_steps=4)(step, groups), [2.2, 7.0], rtol=1e-6)
+    np.testing.assert_allclose(regularizers.kl()(step, groups), [1.1, 3.5], rtol=1e-6)
+    np.testing.assert_allclose(regularizers.kl(2.0, warmup_steps=10)(step, groups), [1.1, 3.5], rtol=1e-6)
+    np.testing.assert_allclose(regularizers.kl(2.0, warmup_steps=4)(step, groups), [2.2, 7.0], rtol=1e-6)
     # The first group's mean, 2, is above a half; the second's, 0.3, is not and counts as a half, without a gradient.
-    np.testing.assert_allclose(rate.kl(free_bits=0.5)(step, groups), [1.5, 3.5], rtol=1e-6)
+    np.testing.assert_allclose(regularizers.kl(free_bits=0.5)(step, groups), [1.5, 3.5], rtol=1e-6)
     # It is the mean that counts: not the largest.
-    np.testing.assert_allclose(rate.kl(free_bits=0.5)(step, [group([0.1, 0.8])]), [0.5, 0.5], rtol=1e-6)
-    gradient = jax.grad(lambda nats: rate.kl(free_bits=0.5)(step, [groups[0], group(nats)]).sum())
+    np.testing.assert_allclose(
+        regularizers.kl(free_bits=0.5)(step, [group([0.1, 0.8])]), [0.5, 0.5], rtol=1e-6
+    )
+    gradient = jax.grad(lambda nats: regularizers.kl(free_bits=0.5)(step, [groups[0], group(nats)]).sum())
     np.testing.assert_array_equal(gradient(jnp.array([0.1, 0.5])), [0, 0])
     np.testing.assert_allclose(gradient(jnp.array([0.7, 0.5])), [1, 1])
 
 
 def test_balance_weighs_by_size_and_nats_until_the_end_of_the_warmup():
     groups = [group([1.0, 3.0]), group([0.5, 0.5])]
-    balanced = rate.kl(warmup_steps=10, balance=True)
+    balanced = regularizers.kl(warmup_steps=10, balance=True)
     np.testing.assert_allclose(balanced(jnp.int32(9), groups), [1.6 + 0.2, 4.8 + 0.2], rtol=1e-6)
     np.testing.assert_allclose(balanced(jnp.int32(10), groups), [1.5, 3.5], rtol=1e-6)
 
 
 def test_capacity():
     groups = [group([1.0, 3.0])]
-    capacity = rate.capacity(10.0, 4.0, 100)
+    capacity = regularizers.capacity(10.0, 4.0, 100)
     np.testing.assert_allclose(capacity(jnp.int32(0), groups), [10, 30])
     np.testing.assert_allclose(capacity(jnp.int32(25), groups), [0, 20])
     np.testing.assert_allclose(capacity(jnp.int32(1000), groups), [30, 10])
@@ -171,7 +174,9 @@ def test_total_correlation_with_equal_weights_is_the_draws_divergence():
     posterior = Gaussian(*jax.random.normal(jax.random.key(0), (2, 6, 3)))
     drawn = draw(jax.random.split(jax.random.key(1), 6), posterior, gaussian.standard((6, 3)))
     for beta, mutual, dimension in [(1, 1, 1), (5, 2, 0.5)]:
-        tc = rate.total_correlation(beta, mutual_information=mutual, dimension=dimension, dataset_size=100)
+        tc = regularizers.total_correlation(
+            beta, mutual_information=mutual, dimension=dimension, dataset_size=100
+        )
         found = tc(jnp.int32(0), [drawn])
         total = np.asarray(drawn.log_q - drawn.log_p)
         assert np.allclose(found, total, atol=1e-4) == (beta == 1)
@@ -182,12 +187,12 @@ def test_total_correlation_with_equal_weights_is_the_draws_divergence():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: rate.kl(-1.0), r"beta=-1.0: valid are 0 and more"),
-        (lambda: rate.kl(float("nan")), r"beta=nan"),
-        (lambda: rate.kl(free_bits=-1.0), r"free_bits=-1.0"),
-        (lambda: rate.kl(balance=True), r"warmup_steps=0"),
-        (lambda: rate.capacity(1.0, -1.0, 10), r"max_capacity=-1.0"),
-        (lambda: rate.total_correlation(-1.0, dataset_size=10), r"beta=-1"),
+        (lambda: regularizers.kl(-1.0), r"beta=-1.0: valid are 0 and more"),
+        (lambda: regularizers.kl(float("nan")), r"beta=nan"),
+        (lambda: regularizers.kl(free_bits=-1.0), r"free_bits=-1.0"),
+        (lambda: regularizers.kl(balance=True), r"warmup_steps=0"),
+        (lambda: regularizers.capacity(1.0, -1.0, 10), r"max_capacity=-1.0"),
+        (lambda: regularizers.total_correlation(-1.0, dataset_size=10), r"beta=-1"),
     ],
 )
 def test_rates_refuse(make, message):

@@ -9,11 +9,12 @@ import pytest
 
 from genjax.data.digits import digits
 from genjax.losses import adversarial, likelihood
-from genjax.methods import rate, vae
+from genjax.methods import vae
 from genjax.methods.latent_space import vae_space
-from genjax.methods.vae_gan import in_encoder, vae_gan
-from genjax.models.discriminator import ImageDiscriminator
-from genjax.models.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from genjax.methods.vae import regularizers
+from genjax.methods.vae.vae_gan import in_encoder, vae_gan
+from genjax.models.gan.discriminator import ImageDiscriminator
+from genjax.models.vae.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from genjax.typing import UserError
 
 SHAPE = (8, 8, 1)
@@ -60,7 +61,7 @@ def trained(method, steps):
 
 
 def test_with_weight_zero_it_is_the_vae_bit_for_bit():
-    optimizer, kind, beta = optax.adam(1e-2), likelihood.bernoulli(), rate.kl(2.0, warmup_steps=5)
+    optimizer, kind, beta = optax.adam(1e-2), likelihood.bernoulli(), regularizers.kl(2.0, warmup_steps=5)
     plain = vae(conv(), optimizer, kind, image_shape=SHAPE, num_classes=CLASSES, rate=beta)
     expected = trained(plain, 4)
     state = trained(method(conv(), optimizer, weight=0.0, rate=beta), 4)

@@ -12,12 +12,12 @@ import pytest
 from genjax.data.digits import digits
 from genjax.diffusion.distance import squared
 from genjax.losses.perceptual import perceptual
-from genjax.methods.codes import reconstruct
-from genjax.methods.vq_gan import absolute, adaptive_weight, vq_gan
-from genjax.methods.vq_vae import vq_vae, vq_vae_codes
+from genjax.methods.codes.code_model import reconstruct
+from genjax.methods.codes.vq_gan import absolute, adaptive_weight, vq_gan
+from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
 from genjax.metrics.digits_classifier import load_feature_maps
-from genjax.models.discriminator import PatchDiscriminator
-from genjax.models.vq_vae import VQVAE
+from genjax.models.codes.vq_vae import VQVAE
+from genjax.models.gan.discriminator import PatchDiscriminator
 from genjax.nn.quantization import VectorQuantizer
 from genjax.typing import DATA_AXIS, UserError
 

@@ -12,9 +12,9 @@ import pytest
 
 from genjax.data.digits import digits
 from genjax.losses import likelihood
-from genjax.methods.codes import CodeModel, reconstruct, uniform
-from genjax.methods.vq_vae import vq_vae, vq_vae_codes
-from genjax.models.vq_vae import VQVAE
+from genjax.methods.codes.code_model import CodeModel, reconstruct, uniform
+from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
+from genjax.models.codes.vq_vae import VQVAE
 from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.train import sharding
 from genjax.typing import DATA_AXIS, TrainState, UserError

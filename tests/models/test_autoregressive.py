@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.models.code_transformer import CodeTransformer
-from genjax.models.pixel_cnn import PixelCNN
+from genjax.models.codes.code_transformer import CodeTransformer
+from genjax.models.codes.pixel_cnn import PixelCNN
 from genjax.typing import UserError
 
 SIZE, COARSER, CLASSES = (4, 4), (2, 2), 3

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from genjax.losses.likelihood import bernoulli
-from genjax.models import deep_vae
-from genjax.models.deep_vae import DeepVAE
+from genjax.models.vae import deep_vae
+from genjax.models.vae.deep_vae import DeepVAE
 from genjax.nn import initialize
 from genjax.typing import UserError
 

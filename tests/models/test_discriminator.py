@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.models.discriminator import ImageDiscriminator, PatchDiscriminator
+from genjax.models.gan.discriminator import ImageDiscriminator, PatchDiscriminator
 from genjax.nn import GroupNorm, initialize
 from genjax.typing import UserError
 

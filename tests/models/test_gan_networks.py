@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.models.discriminator import ImageDiscriminator, PatchDiscriminator
 from genjax.models.gan.attention import SpatialAttention
 from genjax.models.gan.biggan import BigGANGenerator, biggan_discriminator
 from genjax.models.gan.bilinear import bilinear_downsample, bilinear_upsample
 from genjax.models.gan.conditioning import Join, Projection
 from genjax.models.gan.dcgan import DCGANDiscriminator, DCGANGenerator
+from genjax.models.gan.discriminator import ImageDiscriminator, PatchDiscriminator
 from genjax.models.gan.grouped import GroupedConv
 from genjax.models.gan.heads import ClassHead, CodeHead
 from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator, MLPNorm

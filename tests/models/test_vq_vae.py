@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.models.vq_vae import VQVAE, ResidualStack
+from genjax.models.codes.vq_vae import VQVAE, ResidualStack
 from genjax.nn import initialize
 from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.typing import UserError

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from experiments.bench import torch_inception
-from experiments.bench.fidelity import installed, module
 from experiments.bench.inception import random_arrays
+from experiments.bench.torch_fidelity import installed, module
 from genjax.metrics import inception
 from genjax.metrics.inception import load_inception
 from genjax.metrics.resize import pillow, tf1_bilinear

@@ -16,8 +16,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.config import OptimizerConfig
-from experiments.families.family import optimizer
+from genjax.app.config import OptimizerConfig
+from genjax.app.families.family import optimizer
 
 torch = pytest.importorskip("torch")
 

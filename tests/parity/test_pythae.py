@@ -48,13 +48,13 @@ from genjax.losses.adversarial import minimax
 from genjax.losses.decomposition import decompose, minibatch_stratified
 from genjax.losses.gaussian import Gaussian
 from genjax.losses.likelihood import Likelihood, bernoulli, gaussian
-from genjax.methods import rate as rates
-from genjax.methods.vae import vae
-from genjax.methods.vae_gan import vae_gan
-from genjax.methods.vq_vae import vq_vae, vq_vae_codes
-from genjax.models.discriminator import ImageDiscriminator
-from genjax.models.vae import VAE, MLPDecoder, MLPEncoder
-from genjax.models.vq_vae import VQVAE
+from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
+from genjax.methods.vae import regularizers as rates
+from genjax.methods.vae.vae import vae
+from genjax.methods.vae.vae_gan import vae_gan
+from genjax.models.codes.vq_vae import VQVAE
+from genjax.models.gan.discriminator import ImageDiscriminator
+from genjax.models.vae.vae import VAE, MLPDecoder, MLPEncoder
 from genjax.nn.flows import Inverse, InverseAutoregressive
 from genjax.nn.quantization import VectorQuantizer
 

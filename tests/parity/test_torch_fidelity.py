@@ -16,7 +16,7 @@ would matter to an image on the boundary of a ball.
 import numpy as np
 import pytest
 
-from experiments.bench import fidelity
+from experiments.bench import torch_fidelity
 from genjax.metrics.frechet import covariance, distance, frechet_distance, moments
 from genjax.metrics.inception_score import inception_score
 from genjax.metrics.kernel import kid
@@ -26,9 +26,9 @@ from genjax.metrics.manifold import density_coverage, precision_recall
 @pytest.fixture(scope="module")
 def theirs():
     pytest.importorskip("torch")
-    if not fidelity.installed():
+    if not torch_fidelity.installed():
         pytest.skip("torch-fidelity is not installed")
-    return fidelity.load()
+    return torch_fidelity.load()
 
 
 def features(dtype):

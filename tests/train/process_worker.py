@@ -33,8 +33,8 @@ def train(workdir, fsdp):
 
     Everything random in a step is on, and learning is so fast that the losses depend on every step before.
     """
-    from experiments import build
-    from experiments.config import Config, DataConfig, DiffusionConfig, OptimizerConfig, UNetConfig
+    from genjax.app import build
+    from genjax.app.config import Config, DataConfig, DiffusionConfig, OptimizerConfig, UNetConfig
     from genjax.train import sharding
     from genjax.train.fit import fit
     from genjax.train.options import FitOptions

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import build
-from experiments.config import Config, DataConfig, DiffusionConfig, OptimizerConfig, UNetConfig
 from genjax import data
+from genjax.app import build
+from genjax.app.config import Config, DataConfig, DiffusionConfig, OptimizerConfig, UNetConfig
 from genjax.train import feed, sharding
 from genjax.train.fit import fit
 from genjax.train.options import FitOptions

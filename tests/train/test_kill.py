@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from experiments import restore
-from experiments.config import SamplingOverrides
+from genjax.app import restore
+from genjax.app.config import SamplingOverrides
 from genjax.train.checkpoint import SEAL
 
 ROOT = pathlib.Path(__file__).parents[2]

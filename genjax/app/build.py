@@ -1,0 +1,129 @@
+"""From a config to the things it describes: sources, feeds, networks, optimizers, methods."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+
+from genjax import data
+from genjax.app import families, translation
+from genjax.app.config import Config, DataConfig
+from genjax.train import feed, sharding
+from genjax.typing import Batch, Key, Method
+
+_READ_AHEAD, _READERS = 4, 2
+
+
+def source(config: DataConfig, split: str) -> data.Source:
+    """One split of the data set, with images of the other domain where there is one; decoded into memory once where it
+    is small."""
+    lazy = _open(config, config.dataset, split)
+    if config.binarize == "static" or (config.binarize == "dynamic" and split == config.test_split):
+        lazy = data.Binarized(lazy)
+    if config.source is None:
+        return _in_memory(lazy) if is_small(config, lazy) else lazy
+    make = {"paired": data.Paired, "unpaired": data.Unpaired}[config.pairing]
+    pair: data.Paired | data.Unpaired = make(lazy, _open(config, config.source, split))
+    return pair.map(_in_memory) if is_small(config, pair) else pair
+
+
+def _open(config: DataConfig, name: str, split: str) -> data.Source:
+    return data.load(
+        name,
+        split,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        channels=config.channels,
+        on_bad_record=config.on_bad_record,
+    )
+
+
+def _in_memory(lazy: data.Source) -> data.ArraySource:
+    if isinstance(lazy, data.ArraySource):
+        return lazy
+    return data.ArraySource.from_records(data.to_memory(lazy), lazy.info, lazy.skipped)
+
+
+def is_small(config: DataConfig, source: data.Source) -> bool:
+    """Whether a source is to live on the devices."""
+    return data.nbytes(source) <= config.resident_mb * 2**20
+
+
+def training_feed(config: Config, source: data.Source, process_index: int, process_count: int) -> feed.Feed:
+    """The batches of a run: resident where the data is small and one process reads it, streamed otherwise.
+
+    Two domains without pairs are fed apart, each in its own order.
+    """
+    if isinstance(source, data.Unpaired):
+        domains = source.parts(config.fit.seed)
+        main, other = (_feed(config, part, seed, process_index, process_count) for part, seed in domains)
+        return feed.beside(main, other, {"image": "source"})
+    return _feed(config, source, config.fit.seed, process_index, process_count)
+
+
+def _feed(
+    config: Config, source: data.Source, seed: int, process_index: int, process_count: int
+) -> feed.Feed:
+    batch_size = config.fit.batch_size
+    if is_small(config.data, source) and process_count == 1 and config.fit.backend == "jit":
+        indices = functools.partial(
+            data.train_indices, batch_size=batch_size, num_examples=len(source), seed=seed
+        )
+        return feed.resident(data.to_memory(source), indices)
+    read = functools.partial(
+        data.train_batch,
+        source,
+        batch_size=batch_size,
+        seed=seed,
+        process_index=process_index,
+        process_count=process_count,
+    )
+    return feed.streamed(lambda start: data.Prefetcher(read, start, depth=_READ_AHEAD, num_threads=_READERS))
+
+
+def example(info: data.DataInfo) -> Batch:
+    """A batch of one blank image, from which shapes are taken."""
+    batch: dict[str, Any] = {
+        "image": np.zeros((1, *info.image_shape), np.uint8),
+        "_index": np.zeros(1, np.int32),
+    }
+    if info.source_shape is not None:
+        batch["source"] = np.zeros((1, *info.source_shape), np.uint8)
+    return batch | ({} if info.num_classes is None else {"label": np.zeros(1, np.int32)})
+
+
+def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
+    """What happens to training images inside the step."""
+    return data.preprocess(
+        key, batch, flip=config.flip, crop_padding=config.crop_padding, binarize=config.binarize == "dynamic"
+    )
+
+
+def method(config: Config, info: data.DataInfo, *, scoring: bool = False) -> Method:
+    """The training method, with its network and optimizer; while scoring, `evaluate` may be thorough and slow."""
+    return families.of(config).method(config, info, scoring)
+
+
+def condition(config: Config, labels: np.ndarray | None, num: int) -> dict[str, np.ndarray]:
+    """What `Method.sample` is told of `num` images."""
+    given = {} if labels is None else {"label": labels.astype(np.int32)}
+    return given | families.of(config).condition(config, num)
+
+
+def data_info(config: Config) -> data.DataInfo:
+    """What is known of the data without decoding it."""
+    return source(dataclasses.replace(config.data, resident_mb=0), config.data.train_split).info
+
+
+def sampling_batch(config: Config, mesh: Mesh) -> int:
+    """Images made at a time: as configured, rounded up so that every device makes as many."""
+    return sharding.round_up(config.sampling.batch_size, mesh)
+
+
+def every_condition(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:
+    """What `num` images are asked to be: all classes in turn."""
+    classes = families.num_classes(config, info)
+    labels = None if classes is None else np.arange(num) % classes
+    return condition(config, labels, num) | translation.blank(config, info, num)

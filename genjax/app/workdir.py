@@ -1,0 +1,288 @@
+"""The folder of a run: its config, what it ran on, its results."""
+
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any, get_args
+
+import dacite
+import jax
+from etils import epath
+
+from genjax.app.config import Config, MethodConfig, ModelConfig, flatten
+from genjax.data import DataInfo, Source
+from genjax.typing import UserError
+
+CONFIG, MANIFEST, DATA, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, SWEEP_PICTURES = (
+    "config.json",
+    "manifest.json",
+    "data.json",
+    "metrics.json",
+    "metrics.jsonl",
+    "samples.png",
+    "samples",
+    "timing.json",
+    "sweep.json",
+    "sweep",
+)
+_TEMPORARY = ".tmp"
+
+_STRICT = dacite.Config(cast=[tuple], strict=True)
+_UNIONS: dict[str, tuple[type, ...]] = {"model": get_args(ModelConfig), "method": get_args(MethodConfig)}
+
+# What may differ when a run is resumed, since the states a run goes through do not depend on it.
+FREE = {
+    "fit.checkpoint_every",
+    "fit.keep_checkpoints",
+    "fit.steps_per_dispatch",
+    "data.data_dir",
+    "data.resident_mb",
+    "evaluation.num",
+    "evaluation.importance_samples",
+}
+_PACKAGES = (
+    "genjax-images",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "tensorflow-datasets",
+    "clu",
+    "numpy",
+)
+
+
+def claim(workdir: epath.Path, config: Config, facts: dict[str, Any], override: bool) -> None:
+    """Makes `workdir` the folder of a run with this config on this data, or checks that it already is.
+
+    A run that has no checkpoint yet has nothing to resume: the new config takes its place.
+
+    Args:
+        workdir: the folder; made where it is missing.
+        config: of the run that is about to start or to go on.
+        facts: see `describe_data`.
+        override: resume although config or data differ.
+
+    Raises:
+        UserError: the folder holds a run with another config or on other data (the message lists what
+            differs), or something that is not a run, or it cannot be written.
+    """
+    if (workdir / CONFIG).exists():
+        differences = _differences(workdir, config, facts) if has_checkpoint(workdir) and not override else {}
+        if differences:
+            lines = "\n".join(
+                f"  {name}: {old!r} before, {new!r} now" for name, (old, new) in differences.items()
+            )
+            raise UserError(
+                f"workdir={str(workdir)!r} holds a run that was started with another config:\n{lines}\n"
+                "Start with the old config to resume it, choose another --workdir for a new run, or resume "
+                "with the new config all the same by --override-config."
+            )
+    elif workdir.exists() and not workdir.is_dir():
+        raise UserError(f"workdir={str(workdir)!r} is a file; it must be a folder, which may be missing")
+    elif workdir.exists() and any(not path.name.endswith(_TEMPORARY) for path in workdir.iterdir()):
+        raise UserError(f"workdir={str(workdir)!r} is not empty and holds no run ({CONFIG} is missing)")
+    if jax.process_index() == 0:
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            write_json(workdir / CONFIG, dataclasses.asdict(config))
+            write_json(workdir / DATA, facts)
+            write_json(workdir / MANIFEST, [*_manifests(workdir), manifest(config.fit.seed)])
+        except OSError as error:
+            raise UserError(f"workdir={str(workdir)!r} cannot be written: {error}") from error
+
+
+def has_checkpoint(workdir: epath.Path) -> bool:
+    """Whether there is a checkpoint, usable or not."""
+    directory = workdir / "checkpoints"
+    return directory.exists() and any(
+        re.fullmatch(r"\d+(\.unusable\d*)?", p.name) for p in directory.iterdir()
+    )
+
+
+def describe_data(train: Source, test: Source) -> dict[str, Any]:
+    """What is to be known of the data once it is gone, and must not change while a run goes on."""
+    sizes = {"train_records": len(train), "test_records": len(test)}
+    skipped = {"train_skipped": len(train.skipped), "test_skipped": len(test.skipped)}
+    return {**dataclasses.asdict(train.info), **sizes, **skipped}
+
+
+def load_config(workdir: epath.Path) -> Config:
+    """The config a run was started with.
+
+    Raises:
+        UserError: there is no run in `workdir`, or its config has fields that this version does not know.
+    """
+    path = workdir / CONFIG
+    if not path.exists():
+        raise UserError(f"workdir={str(workdir)!r} holds no run: {CONFIG} is missing")
+    try:
+        stored = json.loads(path.read_text())
+        kinds = {name: _kind(name, fields) for name, fields in stored.items() if name in _UNIONS}
+        parts: dict[str, Any] = {
+            name: dacite.from_dict(kind, stored[name], _STRICT) for name, kind in kinds.items()
+        }
+        rest = {name: fields for name, fields in stored.items() if name not in parts}
+        return dataclasses.replace(dacite.from_dict(Config, rest, _STRICT), **parts)
+    except (ValueError, dacite.DaciteError) as error:
+        raise UserError(f"{path} is not a config of this version of genjax: {error}") from error
+
+
+def _kind(name: str, fields: dict[str, Any]) -> type:
+    """The config class that has these fields, and as few others as possible.
+
+    Raises:
+        ValueError: there is none.
+    """
+
+    def names(kind: type) -> set[str]:
+        return {field.name for field in dataclasses.fields(kind)}
+
+    fitting = [kind for kind in _UNIONS[name] if fields.keys() <= names(kind)]
+    if not fitting:
+        raise ValueError(f"no {name} has the fields {sorted(fields)}")
+    return min(fitting, key=lambda kind: len(names(kind)))
+
+
+def load_info(workdir: epath.Path) -> DataInfo:
+    """What is known of the data a run was trained on, so that images can be made without the data.
+
+    Raises:
+        UserError: the file that says so is missing.
+    """
+    path = workdir / DATA
+    if not path.exists():
+        raise UserError(f"workdir={str(workdir)!r} holds no complete run: {DATA} is missing")
+    return dacite.from_dict(DataInfo, json.loads(path.read_text()), dacite.Config(cast=[tuple]))
+
+
+def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs from the run in `workdir`, by name: value before and now."""
+    old, new = flatten(load_config(workdir)), flatten(config)
+    changed = {
+        name: (old.get(name), new.get(name))
+        for name in {**old, **new}
+        if name not in FREE and old.get(name) != new.get(name)
+    }
+    path = workdir / DATA
+    before, now = json.loads(path.read_text()) if path.exists() else {}, json.loads(json.dumps(facts))
+    names = () if changed else before.keys() & now.keys()  # other data follow from another config
+    return changed | {
+        f"data.{name}": (before[name], now[name]) for name in sorted(names) if before[name] != now[name]
+    }
+
+
+def manifest(seed: int) -> dict[str, Any]:
+    """What is needed to say where a number comes from: command, commit, versions, devices, seed."""
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
+        "git_commit": _git_commit(),
+        "seed": seed,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "devices": [f"{d.platform}:{d.device_kind}" for d in jax.devices()],
+        "processes": jax.process_count(),
+        "host": {"platform": platform.platform(), "cpus": os.cpu_count()},
+    }
+
+
+def _module() -> list[str]:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return [spec.name.removesuffix(".__main__")] if spec else [sys.argv[0]]
+
+
+def _manifests(workdir: epath.Path) -> list[dict[str, Any]]:
+    path = workdir / MANIFEST
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout of this file, with "-dirty" if files differ from it; None outside of one."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    try:
+        text = subprocess.run(
+            ["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return text.stdout.strip() or None
+
+
+def read_json(path: epath.Path) -> dict[str, Any]:
+    """The object in a file of a scored run.
+
+    Raises:
+        UserError: there is no such file, or it holds no JSON object.
+    """
+    if not path.exists():
+        raise UserError(f"workdir={str(path.parent)!r} holds no scored run: {path.name} is missing")
+    return read_json_or(path, {})
+
+
+def read_json_or(path: epath.Path | pathlib.Path, default: Any) -> Any:
+    """The object or list in a JSON file; `default`, one of the same type, where there is no such file.
+
+    Raises:
+        UserError: the file holds none.
+    """
+    if not path.exists():
+        return default
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, type(default)):
+        kind = "object" if isinstance(default, dict) else "list"
+        raise UserError(f"{path} cannot be read: it holds no JSON {kind}")
+    return value
+
+
+def write_picture(workdir: epath.Path, step: int, content: bytes) -> None:
+    """Writes the picture of a step, ``samples/00001000.png`` and the newest one's ``samples.png``.
+
+    Pictures of later steps are from before a kill. The run will draw them again, and the same, unless it goes on with
+    another config: there they would be of a model that is no more. So they go.
+    """
+    folder = workdir / PICTURES
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.png"):
+        if int(path.stem) > step:
+            path.unlink()
+    write_bytes(folder / f"{step:08d}.png", content)
+    write_bytes(workdir / GRID, content)
+
+
+def write_json(path: epath.Path, value: Any) -> None:
+    """Writes a JSON file, as `write_bytes` does."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a file so that a kill or a full disk leaves the old one or the new one."""
+    temporary = path.with_name(path.name + _TEMPORARY)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Models of integer codes, and priors over them."""

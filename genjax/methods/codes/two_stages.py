@@ -1,0 +1,89 @@
+"""Two stages of training in one run: the second goes on from where the first has got to."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from genjax.typing import Array, Batch, Key, Method, TrainState, UserError
+
+_PARTS = ("params", "opt", "ema", "mutable")
+
+
+def two_stages(first: Method, second: Method, switch: int) -> Method:
+    """Trains `first` for `switch` steps, then `second` on top of it.
+
+    Each stage ends bit for bit where it would end alone: it sees its own number of steps, its own parameters and
+    optimizer, and the key and batch of the step. One state holds both, so that a run of both stages has one command,
+    one compiled step, and can be stopped and resumed anywhere.
+
+    Args:
+        first: the first stage.
+        second: a method whose ``TrainState.frozen`` is a TrainState of `first` (a prior over its codes, diffusion in
+            its latent space): here it is that which `first` has reached. What its `init` puts there is not used,
+            and what its `step` puts there is lost.
+        switch: number of steps of the first stage, at least 1.
+
+    Returns:
+        The method. In its state, ``params``, ``opt``, ``ema`` and ``mutable`` are ``{"first": ..., "second": ...}``,
+        and ``frozen`` is that of the first stage; `stages` takes them apart. Metrics are those of both stages, prefixed
+        "first/" and "second/", 0 of the stage that is not running, and "loss" and "grad_norm" of the one that is.
+        `evaluate` gives the values of both stages, with the same prefixes. `sample` is that of the second.
+
+    Raises:
+        UserError: `switch` below 1.
+    """
+    if switch < 1:
+        raise UserError(f"switch={switch}: valid are 1 and more steps of the first stage")
+
+    def init(key: Key, batch: Batch) -> TrainState:
+        one, two = jax.random.split(key)
+        return _join(jnp.zeros((), jnp.int32), first.init(one, batch), second.init(two, batch))
+
+    def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+        one, two = stages(state, switch)
+        shapes = {
+            "first": jax.eval_shape(first.step, key, one, batch)[1],
+            "second": jax.eval_shape(second.step, key, two, batch)[1],
+        }
+
+        def metrics_of(name: str, values: Mapping[str, Array]) -> dict[str, Array]:
+            every = {f"{stage}/{k}": jnp.zeros(()) for stage, metrics in shapes.items() for k in metrics}
+            own = {f"{name}/{k}": x for k, x in values.items()}
+            own |= {k: values[k] for k in ("loss", "grad_norm")}
+            return {k: jnp.asarray(x, jnp.float32) for k, x in (every | own).items()}
+
+        def run_first() -> tuple[TrainState, dict[str, Array]]:
+            new, metrics = first.step(key, one, batch)
+            return _join(state.step + 1, new, two), metrics_of("first", metrics)
+
+        def run_second() -> tuple[TrainState, dict[str, Array]]:
+            new, metrics = second.step(key, two, batch)
+            return _join(state.step + 1, one, new), metrics_of("second", metrics)
+
+        return jax.lax.cond(state.step < switch, run_first, run_second)
+
+    def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
+        one, two = stages(state, switch)
+        values = {f"first/{k}": x for k, x in first.evaluate(key, one, batch).items()}
+        return values | {f"second/{k}": x for k, x in second.evaluate(key, two, batch).items()}
+
+    def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
+        return second.sample(keys, stages(state, switch)[1], condition)
+
+    return Method(init, step, evaluate, sample)
+
+
+def stages(state: TrainState, switch: int) -> tuple[TrainState, TrainState]:
+    """The states of both stages, as each would be alone, from that of a two_stages with this `switch`."""
+
+    def part(name: str, step: Array, frozen: object) -> TrainState:
+        return TrainState(step=step, frozen=frozen, **{k: getattr(state, k)[name] for k in _PARTS})
+
+    one = part("first", jnp.minimum(state.step, switch), state.frozen)
+    return one, part("second", jnp.maximum(state.step - switch, 0), one)
+
+
+def _join(step: Array, one: TrainState, two: TrainState) -> TrainState:
+    parts = {k: {"first": getattr(one, k), "second": getattr(two, k)} for k in _PARTS}
+    return TrainState(step=step, frozen=one.frozen, **parts)

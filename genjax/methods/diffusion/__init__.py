@@ -1,0 +1,1 @@
+"""Denoising diffusion and what is built on it."""

@@ -1,0 +1,1 @@
+"""Networks of integer codes: autoencoders with a code book, and priors over codes."""

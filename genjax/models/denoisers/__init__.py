@@ -1,0 +1,1 @@
+"""Denoisers: networks of diffusion models."""
