@@ -110,6 +110,7 @@ if __name__ == "__main__":
         python_requires=">=3.11",
         packages=setuptools.find_packages(include=["genjax", "genjax.*", "experiments", "experiments.*"]),
         package_data={
+            "genjax": ["py.typed"],
             "genjax.metrics": ["weights/*.safetensors"],
             "experiments.report": ["templates/*"],
         },

@@ -1,4 +1,4 @@
-"""What the verbs share: presets by name, how errors end a command, caches, several processes."""
+"""What the commands share: presets by name, how errors end a command, caches, several processes."""
 
 import difflib
 import errno
@@ -21,10 +21,10 @@ _ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 
 
 def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
-    """Runs a verb: a mistake of the user ends it with a message and exit code 2, a failed run with code 1.
+    """Runs a command: a mistake of the user ends it with a message and exit code 2, a failed run with code 1.
 
     Args:
-        main: the verb.
+        main: the command.
         when_interrupted: what to add to the message after Ctrl-C.
     """
     _quiet_libraries()
@@ -55,8 +55,8 @@ def _say(error: Exception, code: int) -> int:
 def _quiet_libraries() -> None:
     """Warnings are shown, each on a line.
 
-    Not those of Orbax, which logs a traceback for each array it could not write, through absl and asyncio:
-    the error itself reaches `genjax.train.checkpoint`, which raises it once and in words.
+    Warnings of Orbax are not: it logs a traceback for each array it could not write, through absl and asyncio; the
+    error itself reaches `genjax.train.checkpoint`, which raises it once and in words.
     """
     import absl.logging
 

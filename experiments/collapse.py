@@ -20,12 +20,12 @@ from genjax.typing import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Collapse of finished runs: means over the seeds, and the share of runs that have collapsed.
+    """Mode collapse of finished runs: means over the seeds, and the share of collapsed runs.
 
     Attributes:
         workdirs: Folders of scored runs on the same data.
-        threshold: A run has collapsed if it has lost so much of the data, in (0, 1].
-        out: Folder that gets collapse.md and collapse.json; None: the table is only printed.
+        threshold: Share of the data, in (0, 1], that a run must have lost to count as collapsed.
+        out: Folder for collapse.md and collapse.json. Without it, the table is only printed.
     """
 
     workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]

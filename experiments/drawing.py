@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from genjax import data
-from genjax.app import build, families, pictures, translation
+from genjax.app import build, kinds, pictures, translation
 from genjax.app.config import Config
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState
@@ -20,13 +20,13 @@ def drawer(
     """A function from a state to a picture, uint8[H,W,C], of ``config.evaluation.grid_columns`` samples a row: one row
     a class, or translations of the same test images. It is compiled once."""
     columns = config.evaluation.grid_columns
-    if families.of(config).translates:
+    if kinds.method(config).translates:
         return translation.drawer(config, method, mesh, test, 4 * columns, columns)
     generate = generator(method, mesh, config.sampling.batch_size)
-    classes = families.num_classes(config, test.info)
+    classes = build.num_classes(config, test.info)
     labels = None if classes is None else np.repeat(np.arange(classes), columns)
     count = 10 * columns if labels is None else len(labels)
-    condition = build.condition(config, labels, count)
+    condition = build.condition(config, labels, count) | translation.given(config, test, range(count))
 
     def draw(state: TrainState) -> np.ndarray:
         images = list(generate(state, jax.random.key(seed), condition, range(count)))

@@ -3,7 +3,7 @@
 Image i of a seed comes from one of the models, drawn by the weights with the key of i, and is the image i that this
 model makes of the seed, as its own config says. So it is the same whatever else is made.
 
-Mixture and members are scored in one way, that of `experiments.evaluate`; `experiments.scoreboard` shows DIR beside
+Mixture and members are scored in the same way as by `experiments.evaluate`; `experiments.scoreboard` shows DIR beside
 runs, and so does `experiments.report` where DIR is in its folder. With ``--fit mmd`` or ``--fit fd`` the weights are
 those that bring the mixture nearest to the training images.
 """
@@ -21,7 +21,7 @@ import tyro
 from etils import epath
 
 from experiments import cli, scoreboard
-from genjax.app import build, extractors, families, image_scores, pictures, restore, scoring, workdir
+from genjax.app import build, extractors, image_scores, kinds, pictures, restore, scoring, workdir
 from genjax.app.config import Config, SamplingOverrides
 from genjax.app.extractors import ExtractorOptions
 from genjax.app.image_scores import ImageScorer
@@ -41,23 +41,23 @@ _OF_THE_IMAGES = ("dataset", "train_split", "test_split", "source", "image_size"
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """Sample from several trained models as from one, and score it beside them.
+    """Mix several trained models into one, and score the mixture and each model.
 
     Attributes:
         workdirs: Folders of runs on the same data.
-        out: A folder for metrics.json, manifest.json and samples.png.
-        mixture_weights: How often each model is drawn, in any unit; None: equally often.
-        fit: Weights for which the mixture is nearest to the training images, by KID's distance ("mmd") or the Fréchet
-            distance ("fd").
-        fit_num: Images of each model that weights are fitted to, others than are scored; and as many training images,
-            or all if fewer.
-        num: Images of the mixture, and of each model, to score.
+        out: Folder for metrics.json, manifest.json and samples.png.
+        mixture_weights: Weight of each model, in any unit. Without it: equal weights.
+        fit: Find the weights for which the mixture is closest to the training images, by KID's distance ("mmd") or by
+            the Fréchet distance ("fd").
+        fit_num: Number of images of each model that the weights are fitted to, and number of training images (or all if
+            there are fewer). These images are not the ones that are scored.
+        num: Number of images of the mixture, and of each model, that are scored.
         seed: Seed of the images.
-        data_dir: Where TFDS data sets live; None: where they did at training time.
-        metrics: What is measured, separated by commas.
-        resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
-        save_images: Also write images.npz: "images" (uint8), "member", the number of the model that each is from, and
-            "labels", what it was asked for (-1: nothing).
+        data_dir: Folder of TFDS data sets. Without it: the folder of the training.
+        metrics: Metrics, separated by commas.
+        resamples: Number of bootstrap resamples for 95 % intervals over the images. 0: no intervals.
+        save_images: Also write images.npz with "images" (uint8), "member" (the number of the model that made the image)
+            and "labels" (the requested class, or -1).
     """
 
     workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -84,7 +84,7 @@ def main() -> None:
 def ensemble(options: Ensemble) -> dict[str, Any]:
     """Scores the mixture and its members, and writes the result into ``options.out``.
 
-    Runs are restored one after the other: in memory are one model, its images and those of the mixture.
+    Runs are restored one after the other. Memory holds one model, its images and the images of the mixture.
 
     Returns:
         What is in metrics.json: the scores of the mixture, as `genjax.app.scoring.score_run` names them; "weights" by
@@ -165,7 +165,7 @@ def _check(options: Ensemble) -> tuple[list[str], Config]:
                 f"workdirs: {options.workdirs[0]!r} and {path!r} are not of the same images: they differ in "
                 f"{', '.join(differing)}"
             )
-    if families.of(configs[0]).translates:
+    if kinds.method(configs[0]).translates:
         raise UserError(f"workdirs: {options.workdirs[0]!r} translates images, and makes none anew")
     names = [folder.name for folder in folders]
     return names if len(set(names)) == len(names) else list(options.workdirs), configs[0]
@@ -210,7 +210,7 @@ def _make(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Images number `first` and on of a model, and the labels that they were asked for, as for its score."""
     labels = None
-    if families.num_classes(run.config, run.info):
+    if build.num_classes(run.config, run.info):
         labels = image_scores.labels_like(scorer.real_train["label"], first + num)[first:]
     return scoring.make(run, labels=labels, num=num, seed=options.seed, first=first), labels
 

@@ -29,33 +29,33 @@ from genjax.typing import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Score a trained model, or images that any model has made.
+    """Score a trained model, or images made by any model.
 
     Attributes:
         workdir: The folder of a run.
-        images: A folder of generated images, instead of a run; or a .npy file of features, float[N,D].
-        reference: The folder of real images that they are compared with; a .npy file of features; or a .npz file of
-            statistics, by `python -m experiments.reference` or from elsewhere.
-        train: The folder of the images that their model was trained on, for the metrics that look for copies.
-        features: Which extractor the features in .npy files are of, for example clip-vit-l14-336.
-        metrics: What is measured, separated by commas; None: fd for a run, fd,kid,prdc for folders. Valid are
-            {METRICS}.
-        num: Generated images of a run to score; as many training and test images are compared with, or all if fewer.
-            0, with cost: none, the score that is there is kept.
+        images: Instead of a run: a folder of generated images, or a .npy file of their features, float[N,D].
+        reference: The real images for the comparison: a folder, a .npy file of features, or a .npz file of
+            statistics (written by `python -m experiments.reference` or by another program).
+        train: The folder of the model's training images, for the metrics that look for copies.
+        features: Name of the extractor that made the features in .npy files, for example clip-vit-l14-336.
+        metrics: Metrics, separated by commas. Without it: fd for a run, fd,kid,prdc for folders. Valid are {METRICS}.
+        num: Number of generated images of a run. They are compared with the same number of training and of test images,
+            or with all if there are fewer. 0, with --cost: keep the existing score.
         seed: Seed of the generated images.
-        data_dir: Where TFDS data sets live; None: where they did at training time.
-        importance_samples: Draws an image of the importance-weighted likelihood of a VAE; None: as in the run's
-            config.
-        likelihood: Test images of which a diffusion model's likelihood is measured, in bits a dimension: by the
-            variational bound, and by the probability-flow ODE (pip install -e '.[ode]'); 0: none.
-        resamples: Of the bootstrap for 95 % intervals over the images; 0: no intervals.
-        sweep: Score a diffusion run at each of these numbers of sampler steps, from the same noise, and measure what
-            each costs; those that are in its sweep.json already, measured alike, are left out.
-        cost: Also measure what making images costs: samples/s, compile time, evaluations of the network, memory.
-        against: A file of scores (metrics.json, or an earlier --out): how far are these from those? Refused where
-            they were not measured in the same way.
-        on_bad_record: What to do with files in a folder that cannot be read.
-        out: A file for the JSON object.
+        data_dir: Folder of TFDS data sets. Without it: the folder of the training.
+        step: For runs: step of the checkpoint. Without it: the latest checkpoint.
+        importance_samples: For VAEs: draws per image with which the likelihood is estimated, by importance weighting.
+            Without it: the number in the run's config.
+        likelihood: For diffusion models: number of test images whose likelihood is measured, in bits per dimension, by
+            the variational bound and by the probability-flow ODE (pip install -e '.[ode]'). 0 leaves it out.
+        resamples: Number of bootstrap resamples for 95 % intervals over the images. 0: no intervals.
+        sweep: For diffusion runs: score the run at each of these numbers of sampler steps, from the same noise, and
+            measure the cost of each. A number that sweep.json already has, measured in the same way, is skipped.
+        cost: Also measure the cost of making images: samples/s, compile time, evaluations of the network, memory.
+        against: A file of scores to compare with (metrics.json, or an earlier --out): the differences are printed. It
+            is an error if the two were not measured in the same way.
+        on_bad_record: What to do with a file of a folder that cannot be read: stop, or skip it.
+        out: File for the scores, a JSON object.
     """
 
     workdir: str | None = None
@@ -67,6 +67,7 @@ class Evaluate:
     num: int = 1000
     seed: int = 0
     data_dir: str | None = None
+    step: int | None = None
     importance_samples: int | None = None
     likelihood: int = 0
     resamples: int = 0
@@ -180,7 +181,9 @@ def _run(options: Evaluate) -> Any:
         )
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
-    run = restore.restore(directory, options.sampling, options.data_dir, options.importance_samples)
+    run = restore.restore(
+        directory, options.sampling, options.data_dir, options.importance_samples, options.step
+    )
     if only_cost:
         return scoring.add_cost(run, directory)
     likelihood_scores.check(run.config, options.likelihood)

@@ -34,10 +34,11 @@ class Folders:
     """Which images are compared.
 
     Attributes:
-        images: Folder of generated images, or ``.npy`` file of their features.
-        reference: Folder of real ones, ``.npy`` file of their features, or ``.npz`` file of statistics.
-        train: Folder (or ``.npy`` file) of the images that the model was trained on, for what looks for copies.
-        on_bad_record: What to do with files that cannot be read.
+        images: Folder of generated images, or a ``.npy`` file of their features.
+        reference: Folder of real images, a ``.npy`` file of their features, or a ``.npz`` file of statistics.
+        train: Folder (or ``.npy`` file of features) of the model's training images, for the metrics that look for
+            copies.
+        on_bad_record: What to do with a file that cannot be read: stop, or skip it.
         features: Name of the extractor of ``.npy`` files, for the protocol.
     """
 

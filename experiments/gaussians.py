@@ -15,12 +15,12 @@ import optax
 from etils import epath
 
 from genjax.app import workdir
-from genjax.app.families.adversaries import GAMES
-from genjax.app.families.gan import PENALTIES as NAMED
 from genjax.data.gaussians import CENTRES, SCALE, STD, gaussian_grid
+from genjax.losses.adversarial import GAMES
 from genjax.losses.penalties import Penalty
 from genjax.methods import gan
 from genjax.methods.gan import latent_prior
+from genjax.methods.gan.choices import PENALTIES as NAMED
 from genjax.metrics import modes
 from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator
 from genjax.train import sharding
@@ -34,7 +34,7 @@ POINT = (1, 1, 2)
 
 PENALTIES: dict[str, Callable[[float], Penalty | None]] = {
     "none": lambda weight: None,
-    **{name: NAMED[name][0] for name in ("gradient_penalty", "dragan", "r1")},
+    **{name: NAMED[name].make for name in ("gradient_penalty", "dragan", "r1")},
 }
 _RADIUS = 3.0
 """Standard deviations from the nearest mode within which a point is of high quality."""
@@ -42,21 +42,21 @@ _RADIUS = 3.0
 
 @dataclasses.dataclass(frozen=True)
 class Gaussians:
-    """Train a GAN of perceptrons on 25 Gaussians, and score it: modes, collapse, share of high quality.
+    """Train a GAN of perceptrons on 25 Gaussians, and score it: modes, collapse, share of points of high quality.
 
     Attributes:
-        workdir: Where everything goes; a run that is already there is resumed.
-        game: What the networks minimise.
-        penalty: Of the discriminator.
-        penalty_weight: Its weight.
-        discriminator_steps: Updates of the discriminator for one of the generator.
+        workdir: Folder of the run. If it holds a run already, that run continues.
+        game: Loss of the generator and the discriminator.
+        penalty: Penalty of the discriminator.
+        penalty_weight: Weight of the penalty.
+        discriminator_steps: Number of updates of the discriminator for each update of the generator.
         hidden: Widths of the layers of both networks.
-        latent: Width of the latent variables.
-        learning_rate: Of both networks.
-        steps: Updates of the generator.
-        batch_size: Points per update.
-        seed: Of everything random.
-        num: Generated points that are scored.
+        latent: Number of latent variables.
+        learning_rate: Learning rate of both networks.
+        steps: Number of updates of the generator.
+        batch_size: Number of points per update.
+        seed: Seed of everything random.
+        num: Number of generated points that are scored.
     """
 
     workdir: str = "runs/gaussians"
@@ -124,7 +124,7 @@ def feed(seed: int, batch_size: int) -> Feed:
 def score_points(points: np.ndarray) -> dict[str, Any]:
     """Scores of generated points float[N,2] on the scale of the mixture; see `genjax.metrics.modes`.
 
-    Modes, KL and total variation are those of the points of high quality.
+    Modes, KL and total variation are computed from the points of high quality.
     """
     found = modes.nearest_mode(points, CENTRES, radius=_RADIUS * STD)
     reference = modes.uniform(len(CENTRES))

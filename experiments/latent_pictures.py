@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import data
-from genjax.app import families, pictures
+from genjax.app import kinds, pictures
 from genjax.app.restore import Run
 from genjax.methods.latent_space import LatentSpace, interpolate, traverse
 from genjax.typing import Array, UserError
@@ -50,23 +50,23 @@ def _decoded(
     run: Run, space: LatentSpace, z: Array, batch: dict[str, Array], example: np.ndarray
 ) -> np.ndarray:
     assert space.decode is not None
-    label = batch["label"][example] if families.num_classes(run.config, run.info) else None
-    return _levels(jax.jit(space.decode)(run.state, z, label))
+    told = {name: batch[name][example] for name in run.context.conditions}
+    return _levels(jax.jit(space.decode)(run.state, z, told))
 
 
 def _space(run: Run) -> LatentSpace:
-    make = families.of(run.config).latent_space
+    make = kinds.method(run.config).latent_space
     if make is None:
-        raise UserError(f"show: {type(run.config.method).__name__} has no encoder; valid is 'samples'")
-    return make(run.config, run.info)
+        raise UserError(f"show: {kinds.name('method', run.config.method)} has no encoder; valid is 'samples'")
+    return make(run.context)
 
 
 def _with_codes(run: Run, what: str) -> LatentSpace:
     space = _space(run)
     if space.encode is None:
         raise UserError(
-            f"show={what!r}: {type(run.config.model).__name__} has no single code for an image; valid are 'samples', "
-            "'reconstructions'"
+            f"show={what!r}: {kinds.name('model', run.config.model)} has no single code for an image; valid are "
+            "'samples', 'reconstructions'"
         )
     return space
 

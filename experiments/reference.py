@@ -1,7 +1,7 @@
 """Statistics of real images, to compare with later: ``python -m experiments.reference --images DIR --out FILE.npz``, or
 ``--dataset cifar10 --split train``.
 
-They are those of one set of images, one extractor and one resize, which the file says, and
+They belong to one set of images, one extractor and one resize. The file names all three, and
 ``python -m experiments.evaluate --images DIR --reference FILE.npz`` checks.
 """
 
@@ -23,15 +23,15 @@ from genjax.typing import UserError
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceOptions:
-    """Write statistics of real images.
+    """Write the statistics of real images to a file, for `python -m experiments.evaluate --reference`.
 
     Attributes:
-        out: The file, .npz.
-        images: A folder.
-        dataset: Or a data set, as in training.
-        split: Of the data set.
-        data_dir: Where TFDS data sets live; None: TFDS's default.
-        on_bad_record: What to do with images that cannot be read.
+        out: The file to write (.npz).
+        images: A folder of images.
+        dataset: Instead of a folder: a data set, as in training.
+        split: Split of the data set.
+        data_dir: Folder of TFDS data sets. Without it: TFDS's default.
+        on_bad_record: What to do with an image that cannot be read: stop, or skip it.
     """
 
     out: str

@@ -13,8 +13,10 @@ import tyro
 from etils import epath
 
 from experiments import cli, latent_pictures
-from genjax.app import build, families, pictures, restore, scoring, translation, workdir
+from genjax.app import build, kinds, pictures, restore, scoring, translation, workdir
 from genjax.app.config import SamplingOverrides
+from genjax.app.labels import class_numbers
+from genjax.data import Field
 from genjax.typing import UserError
 
 
@@ -24,29 +26,32 @@ class Sample:
 
     Attributes:
         workdir: The folder of the run.
-        num: How many images.
+        num: Number of images.
         seed: Seed of the images.
-        first: Number of the first image: ``--first 37 --num 1`` makes image 37 of the seed alone.
-        labels: Classes asked for, in turn; None: all classes in turn.
-        show: What to make a picture of. Of models with an encoder also "reconstructions" of NUM test images,
-            "traversals" of NUM components of the code, and NUM "interpolations" between test images.
-        domain: What a model from images to images is given: test images of the domain "source" or, where there is a
-            way back, of the domain "image". Its picture has rows of what is given, below each what it became and, of
-            pairs, what it should have become.
-        columns: Images a row in such pictures.
-        data_dir: Where TFDS data sets live, for the test images; None: where they did at training time.
-        out: A picture (.png), one row a class, or a .npz file with arrays "images" (uint8) and "labels", or "given".
+        first: Number of the first image. ``--first 37 --num 1`` makes only image 37 of the seed.
+        labels: Classes of the images, in turn, by number or by name. Without it: all classes in turn.
+        show: What the picture shows. Models with an encoder can also show "reconstructions" of NUM test
+            images, "traversals" of NUM components of the code, and NUM "interpolations" between test images.
+        domain: For translation models: the domain of the test images to translate, "source" or, for models that
+            translate both ways, "image". The picture has rows of given images. Below each given image are its
+            translation and, for pairs, the true image.
+        columns: Number of images in each row of such a picture.
+        data_dir: Folder of TFDS data sets, for the test images. Without it: the folder of the training.
+        step: Step of the checkpoint. Without it: the latest checkpoint.
+        out: File to write: a picture (.png) with one row for each class, or a .npz file with the
+            arrays "images" (uint8) and "labels", or "given".
     """
 
     workdir: str
     num: int = 64
     seed: int = 0
     first: int = 0
-    labels: tuple[int, ...] | None = None
+    labels: tuple[str, ...] | None = None
     show: Literal["samples", "reconstructions", "traversals", "interpolations"] = "samples"
     domain: Literal["source", "image"] = "source"
     columns: int = 10
     data_dir: str | None = None
+    step: int | None = None
     out: pathlib.Path = pathlib.Path("samples.png")
     sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=SamplingOverrides
@@ -61,21 +66,36 @@ def main() -> None:
 def sample(options: Sample) -> None:
     """Makes the images and writes them to ``options.out``."""
     _check(options)
-    run = restore.restore(epath.Path(options.workdir).expanduser(), options.sampling, options.data_dir)
+    directory = epath.Path(options.workdir).expanduser()
+    run = restore.restore(directory, options.sampling, options.data_dir, step=options.step)
     if options.show != "samples":
         write(options, pictures.encode(_look(options, run)), f"picture of {options.show}")
         return
-    classes = families.num_classes(run.config, run.info)
-    if classes is None and options.sampling.guidance not in (None, 1.0):
+    if not run.context.conditions and options.sampling.guidance not in (None, 1.0):
         raise UserError(f"guidance={options.sampling.guidance}: the model is unconditional, valid is 1")
-    labels = asked_labels(options, classes)
-    if families.of(run.config).translates or options.domain != "source":
+    labels = asked_labels(options, run.context.conditions.get("label"))
+    if kinds.method(run.config).translates or options.domain != "source":
         content = _translate(options, run)
     else:
-        images = scoring.make(run, labels=labels, num=options.num, seed=options.seed, first=options.first)
+        images = scoring.make(
+            run,
+            labels=labels,
+            num=options.num,
+            seed=options.seed,
+            first=options.first,
+            given=_told(options, run),
+        )
         encode = {".npz": _as_arrays, ".png": _as_picture}[options.out.suffix]
         content = encode(images, labels)
     write(options, content, f"{options.num} images of step {run.step}")
+
+
+def _told(options: Sample, run: restore.Run) -> dict[str, np.ndarray]:
+    """The conditions other than the class, from test records. The data is read only if there are any."""
+    if not set(run.context.conditions) - {"label"}:
+        return {}
+    test = build.source(run.config.data, run.config.data.test_split)
+    return translation.given(run.config, test, range(options.first, options.first + options.num))
 
 
 def _translate(options: Sample, run: restore.Run) -> bytes:
@@ -143,17 +163,14 @@ def _as_picture(images: np.ndarray, labels: np.ndarray | None) -> bytes:
     return pictures.encode(pictures.by_class(images, labels, pictures.columns(len(images), classes)))
 
 
-def asked_labels(options: Sample, num_classes: int | None) -> np.ndarray | None:
+def asked_labels(options: Sample, field: Field | None) -> np.ndarray | None:
     """The label of each image: a function of its number alone."""
-    if num_classes is None:
+    if field is None:
         if options.labels is not None:
             raise UserError(f"labels={options.labels}: the model is unconditional")
         return None
-    asked = np.asarray(options.labels or range(num_classes), np.int64)
-    bad = asked[(asked < 0) | (asked >= num_classes)]
-    if bad.size:
-        raise UserError(f"labels={options.labels}: {bad[0]} is out of range, valid are 0..{num_classes - 1}")
-    return asked[np.arange(options.first, options.first + options.num) % len(asked)].astype(np.int32)
+    asked = class_numbers(options.labels or range(field.num_classes or 0), field, "labels")
+    return asked[np.arange(options.first, options.first + options.num) % len(asked)]
 
 
 if __name__ == "__main__":

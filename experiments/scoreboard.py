@@ -35,7 +35,7 @@ class Scoreboard:
 
     Attributes:
         workdirs: Folders of scored runs.
-        out: A Markdown file for the tables; None: they are only printed.
+        out: A Markdown file for the tables. Without it, the tables are only printed.
     """
 
     workdirs: Annotated[tuple[str, ...], tyro.conf.Positional]

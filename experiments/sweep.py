@@ -8,7 +8,7 @@ from etils import epath
 
 from experiments import drawing
 from genjax import data
-from genjax.app import build, checks, families, pictures, scoring, workdir
+from genjax.app import checks, kinds, pictures, scoring, workdir
 from genjax.app.config import Config
 from genjax.app.cost import sampling_cost
 from genjax.app.image_scores import BATCH, ImageScorer, has_score
@@ -42,7 +42,7 @@ def sweep(
         run: what to score; its ``config.sampling`` says all but the number of steps.
         directory: the workdir.
         train, test, num, seed, metrics, extractor, batch_size, resamples: see `scoring.score_run`.
-        num_steps: of the sampler.
+        num_steps: number of steps of the sampler.
 
     Returns:
         What ``sweep.json`` holds, by ascending number of steps: "num_steps", the score, "step", "sampling", and what
@@ -77,7 +77,7 @@ def sweep(
     found = {number: entry for number, entry in before.items() if described(number).items() <= entry.items()}
     for number in sorted(set(num_steps) - set(found)):
         config = _with_steps(run.config, number)
-        one = run._replace(config=config, method=build.method(config, run.info))
+        one = run.with_config(config)
         generated = scoring.make(one, labels=scorer.labels, num=num, seed=seed, given=scorer.given)
         found[number] = described(number) | scorer.score(generated, scorer.labels) | sampling_cost(one)
         draw = drawing.drawer(config, one.method, run.mesh, test, seed)
@@ -91,10 +91,8 @@ def sweep(
 
 def _check(run: Run, num_steps: Sequence[int], extractor: Extractor | None) -> None:
     asked = f"sweep={tuple(num_steps)}"
-    if "num_steps" not in families.of(run.config).sampling:
-        raise UserError(
-            f"{asked}: {type(run.config.method).__name__} has no sampler with steps, DiffusionConfig has"
-        )
+    if "num_steps" not in kinds.method(run.config).sampling:
+        raise UserError(f"{asked}: {kinds.name('method', run.config.method)} has no sampler with steps")
     if extractor is None and not has_score(run.config):
         raise UserError(
             f"{asked}: the bundled classifier does not know {run.config.data.dataset!r}; an extractor is needed"

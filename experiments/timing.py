@@ -9,7 +9,7 @@ def record(times: Times, examples: int, batch_size: int, cost: dict[str, Any]) -
     """What the file holds.
 
     Args:
-        times: of the run, with all its starts.
+        times: times of the run, with all its starts.
         examples: in the training set; an epoch is as many examples, whole batches or not.
         batch_size: examples a step.
         cost: of a step, see `genjax.app.cost.training_cost`.

@@ -1,16 +1,16 @@
 """Train a preset: ``python -m experiments.train PRESET --workdir DIR``; the same command resumes it.
 
 The workdir gets ``config.json``, ``manifest.json``, ``checkpoints/``, TensorBoard events, ``metrics.jsonl``, a picture
-of samples (one row a class) each time they are drawn, ``samples/00001000.png``, the newest also as ``samples.png``,
-``timing.json`` (see `experiments.timing`) and, at the end, ``metrics.json``.
+of samples (one row for each class) each time samples are drawn, ``samples/00001000.png``, the newest also as
+``samples.png``, ``timing.json`` (see `experiments.timing`) and, at the end, ``metrics.json``.
 """
 
 import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -22,7 +22,7 @@ from experiments import cli, timing
 from experiments.drawing import drawer
 from experiments.presets import PRESETS
 from genjax import data
-from genjax.app import build, checks, cost, pictures, restore, scoring, workdir
+from genjax.app import build, checks, cost, kinds, origins, pictures, rehearsal, restore, scoring, workdir
 from genjax.app.config import Config, Launch
 from genjax.app.image_scores import ImageScorer
 from genjax.train import logging, sharding
@@ -36,7 +36,7 @@ HookFunction = Callable[[int, TrainState, logging.Writer], None]
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a model, or go on with a run that was stopped."""
+    """Train a model, or continue a run that was stopped."""
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     launch: Annotated[Launch, tyro.conf.arg(name="")]
@@ -53,8 +53,39 @@ def parse(arguments: list[str]) -> Train:
     """A preset with what the command line changes about it."""
     name, rest = cli.choose({name: about for name, (about, _) in PRESETS.items()}, arguments, _PROG)
     about, config = PRESETS[name]
+    config, rest = choose_kinds(config, rest)
+    others = (
+        f"--model NAME trains another network: {', '.join(kinds.networks_for(config))}. --method NAME trains by "
+        f"another method: {', '.join(kinds.TABLES['method'])}. --help after the name lists their options."
+    )
     default = Train(config, Launch(workdir=f"runs/{name}"))
-    return tyro.cli(Train, args=rest, default=default, prog=f"{_PROG} {name}", description=about)
+    return tyro.cli(
+        Train, args=rest, default=default, prog=f"{_PROG} {name}", description=f"{about}\n\n{others}"
+    )
+
+
+def choose_kinds(config: Config, arguments: Sequence[str]) -> tuple[Config, list[str]]:
+    """Takes ``--model NAME`` and ``--method NAME`` from a command line.
+
+    Returns:
+        The config, with the defaults of the network and of the method that are named, and the other arguments.
+
+    Raises:
+        UserError: there is no such network or method.
+    """
+    rest, chosen = [], {}
+    waiting = iter(arguments)
+    for argument in waiting:
+        option, equals, value = argument.partition("=")
+        part = option.removeprefix("--")
+        if option.startswith("--") and part in kinds.TABLES:
+            chosen[part] = kinds.named(part, value if equals else next(waiting, "")).config()
+        else:
+            rest.append(argument)
+    config = dataclasses.replace(config, **chosen)
+    if "method" in chosen:  # how the preset's method makes images may mean nothing to another one
+        config = dataclasses.replace(config, sampling=checks.default_sampling(config))
+    return config, rest
 
 
 def train(config: Config, launch: Launch) -> None:
@@ -67,22 +98,34 @@ def train(config: Config, launch: Launch) -> None:
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
     test_source = build.source(config.data, config.data.test_split)
-    method = build.method(config, train_source.info)
-    abstract_state = checks.check_fits(config, train_source, test_source, method, mesh)
+    goes_on = workdir.has_checkpoint(directory)
+    described = restore.recorded(directory) if goes_on else origins.describe(config)
+    frozen = origins.frozen(config, described, blank=goes_on)
+    method = build.method(config, train_source.info, frozen=frozen)
+    abstract_state = checks.check_fits(config, train_source, test_source, method, mesh, frozen)
+    initial = starter(config, described)
+    initial(abstract_state)
     if launch.override_config:
         restore.check_resumable(directory, method, train_source.info)
-    workdir.claim(directory, config, workdir.describe_data(train_source, test_source), launch.override_config)
+
+    def hooks(method: Method, train: data.Source, test: data.Source, directory: epath.Path) -> list[Hook]:
+        evaluation = config.evaluation
+        made = [
+            Hook(evaluation.loss_every, test_loss(config, method, mesh, test)),
+            Hook(evaluation.sample_every, sample_grid(config, method, mesh, test, directory)),
+        ]
+        if evaluation.score_every:
+            made.append(Hook(evaluation.score_every, image_score(config, method, mesh, train, test)))
+        return made
+
+    rehearsal.rehearse(config, method, mesh, train_source, test_source, hooks)
+    facts = workdir.describe_data(train_source, test_source)
+    workdir.claim(directory, config, facts, launch.override_config, described)
 
     overview(directory, abstract_state.params)
-    evaluation = config.evaluation
-    hooks = [
-        Hook(evaluation.loss_every, test_loss(config, method, mesh, test_source)),
-        Hook(evaluation.sample_every, sample_grid(config, method, mesh, test_source, directory)),
-    ]
-    if evaluation.score_every:
-        hooks.append(
-            Hook(evaluation.score_every, image_score(config, method, mesh, train_source, test_source))
-        )
+    if described and not goes_on:
+        for name, one in described.items():
+            say(f"{name}: {one['workdir']}@{one['step']}, SHA-256 {one['digest'][:16]}")
     fitted = fit(
         method,
         build.training_feed(config, train_source, jax.process_index(), jax.process_count()),
@@ -90,10 +133,11 @@ def train(config: Config, launch: Launch) -> None:
         workdir=directory,
         example=build.example(train_source.info),
         preprocess=functools.partial(build.augment, config.data),
-        hooks=hooks,
+        hooks=hooks(method, train_source, test_source, directory),
         mesh=mesh,
         progress=launch.progress or None,
-        on_save=timekeeper(config, directory, train_source),
+        on_save=timekeeper(config, directory, train_source, frozen),
+        initial=initial,
     )
     if fitted.preempted:
         say(f"preempted at step {fitted.step}: saved in {directory}; the same command goes on from there")
@@ -103,14 +147,31 @@ def train(config: Config, launch: Launch) -> None:
     if is_scored(directory, fitted.step):
         say(f"already scored: {directory / workdir.METRICS}; python -m experiments.evaluate does so again")
     elif config.evaluation.num:
-        run = restore.Run(config, train_source.info, method, fitted.state, fitted.step, mesh)
+        run = restore.Run(config, train_source.info, method, fitted.state, fitted.step, mesh, frozen)
         results = scoring.score_run(run, directory, train_source, test_source, num=config.evaluation.num)
         say(json.dumps(results))
 
 
-def timekeeper(config: Config, directory: epath.Path, train: data.Source) -> Callable[[Times], None]:
+def starter(config: Config, described: Mapping[str, Any]) -> Callable[[TrainState], TrainState]:
+    """A function that gives the first state the parameters of the run that the config starts from, if any."""
+
+    def start(state: TrainState) -> TrainState:
+        if "init_from" not in described:
+            return state
+        new, found = origins.start_from(state, described["init_from"], partial=config.initial.init_partial)
+        if not isinstance(state.step, jax.ShapeDtypeStruct):  # and is not only a check
+            counts = f"{len(found.taken)} arrays taken, {len(found.new)} new, {len(found.left)} left"
+            say(f"init_from: {counts}")
+        return new
+
+    return start
+
+
+def timekeeper(
+    config: Config, directory: epath.Path, train: data.Source, frozen: build.Frozens
+) -> Callable[[Times], None]:
     """A function that writes the times of the run to its workdir."""
-    step_cost = functools.cache(lambda: cost.training_cost(config, train.info))
+    step_cost = functools.cache(lambda: cost.training_cost(config, train.info, frozen))
 
     def write(times: Times) -> None:
         if cli.is_first_process():

@@ -46,20 +46,21 @@ class Config:
     """Trains the digits classifier and writes its weights.
 
     Attributes:
-        out: the weights file to write (safetensors).
-        data_dir: where TFDS keeps its data sets; by default where TFDS puts them.
-        num_steps: number of updates; 9,000 are 16 epochs.
-        batch_size: images per update.
-        learning_rate: highest of the schedule: linear warm-up over a twentieth of the steps, then a cosine to
+        out: The file of weights to write (safetensors).
+        data_dir: Folder of TFDS data sets. Without it: TFDS's default.
+        num_steps: Number of updates. 9,000 updates are 16 epochs.
+        batch_size: Number of images per update.
+        learning_rate: Peak learning rate. It rises linearly over a twentieth of the steps, then falls by a cosine to
             zero.
-        weight_decay: of AdamW.
-        seed: of initialisation, order and augmentation.
-        attack: on the images of each update, after augmentation.
-        epsilon: largest change of a pixel by an attack, in training and in the measurement; images are in [-1, 1], so
-            0.2 is 0.1 of the range.
-        attack_steps: steps of PGD in training, each of 2.5 epsilon / steps.
-        robust_steps: measures the robust accuracy under PGD of so many steps; several numbers for several attacks.
-        robust_images: measures it on so many test images of a data set, the first; 0: not at all.
+        weight_decay: Weight decay of AdamW.
+        seed: Seed of initialisation, order and augmentation.
+        attack: Attack on the images of each update, after augmentation.
+        epsilon: Largest change of a pixel by an attack, in training and in the measurement. Images are in [-1, 1],
+            so 0.2 is 0.1 of the range.
+        attack_steps: Number of PGD steps in training. Each step has length 2.5 epsilon / steps.
+        robust_steps: Numbers of PGD steps under which the robust accuracy is measured.
+        robust_images: Number of test images of a data set, counted from the first, on which the robust accuracy is
+            measured. 0 leaves it out.
     """
 
     out: pathlib.Path
@@ -94,7 +95,7 @@ ATTACKS: dict[str, Callable[[Config], Attack]] = {
 
 
 def training_set(data_dir: pathlib.Path | None) -> ArraySource:
-    """MNIST's train set and `DIGITS_REPEATS` times that of the small digits, uint8[N,28,28,1]."""
+    """MNIST's train set and `DIGITS_REPEATS` times the small digits' train set, uint8[N,28,28,1]."""
     large = to_memory(load("mnist", "train", data_dir=data_dir))
     small = to_memory(load("digits", "train"))
     enlarged = np.asarray(to_uint8(resize(to_float(jnp.asarray(small["image"])))))

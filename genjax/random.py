@@ -14,7 +14,7 @@ def fold_in(keys: Key[Array, "N"], position: ArrayLike) -> Key[Array, "N"]:
 
 
 def example_keys(key: Key[Array, ""], index: Int[Array, "B"]) -> Key[Array, "B"]:
-    """A key for each example, from that of the step and the example's position in the global batch."""
+    """A key for each example, from the step's key and the example's position in the global batch."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index)
 
 

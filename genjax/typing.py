@@ -19,12 +19,15 @@ Batch: TypeAlias = Mapping[str, Array]
 """One batch of examples.
 
 * ``"image"``: uint8[B,H,W,C] as loaded, float32[B,H,W,C] in [-1, 1] once inside a step.
-* ``"label"``: int32[B], where the data set has labels.
+* ``"label"``: int32[B], where the data set has labels; whatever other fields its records have, by their names.
 * ``"_index"``: int32[B], the position of each example in the *global* batch. Randomness that belongs to an example
   derives from ``fold_in(step_key, _index)``, so that it is the same whether the batch is whole, split over devices or
   hosts, or accumulated from micro-batches.
 * ``"_mask"``: bool[B], in evaluation only: False on the padding of a ragged last batch.
 """
+
+Condition: TypeAlias = Mapping[str, Array]
+"""What a network is told beside its input: arrays by the names they have in a batch. See `genjax.conditions`."""
 
 DATA_AXIS = "data"
 """Name of the device axis over which the examples of a batch are spread (mesh axis, and axis name under pmap)."""
@@ -45,7 +48,8 @@ class TrainState:
         step: int32[], number of updates done.
         params: trained parameters.
         opt: optimizer state.
-        ema: exponential moving average of the parameters; here so that it lives inside jit and inside the checkpoint.
+        ema: moving average of the parameters, or several (`genjax.methods.averages`); here so that it lives inside jit
+            and inside the checkpoint.
         mutable: batch statistics, spectral-norm vectors, code books.
         frozen: first stages and teachers: parameters without an optimizer.
     """

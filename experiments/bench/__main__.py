@@ -1,9 +1,8 @@
 """Measure speed and memory: ``python -m experiments.bench [train|sample|data|all] [PRESET]``, or
 [layers|step|samplers|metrics|inception].
 
-Prints a table and, as its last line, one JSON object. That of `train`, `sample` and `data` has
-"images_per_second" at the top, so that the command can itself be a baseline: an older commit in another
-checkout, say::
+Prints a table and, as its last line, one JSON object. The object of `train`, `sample` and `data` has
+"images_per_second" at the top, so that the command can itself be a baseline: an older commit in another checkout, say::
 
     python -m experiments.bench train ddpm-digits --against stock \\
         --baseline 'cd ../old && python -m experiments.bench train ddpm-digits --repeats 1 --no-fresh'
@@ -12,7 +11,7 @@ checkout, say::
 networks, making images, distances between sets of features, and Inception's features, against flax.linen's layers,
 PyTorch, diffusers and torch-fidelity.
 
-Contenders take turns, and a ratio is that of two measurements of one round; above 1, genjax is faster.
+Contenders take turns, and a ratio compares two measurements of one round; above 1, genjax is faster.
 """
 
 import dataclasses
@@ -117,7 +116,7 @@ def main() -> None:
 
 
 def with_defaults(args: Sequence[str]) -> list[str]:
-    """Puts the verb and the preset in where they are left out; mistyped ones stay, to be reported."""
+    """Adds the verb and the preset if they are left out. Mistyped ones stay and are reported."""
     if {"-h", "--help"} & set(args):
         return list(args)
     verb, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (_DEFAULT_VERB, args)

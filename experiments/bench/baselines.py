@@ -12,14 +12,17 @@ import numpy as np
 from experiments.bench import torch_gan, torch_vae, workloads
 from experiments.bench.stock import with_stock_layers
 from experiments.bench.workloads import Workload
-from genjax.app import build
-from genjax.app.config import Config, GANConfig
-from genjax.app.families import diffusion as family
+from genjax.app import build, kinds
+from genjax.app.config import Config
+from genjax.conditions import select
 from genjax.diffusion import PREDICTIONS, Denoiser, denoiser, guidance, initial_noise
 from genjax.diffusion import sample as take_steps
+from genjax.methods.averages import averaged
+from genjax.methods.diffusion import choices
+from genjax.methods.gan.gan_kind import GANConfig
 from genjax.train import sharding
 from genjax.train.program import Program
-from genjax.typing import Array, Method
+from genjax.typing import Array, Condition, Method
 
 
 def stock(method: Method) -> Method:
@@ -31,27 +34,28 @@ def python_loop(config: Config) -> Workload:
     """Sampling as a Python loop over a compiled step; the images of `workloads.sample` where eta is 0 and a step needs
     no other."""
     info, sampling = build.data_info(config), config.sampling
-    network, sampler = family.network(config, info), family.sampler(sampling)
-    schedule, times = family.schedule(config.method), np.asarray(family.sampling_times(config))
+    context = build.context(config, info)
+    network, sampler = kinds.method(config).network(context), choices.sampler(sampling)
+    schedule, times = choices.schedule(config.method), np.asarray(choices.sampling_times(config))
     mesh = sharding.make_mesh()
     size = build.sampling_batch(config, mesh)
     key = jax.random.key(config.fit.seed)
-    params = build.method(config, info).init(key, build.example(info)).ema
+    params = averaged(build.method(config, info).init(key, build.example(info)))
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(size))
     rows, everywhere = sharding.batch_sharding(mesh), sharding.replicated(mesh)
     params, pairs = jax.device_put((params, list(itertools.pairwise(times))), everywhere)
     keys, given = jax.device_put((keys, build.every_condition(config, info, size)), rows)
 
     def one_step(params: Any, keys: Array, x: Array, pair: tuple, given: Mapping[str, Array]) -> Array:
-        def denoise_given(label: Array | None) -> Denoiser:
+        def denoise_given(condition: Condition) -> Denoiser:
             def apply(x: Array, c_noise: Array) -> Any:
-                return network.apply({"params": params}, x, c_noise, label)
+                return network.apply({"params": params}, x, c_noise, condition)
 
             return denoiser(apply, schedule, PREDICTIONS[config.method.prediction])
 
-        denoise = denoise_given(given.get("label"))
+        denoise = denoise_given(select(given, context.conditions))
         if "guidance" in given:
-            denoise = guidance.classifier_free(denoise, denoise_given(None), given["guidance"])
+            denoise = guidance.classifier_free(denoise, denoise_given({}), given["guidance"])
         return take_steps(keys, x, jnp.stack(pair), guidance.clip(denoise), sampler, schedule)
 
     program = Program(one_step, "a sampling step", out_shardings=rows)

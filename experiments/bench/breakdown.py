@@ -123,7 +123,7 @@ def _parse(text: str) -> dict[str, list[Instruction]]:
 
 
 def _kind(instructions: list[Instruction]) -> str:
-    """The kind of one operation, which may be fused of several: that of the most expensive one."""
+    """The kind of one operation. An operation that is fused of several has the kind of the most expensive one."""
     sources = " ".join(source[1] for x in instructions if (source := _SOURCE.search(x.text)))
     if form := _SCOPE.search(sources):
         return KERNEL if form[1] == "kernel" else _direction(sources)
@@ -139,9 +139,9 @@ def _kind(instructions: list[Instruction]) -> str:
 
 
 def _convolution(text: str, sources: str) -> str:
-    """Which gradient: in that of the kernel the window is as large as the image, and what is left as the kernel.
+    """Which gradient: for the kernel's gradient the window is as large as the image, and the result as the kernel.
 
-    Compilers lose the source of some convolutions, but not of those of an input's gradient.
+    Compilers lose the source of some convolutions, but not of convolutions for an input's gradient.
     """
     window, labels, shape = _WINDOW.search(text), _LABELS.search(text), _SHAPE.search(text)
     size = math.prod(map(int, window[1].split("x"))) if window else 1

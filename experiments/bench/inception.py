@@ -25,16 +25,16 @@ _TOLERANCE = 1e-4
 class Options:
     """Inception features of images in memory, uint8, in genjax and with torch-fidelity.
 
-    Both get the same random weights (speed does not depend on them) and must give the same features and logits. What
-    is done on the host, a resize by Pillow with "clean", counts.
+    Both get the same random weights (speed does not depend on them) and must give the same features and logits. Work on
+    the host, such as the resize by Pillow under "clean", is included in the time.
 
     Attributes:
-        only: Protocols, legacy-tf or clean; all if left out. torch-fidelity has the first.
+        only: Protocols, legacy-tf or clean. Without it: both. torch-fidelity has only legacy-tf.
         image_size: Height and width of the images.
-        batch_size: Images at a time.
-        against: What genjax is compared with: torch.
-        repeats: Rounds; in each, everything that is compared is measured once.
-        seconds: How long a measurement takes, about; at least one batch.
+        batch_size: Number of images at a time.
+        against: Implementations that genjax is compared with: torch.
+        repeats: Number of rounds. Every contender is measured once in each round.
+        seconds: Approximate duration of one measurement, at least one batch.
     """
 
     only: tuple[str, ...] = ()

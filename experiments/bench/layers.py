@@ -28,14 +28,14 @@ class Options:
     """Single layers, forward and gradients, against flax.linen's and against PyTorch.
 
     Contenders get the same weights and must give the same outputs. Prints milliseconds, ratios (above 1, genjax is
-    faster), GFLOP/s and what part of the speed of a large matrix product in the same round that is.
+    faster) and GFLOP/s, also as a share of the GFLOP/s of a large matrix product in the same round.
 
     Attributes:
-        only: Layers; all if left out.
-        batch_size: Images at a time.
-        against: What genjax is compared with: stock (flax.linen's layers), torch.
-        repeats: Rounds; in each, everything that is compared is measured once.
-        seconds: How long a measurement takes, about; at least one call.
+        only: Names of layers. Without it: all layers.
+        batch_size: Number of images at a time.
+        against: Implementations that genjax is compared with: stock (flax.linen's layers), torch.
+        repeats: Number of rounds. Every contender is measured once in each round.
+        seconds: Approximate duration of one measurement, at least one call.
     """
 
     only: tuple[str, ...] = ()
@@ -52,10 +52,10 @@ class Layer(NamedTuple):
         kind: "conv", "conv_transpose", "group_norm", "max_pool" or "attention".
         shape: H, W, C of the input.
         features: channels of the output of a convolution.
-        kernel: its size, or that of a window.
-        stride: of a convolution.
-        groups: of channels in a convolution.
-        head_channels: of attention.
+        kernel: size of the kernel, or of a window.
+        stride: stride of a convolution.
+        groups: groups of channels in a convolution.
+        head_channels: channels of attention.
     """
 
     kind: str

@@ -26,7 +26,7 @@ class Choice(Protocol):
 
 
 def chosen(options: Choice, names: Iterable[str], batch_sizes: Sequence[int]) -> list[str]:
-    """Those of `names` that the options choose; all of them by default.
+    """The `names` that the options choose; all of them by default.
 
     Raises:
         UserError: an option makes no sense.

@@ -24,14 +24,14 @@ class Options:
     """How to measure.
 
     Attributes:
-        repeats: Rounds; in each, everything that is compared is measured once.
-        seconds: How long a measurement takes, about.
-        against: Built-in baseline, may be repeated. train: stock (flax.linen's layers), pmap, one-step (a
-            dispatch), torch (the plain VAE as a textbook has it, DCGAN as PyTorch's example has it); sample:
-            stock, python-loop; data: streamed.
-        baseline: Shell command to compare with, may be repeated; its last line must be a JSON object with
-            "images_per_second".
-        fresh: Measure compile time, cold and warm, and peak memory, in processes of their own.
+        repeats: Number of rounds. Every contender is measured once in each round.
+        seconds: Approximate duration of one measurement.
+        against: Built-in baseline; may be given several times. For train: stock (flax.linen's layers), pmap,
+            one-step (one step per dispatch), torch (a textbook VAE, or the DCGAN of PyTorch's example). For sample:
+            stock, python-loop. For data: streamed.
+        baseline: Shell command to compare with; may be given several times. The last line of its output must be a JSON
+            object with "images_per_second".
+        fresh: Also measure compile time (cold and warm) and peak memory, each in a new process.
     """
 
     repeats: int = 7
@@ -44,7 +44,7 @@ class Options:
 def measure(
     subject: str, config: Config, options: Options, commands: Mapping[str, Callable[[], timing.Measurement]]
 ) -> dict[str, Any]:
-    """Measures "train", "sample" or "data", beside `commands` and those of `options.against` that it has.
+    """Measures "train", "sample" or "data", beside `commands` and the baselines of `options.against` that it has.
 
     Returns:
         Nested results by name. What was measured several times is a dict with median, min and max.
@@ -99,7 +99,7 @@ def _train(config: Config, subject: Workload, rates: list[float]) -> dict[str, A
     flops = (subject.program.compiled.cost_analysis() or {}).get("flops", 0)
     # Elsewhere convolutions are calls of a library, and steps the body of a loop: XLA does not count them.
     if flops > 0 and jax.default_backend() == "cpu" and subject.images == size:
-        steps = [jax.device_count() * rate / size for rate in rates]  # flops are those of one device
+        steps = [jax.device_count() * rate / size for rate in rates]  # flops counts one device
         results["gflop_per_second"] = timing.summary([flops * x / 1e9 for x in steps])
     return results
 

@@ -23,15 +23,15 @@ _TOLERANCE = 1e-3
 class Options:
     """Metrics of features, in genjax and with the implementations that published numbers come from.
 
-    All get the same features, drawn at random with the scales of Inception's, and must give the same number. SciPy
-    stands for its matrix square root, which is in most implementations of the FID.
+    All get the same random features, scaled like Inception's, and must give the same number. "scipy" is the matrix
+    square root of SciPy, which most implementations of the FID use.
 
     Attributes:
-        only: Metrics; all if left out.
-        num: Vectors a set.
-        width: Features a vector.
-        against: What genjax is compared with: torch-fidelity, scipy.
-        repeats: Rounds; in each, everything that is compared is measured once.
+        only: Names of metrics. Without it: all metrics.
+        num: Number of vectors in each set.
+        width: Number of features in each vector.
+        against: Implementations that genjax is compared with: torch-fidelity, scipy.
+        repeats: Number of rounds. Every contender is measured once in each round.
     """
 
     only: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Networks that are measured beside those of `genjax.models`, built of `genjax.nn`'s layers."""
+"""More networks that are measured, in addition to `genjax.models`, built of `genjax.nn`'s layers."""
 
 import math
 from typing import Any

@@ -27,12 +27,12 @@ class Options:
     there, each step is a call of the network and one of the scheduler.
 
     Attributes:
-        only: Samplers; all if left out.
-        network: Which U-Net of `bench step`.
-        batch_size: Images at a time.
-        against: What genjax is compared with: torch.
-        repeats: Rounds; in each, everything that is compared is measured once.
-        seconds: How long a measurement takes, about; at least one batch.
+        only: Names of samplers. Without it: all samplers.
+        network: Name of a U-Net of `bench step`.
+        batch_size: Number of images at a time.
+        against: Implementations that genjax is compared with: torch.
+        repeats: Number of rounds. Every contender is measured once in each round.
+        seconds: Approximate duration of one measurement, at least one batch.
     """
 
     only: tuple[str, ...] = ()

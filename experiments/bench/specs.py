@@ -14,7 +14,7 @@ Arrays: TypeAlias = Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class UNet:
-    """A diffusion model: predict the noise; fields are those of `genjax.models.UNet`."""
+    """A diffusion model that predicts the noise. The fields are the same as in `genjax.models.UNet`."""
 
     image: tuple[int, int, int]
     channels: int
@@ -41,10 +41,10 @@ class DCGAN:
     """Radford et al. 2016: one update of the discriminator, then one of the generator.
 
     Attributes:
-        image: H, W, C; H = W = 4 * 2 ** len(generator).
-        generator: widths from 4x4 on, each at twice the resolution of the one before.
-        discriminator: widths down to 4x4.
-        latent: width of the latent.
+        image: H, W, C of the images. H = W = 4 * 2 ** len(generator).
+        generator: Widths of the generator's layers from 4x4 up. Each layer has twice the resolution of the one before.
+        discriminator: Widths of the discriminator's layers down to 4x4.
+        latent: Number of latent variables.
     """
 
     image: tuple[int, int, int]
@@ -65,10 +65,10 @@ class VAE:
     """The convolutional VAE of the Keras examples.
 
     Attributes:
-        image: H, W, C; H and W divisible by 4.
-        widths: of the two strided convolutions, and of the transposed ones in reverse.
-        hidden: width of the dense layer of the encoder.
-        latent: width of the latent.
+        image: H, W, C of the images. H and W are divisible by 4.
+        widths: Widths of the two strided convolutions. The transposed convolutions have the same widths in reverse.
+        hidden: Width of the encoder's dense layer.
+        latent: Number of latent variables.
     """
 
     image: tuple[int, int, int] = (28, 28, 1)

@@ -17,19 +17,19 @@ _TOLERANCES = 1e-4, 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Training steps of whole networks against the same of flax.linen's layers, and against PyTorch.
+    """Training steps of whole networks, compared with the same networks of flax.linen's layers and with PyTorch.
 
     A step is loss, gradients and Adam's update. Contenders start from the same weights, train on the same batch, and
     must agree on the loss before the first and the second update. Prints images/s, ratios, memory, compile time.
 
     Attributes:
-        only: Networks; all if left out.
-        batch_size: Batch sizes.
-        against: What genjax is compared with: stock (flax.linen's layers), torch.
-        repeats: Rounds; in each, everything that is compared is measured once.
-        seconds: How long a measurement takes, about; at least one step.
-        fresh: Measure compile time, cold and warm, and peak memory, in processes of their own.
-        profile: Print where the time of genjax's step goes, by kind of operation.
+        only: Names of networks. Without it: all networks.
+        batch_size: Batch sizes, each of which is measured.
+        against: Implementations that genjax is compared with: stock (flax.linen's layers), torch.
+        repeats: Number of rounds. Every contender is measured once in each round.
+        seconds: Approximate duration of one measurement, at least one step.
+        fresh: Also measure compile time (cold and warm) and peak memory, each in a new process.
+        profile: Print the time of genjax's step by kind of operation.
     """
 
     only: tuple[str, ...] = ()

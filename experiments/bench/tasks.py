@@ -11,6 +11,7 @@ import optax
 
 from experiments.bench import networks, specs
 from experiments.bench.workloads import Workload
+from genjax.conditions import select
 from genjax.nn import initialize
 from genjax.train.program import Program
 from genjax.typing import Array, Key, PyTree
@@ -97,14 +98,13 @@ def _unet(spec: specs.UNet, optimizer: optax.GradientTransformation) -> Task:
     network = networks.unet(spec)
 
     def inputs(batch: Batch) -> tuple:
-        label = () if spec.num_classes is None else (batch["label"],)
-        return batch["image"], batch["time"], *label
+        return batch["image"], batch["time"], select(batch, () if spec.num_classes is None else ("label",))
 
     def loss(params: PyTree, batch: Batch) -> Array:
-        image, time, *label = inputs(batch)
+        image, time, condition = inputs(batch)
         angle = jnp.pi / 2 * time[:, None, None, None]
         noisy = jnp.cos(angle) * image + jnp.sin(angle) * batch["noise"]
-        predicted: Any = network.apply({"params": params}, noisy, time, *label)
+        predicted: Any = network.apply({"params": params}, noisy, time, condition)
         return jnp.square(predicted - batch["noise"]).mean()
 
     return _one_network(lambda key, batch: initialize(network, key, *inputs(batch)), loss, optimizer)

@@ -66,7 +66,7 @@ def load() -> Fidelity:
 
 
 def module(name: str) -> Any:
-    """A module of torch-fidelity; those of it that read images, and so import torchvision, are left out."""
+    """A module of torch-fidelity. Its modules that read images, and so import torchvision, are left out."""
     before = {key: module for key, module in sys.modules.items() if key.split(".")[0] == "torch_fidelity"}
     spec = importlib.util.find_spec("torch_fidelity")
     assert spec is not None and spec.submodule_search_locations is not None

@@ -8,7 +8,9 @@ from experiments.bench import libraries
 from experiments.bench.workloads import Workload
 from genjax import data
 from genjax.app import build
-from genjax.app.config import Config, DCGANConfig, GANConfig
+from genjax.app.config import Config
+from genjax.methods.gan.gan_kind import GANConfig
+from genjax.models.gan.dcgan import DCGANConfig
 from genjax.models.gan.sizes import doublings
 from genjax.typing import UserError
 

@@ -9,7 +9,9 @@ from experiments.bench import libraries
 from experiments.bench.workloads import Workload
 from genjax import data
 from genjax.app import build
-from genjax.app.config import Config, MLPConfig, VAEConfig, flatten
+from genjax.app.config import Config, flatten
+from genjax.methods.vae.vae import VAEConfig
+from genjax.models.vae.mlp import MLPConfig
 from genjax.typing import UserError
 
 

@@ -61,7 +61,7 @@ def mirrored(params: Mapping[str, Any], shape: tuple[int, int, int]) -> dict[str
     beginning. Turned images meet the same zeros in both, and PyTorch needs no padding or cropping of its own.
 
     Args:
-        params: of the encoder and of the decoder.
+        params: parameters of the encoder and of the decoder.
         shape: H, W, C of the features between convolutions and dense layers.
     """
 

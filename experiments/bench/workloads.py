@@ -1,4 +1,4 @@
-"""What is measured: the compiled programs that the other verbs run, from the same config."""
+"""What is measured: the compiled programs that the other commands run, from the same config."""
 
 import functools
 from collections.abc import Callable

@@ -27,10 +27,10 @@ class Claims:
     """Test what surveys claim.
 
     Attributes:
-        out: A file for the findings, JSON; None: they are only printed.
-        only: Names of claims to test; none: all. Valid are {CLAIMS}.
-        runs: A folder of workdirs: finished runs in it are read, and what is cheap and missing is trained there.
-        data_dir: Where TFDS data sets live; None: where they did when a run was trained.
+        out: A JSON file for the findings. Without it, the findings are only printed.
+        only: Names of the claims to test. Without it: all claims. Valid are {CLAIMS}.
+        runs: A folder of workdirs. Finished runs in it are read. Missing runs that are cheap are trained there.
+        data_dir: Folder of TFDS data sets. Without it: the folder of each run's training.
     """
 
     out: str | None = None

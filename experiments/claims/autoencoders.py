@@ -14,10 +14,8 @@ from experiments import train
 from experiments.claims import runs
 from experiments.claims.claim import Place
 from genjax import data
-from genjax.app import build
+from genjax.app import build, kinds
 from genjax.app.config import Config
-from genjax.app.families import codes
-from genjax.app.families.family import optimizer
 from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
 from genjax.nn.quantization import Quantized, Statistics, perplexity
 from genjax.typing import Array, TrainState
@@ -59,8 +57,8 @@ class Trained(NamedTuple):
     """An autoencoder on test images.
 
     Attributes:
-        psnr: of reconstructions, in dB, mean over the images.
-        perplexity: of the codes of all test images, in [1, K].
+        psnr: PSNR of reconstructions, in dB, mean over the images.
+        perplexity: perplexity of the codes of all test images, in [1, K].
     """
 
     psnr: float
@@ -74,7 +72,7 @@ def _digest(config: Config) -> str:
 
 
 def trained(place: Place, num_codes: int | None, seed: int, steps: int = STEPS) -> Trained:
-    """The first stage of `PRESET` with so many codes, or without a quantiser; trained unless it is among the runs."""
+    """The first stage of `PRESET` with this number of codes, or unquantised. It is trained unless the runs have it."""
     from genjax.train.fit import fit  # brings Orbax
 
     book = [] if num_codes is None else ["--model.num-codes", str(num_codes)]
@@ -83,15 +81,16 @@ def trained(place: Place, num_codes: int | None, seed: int, steps: int = STEPS) 
         build.source(config.data, split) for split in (config.data.train_split, config.data.test_split)
     ]
     info = sources[0].info
-    network = codes.network(config, info)
+    context = build.context(config, info)
+    network = kinds.method(config).network(context)
     if num_codes is None:
         network = network.clone(quantizer=functools.partial(Unquantised, width=config.model.code_width))
     method = vq_vae(
         network,
-        optimizer(config.optimizer, steps),
+        context.optimizer(steps),
         image_shape=info.image_shape,
         commitment=config.method.commitment,
-        ema_decay=config.method.ema_decay,
+        average=context.average,
     )
     fitted = fit(
         method,

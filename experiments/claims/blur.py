@@ -10,7 +10,7 @@ from etils import epath
 from experiments.claims import runs
 from experiments.claims.claim import Allowed, Claim, Measured, Place
 from genjax import data
-from genjax.app import build, families, restore
+from genjax.app import build, kinds, restore
 from genjax.app.config import SamplingOverrides
 from genjax.metrics.intervals import mean_interval
 from genjax.metrics.reconstruction import ssim
@@ -26,8 +26,8 @@ class Fidelity(NamedTuple):
 
     Attributes:
         ssim: structural similarity of reconstructions to originals.
-        blur: of the reconstructions, 0 sharp to 1 blurred (`genjax.metrics.sharpness`).
-        original_blur: of the originals.
+        blur: blur of the reconstructions, 0 sharp to 1 blurred (`genjax.metrics.sharpness`).
+        original_blur: blur of the originals.
     """
 
     ssim: float
@@ -60,12 +60,12 @@ def reconstructions(place: Place) -> Measured:
 
 def _of_run(directory: epath.Path) -> Fidelity:
     run = restore.restore(directory, SamplingOverrides())
-    make = families.of(run.config).latent_space
+    make = kinds.method(run.config).latent_space
     assert make is not None
     records = data.to_memory(build.source(run.config.data, run.config.data.test_split))
     image = data.to_float(jnp.asarray(records["image"]))
     batch = {"image": image, "_index": jnp.arange(len(image))}
-    reconstruct = make(run.config, run.info).reconstruct
+    reconstruct = make(run.context).reconstruct
     return fidelity(jax.jit(lambda batch: reconstruct(jax.random.key(0), run.state, batch))(batch), image)
 
 

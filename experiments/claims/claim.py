@@ -1,4 +1,4 @@
-"""What a claim is, what is found about it, and when a measurement bears it out."""
+"""What a claim is, what a finding is, and when a measurement supports a claim."""
 
 import math
 import os
@@ -41,7 +41,7 @@ class Measured(NamedTuple):
         interval: its lowest and highest credible values, ends of a confidence interval or of a range over rounds; None
             for a number that is exact, or of which there is a single draw.
         why: how it was measured, and what stands beside it; or what is missing.
-        command: that measures it again; None: that of the claim alone.
+        command: the command that measures the claim again; None: the command that tests only this claim.
     """
 
     value: float | None
@@ -59,7 +59,7 @@ class Claim(NamedTuple):
         survey: where such a statement stands.
         claimed: the number in words.
         allowed: the numbers that the statement allows.
-        unit: of all numbers: "%", "dB", "times", "" for none.
+        unit: unit of all numbers: "%", "dB", "times", "" for none.
         measure: tests it; a string says why it cannot be tested here.
     """
 
@@ -73,12 +73,12 @@ class Claim(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What became of a claim. The fields are those of an entry in claims.json.
+    """The result of a claim's test. An entry in claims.json has the same fields.
 
     Attributes:
         claim: the statement.
         survey: where such a statement stands.
-        status: whether the measurement bears it out.
+        status: whether the measurement supports the claim.
         claimed: the number in words.
         measured: ours, with its unit; None if there is none.
         interval: its ends in the same unit; None if there is none.
@@ -104,7 +104,7 @@ class Audited(NamedTuple):
 
 
 def judge(allowed: Allowed, value: float, interval: tuple[float, float] | None) -> Status:
-    """Whether a measurement bears a claim out.
+    """Whether a measurement supports a claim.
 
     Returns:
         "holds" if the whole interval is allowed, "does not hold" if nothing of it is, "undecided" if some of it is.

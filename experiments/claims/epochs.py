@@ -24,7 +24,7 @@ FIRST, LAST = 14.01, 4.15
 
 
 def speedup(place: Place) -> Measured:
-    """Seconds of the first epoch by those of the 50th, of the trend of epochs 2 to 50; see `measured`."""
+    """How many times faster epochs get from the 2nd to the 50th, by their trend; see `measured`."""
     del place
     with tempfile.TemporaryDirectory() as empty:
         found = fresh.start("experiments.claims.epochs", cache=empty)
@@ -35,7 +35,7 @@ def measured(seconds: np.ndarray, compile_seconds: float) -> Measured:
     """What the seconds of each epoch, float[`EPOCHS`] without compilation, say.
 
     The trend is a line through the logarithms, with the median of the slopes between any two epochs (Sen 1968), which a
-    few slow ones do not move; the interval is that of a bootstrap over epochs.
+    few slow ones do not move; the interval comes from a bootstrap over epochs.
     """
     rows = np.stack([np.arange(2, EPOCHS + 1), np.log(seconds[1:])], axis=1)
     ratio = Interval(*np.exp(bootstrap(_decrease, rows)).tolist())

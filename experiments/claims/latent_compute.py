@@ -1,4 +1,4 @@
-"""Latent diffusion saves so much compute.
+"""How much compute latent diffusion saves.
 
 Counted, not timed: floating-point operations as `genjax.app.cost` counts them.
 """

@@ -71,7 +71,7 @@ def is_trained(directory: epath.Path, steps: int) -> bool:
 
 
 def is_plain(config: Config, preset: str) -> bool:
-    """Whether network, method and optimizer are those of a preset."""
+    """Whether network, method and optimizer are the same as in a preset."""
     _, plain = PRESETS[preset]
     return (config.model, config.method, config.optimizer) == (plain.model, plain.method, plain.optimizer)
 

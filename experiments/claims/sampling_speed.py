@@ -1,4 +1,4 @@
-"""Diffusion models make images so much slower than GANs.
+"""How much slower diffusion models make images than GANs.
 
 Side by side, as `experiments.bench` measures: `dcgan-mnist` and `ddpm-mnist`, images of 28x28x3, in turns, the ratio of
 rounds. The networks are not trained: what a sampler computes does not depend on what the network has learned.
@@ -17,7 +17,7 @@ _SHAPE = ("--dataset", "shapes", "--data.image-size", "28")
 
 
 def sampling_ratio(place: Place, *, steps: int) -> Measured:
-    """Images/s of the GAN by those of DDPM with so many steps, both `BATCH` images at a time."""
+    """Ratio of the GAN's images/s to DDPM's images/s with this number of steps, both `BATCH` images at a time."""
     del place
     gan = _subject("dcgan-mnist", "--method.latent", "64")
     ddpm = _subject("ddpm-mnist", "--sampling.sampler", "ddpm", "--sampling.num-steps", str(steps))

@@ -17,23 +17,24 @@ from genjax.app import workdir
 from genjax.diffusion import SAMPLERS, SCHEDULES
 from genjax.typing import UserError
 
+_MEASURED = tuple(name for name, kind in SAMPLERS.items() if kind.needs == "denoiser")
 _PARITY = pathlib.Path(__file__).resolve().parents[2] / "tests" / "parity"
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Order, cost and error of every sampler, measured on a Gaussian mixture in 2-D.
+    """Order, cost and error of every sampler that needs a denoiser, measured on a Gaussian mixture in 2-D.
 
     Attributes:
         out: Folder for samplers.md and samplers.png.
-        samplers: Which; all if left out.
-        schedules: Under which orders are measured; errors under the first.
-        budgets: Evaluations of the network for which errors are shown.
-        num: Samples.
+        samplers: Names of samplers. Without it: all samplers.
+        schedules: Schedules under which the orders are measured. The errors are measured under the first one.
+        budgets: Numbers of evaluations of the network at which errors are measured.
+        num: Number of samples.
     """
 
     out: str = "docs"
-    samplers: tuple[str, ...] = tuple(SAMPLERS)
+    samplers: tuple[str, ...] = _MEASURED
     schedules: tuple[str, ...] = ("vp", "ve", "flow")
     budgets: tuple[int, ...] = (8, 16, 32, 64, 128)
     num: int = 4096
@@ -49,7 +50,7 @@ def run(options: Options, steps: Sequence[int] = measure.ORDER_STEPS) -> None:
     Raises:
         UserError: an unknown name.
     """
-    for field, known in (("samplers", SAMPLERS), ("schedules", SCHEDULES)):
+    for field, known in (("samplers", _MEASURED), ("schedules", SCHEDULES)):
         if unknown := [name for name in getattr(options, field) if name not in known]:
             raise UserError(f"{field} = {unknown[0]!r} must be among {', '.join(known)}")
     measured = {name: _measure(name, options, steps) for name in tqdm(options.samplers, desc="samplers")}

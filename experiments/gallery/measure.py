@@ -32,7 +32,7 @@ class Measured(NamedTuple):
 
     Attributes:
         order: minus the slope of log error over log steps; None for a stochastic one.
-        evaluations: of the network per step, on average over `counted` steps.
+        evaluations: number of evaluations of the network per step, on average over `counted` steps.
         stochastic: whether the keys matter after x_T.
         errors: NFE -> distance from the exact solution, or, of a stochastic one, of distributions.
     """
@@ -84,7 +84,7 @@ def is_stochastic(sampler: Sampler, schedule: Schedule) -> bool:
 def order(sampler: Sampler, schedule: Schedule, steps: Sequence[int] = ORDER_STEPS) -> float:
     """Minus the slope of log error over log steps, on a grid uniform in log-SNR, in float64.
 
-    The solution it is compared with is that of Richardson's kind: the classical Runge-Kutta method with 4,096 steps.
+    It is compared with a solution by the classical Runge-Kutta method with 4,096 steps.
     """
     with jax.enable_x64(True):
         schedule = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), schedule)

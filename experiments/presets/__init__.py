@@ -1,6 +1,6 @@
 """Named experiments. A preset is a value; every field can be overridden on the command line.
 
-What some took and gave is in the README and in docs/results.md; the others have no published number yet.
+The results and costs of some presets are in docs/results.md. The others have no published number yet.
 """
 
 from experiments.presets.diffusion import DIFFUSION

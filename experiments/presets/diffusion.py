@@ -1,14 +1,9 @@
 """Diffusion models."""
 
-from genjax.app.config import (
-    Config,
-    DataConfig,
-    DiffusionConfig,
-    EvaluationConfig,
-    OptimizerConfig,
-    SamplingConfig,
-    UNetConfig,
-)
+from genjax.app.config import Config, DataConfig, EvaluationConfig, SamplingConfig
+from genjax.methods.diffusion.diffusion import DiffusionConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.models.denoisers.unet import UNetConfig
 from genjax.train.options import FitOptions
 
 DIFFUSION: dict[str, tuple[str, Config]] = {

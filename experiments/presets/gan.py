@@ -2,18 +2,14 @@
 
 import dataclasses
 
-from genjax.app.config import (
-    BigGANConfig,
-    Config,
-    DataConfig,
-    DCGANConfig,
-    EvaluationConfig,
-    GANConfig,
-    MLPGANConfig,
-    OptimizerConfig,
-    R3GANConfig,
-    ResidualGANConfig,
-)
+from genjax.app.config import Config, DataConfig, EvaluationConfig
+from genjax.methods.gan.gan_kind import GANConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.models.gan.biggan import BigGANConfig
+from genjax.models.gan.dcgan import DCGANConfig
+from genjax.models.gan.mlp import MLPGANConfig
+from genjax.models.gan.r3gan import R3GANConfig
+from genjax.models.gan.residual import ResidualGANConfig
 from genjax.train.options import FitOptions
 
 _ADAM = OptimizerConfig(learning_rate=2e-4, b1=0.5, warmup_steps=0, decay="cosine", clip_norm=None)

@@ -5,19 +5,14 @@ Numbers of parameters are the originals' (tests/experiments/test_seed.py); what 
 Initial weights are this library's (LeCun's normal ones) where Keras has Glorot's uniform ones and torch its own.
 """
 
-from genjax.app.config import (
-    Config,
-    ConvConfig,
-    DataConfig,
-    DiffusionConfig,
-    EvaluationConfig,
-    GANConfig,
-    MLPGANConfig,
-    OptimizerConfig,
-    SamplingConfig,
-    UNetConfig,
-    VAEConfig,
-)
+from genjax.app.config import Config, DataConfig, EvaluationConfig, SamplingConfig
+from genjax.methods.diffusion.diffusion import DiffusionConfig
+from genjax.methods.gan.gan_kind import GANConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.methods.vae.vae import VAEConfig
+from genjax.models.denoisers.unet import UNetConfig
+from genjax.models.gan.mlp import MLPGANConfig
+from genjax.models.vae.conv import ConvConfig
 from genjax.train.options import FitOptions
 
 # "Variational AutoEncoder" of the Keras examples (Chollet 2020): 69,076 + 65,089 parameters, 30 epochs of 128. Theirs

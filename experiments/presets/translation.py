@@ -2,16 +2,12 @@
 
 import dataclasses
 
-from genjax.app.config import (
-    Config,
-    CycleGANConfig,
-    DataConfig,
-    EvaluationConfig,
-    OptimizerConfig,
-    Pix2PixConfig,
-    ResidualTranslatorConfig,
-    TranslationUNetConfig,
-)
+from genjax.app.config import Config, DataConfig, EvaluationConfig
+from genjax.methods.gan.cycle_gan import CycleGANConfig
+from genjax.methods.gan.pix2pix import Pix2PixConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.models.gan.residual_translator import ResidualTranslatorConfig
+from genjax.models.gan.translation_unet import TranslationUNetConfig
 from genjax.train.options import FitOptions
 
 _PIX2PIX = Config(
@@ -27,8 +23,7 @@ _CYCLE_GAN = Config(
     fit=FitOptions(steps=4000, batch_size=16, log_every=50, checkpoint_every=500),
     data=DataConfig(dataset="mnist", source="inverted:mnist", pairing="unpaired"),
     model=ResidualTranslatorConfig(channels=16, blocks=2),
-    # The domains are so far apart that an image of the one has no counterpart among those of the other that it could
-    # be left alone for: identity=0.
+    # The domains are so different that no image of one domain looks like an image of the other: identity=0.
     method=CycleGANConfig(discriminator_layers=2, discriminator_channels=32, identity=0.0),
     optimizer=OptimizerConfig(learning_rate=5e-4, b1=0.5, warmup_steps=0, decay="linear", clip_norm=None),
     evaluation=EvaluationConfig(loss_every=1000, sample_every=1000, num=1000),

@@ -2,21 +2,17 @@
 
 import dataclasses
 
-from genjax.app.config import (
-    AutoencoderConfig,
-    CodesConfig,
-    Config,
-    ConvConfig,
-    DataConfig,
-    DeepConfig,
-    EvaluationConfig,
-    MLPConfig,
-    OptimizerConfig,
-    VAEConfig,
-    VAEGANConfig,
-    VQGANConfig,
-    VQVAEConfig,
-)
+from genjax.app.config import Config, DataConfig, EvaluationConfig
+from genjax.methods.codes.vq_gan import VQGANConfig
+from genjax.methods.codes.vq_vae import VQVAEConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.methods.vae.autoencoder import AutoencoderConfig
+from genjax.methods.vae.vae import VAEConfig
+from genjax.methods.vae.vae_gan import VAEGANConfig
+from genjax.models.codes.vq_vae import CodesConfig
+from genjax.models.vae.conv import ConvConfig
+from genjax.models.vae.deep_vae import DeepConfig
+from genjax.models.vae.mlp import MLPConfig
 from genjax.train.options import FitOptions
 
 _BINARY_MNIST = DataConfig(dataset="mnist", binarize="static")

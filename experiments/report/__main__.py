@@ -22,12 +22,13 @@ class Report:
     """A report of a study, or of any folder with runs in it.
 
     Attributes:
-        folder: Of a study (`python -m experiments.study`), or any folder with workdirs below it.
-        out: The page, a .html file; the .csv and .md files of the same name stand beside it. None: report.html in the
-            folder.
-        against: Name of the group that the others are tested against, as the tables have it; None: the best.
-        pictures_kb: About so many kilobytes of pictures in each of the page's two sections of them; where there are
-            more, fewer steps are shown. The last picture of each group always is.
+        folder: Folder of a study (`python -m experiments.study`), or any folder with workdirs below it.
+        out: The page (.html). A .csv and a .md file of the same name are written beside it. Without it: report.html in
+            the folder.
+        against: Name of the group, as in the tables, that the other groups are tested against. Without it: the best
+            group.
+        pictures_kb: Approximate size in kilobytes of the pictures in each of the page's two picture sections. If there
+            are more, fewer steps are shown. The last picture of each group is always shown.
     """
 
     folder: Annotated[str, tyro.conf.Positional]

@@ -50,10 +50,10 @@ class Board(NamedTuple):
 
 
 def boards(groups: Sequence[Group], baseline: str = "") -> list[Board]:
-    """One board a protocol, that of most groups first; groups that no image score has are the last.
+    """One board per protocol: the protocol of most groups comes first, and groups without an image score come last.
 
     Args:
-        groups: of runs.
+        groups: groups of runs.
         baseline: name of the group that the others of its board are tested against, and other boards not at all; "":
             the best of each.
     """

@@ -21,7 +21,7 @@ class Run(NamedTuple):
     """A workdir, as read.
 
     Attributes:
-        path: of the workdir.
+        path: path of the workdir.
         name: its path inside the folder of the report.
         preset: that it was made from; "" where nothing says so.
         command: that made it; "" where nothing says so.
@@ -73,7 +73,8 @@ class Group(NamedTuple):
 
     Attributes:
         name: preset and the fields in which groups of the preset differ.
-        protocol: how its images were scored, the text of a `genjax.metrics.protocol.Protocol`; None: not at all.
+        protocol: how its images were scored, the text of a `genjax.metrics.protocol.Protocol`; None: they were not
+            scored.
         runs: at least one.
         failed: how many more runs of it ended with an error.
     """
@@ -101,8 +102,8 @@ class Study(NamedTuple):
     """All that a report is made of.
 
     Attributes:
-        name: of the study, or of the folder.
-        groups: of runs, in the order of their names.
+        name: name of the study, or of the folder.
+        groups: groups of runs, in the order of their names.
         failures: runs that ended with an error.
         missing: names of runs that were planned and have not ended.
         claims: what `experiments.claims` found.
@@ -124,7 +125,7 @@ class Study(NamedTuple):
 
 
 def read(folder: str) -> Study:
-    """Reads a study, or any folder with workdirs below it; those of `experiments.ensemble` are runs as well.
+    """Reads a study, or any folder with workdirs below it; folders of `experiments.ensemble` count as runs.
 
     Raises:
         UserError: there is no such folder or no run in it, a file in it cannot be read, or two runs of one config have

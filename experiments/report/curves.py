@@ -64,7 +64,7 @@ def by_evaluations(groups: Sequence[Group], score: str) -> dict[str, list[Curve]
     the final score.
 
     Returns:
-        How it was measured, in words -> curves over the seeds, those of one point among them.
+        How it was measured, in words -> curves over the seeds, including curves of a single point.
     """
     panels: dict[str, list[Curve]] = {}
     for i, group in enumerate(groups):
@@ -100,7 +100,7 @@ def by_seconds(groups: Sequence[Group], score: str) -> dict[str, list[Curve]]:
     Runs that were scored while they trained give a curve, all others a point, which is their final score.
 
     Returns:
-        How it was measured, in words -> curves, those of one point among them.
+        How it was measured, in words -> curves, including curves of a single point.
     """
     panels: dict[str, list[Curve]] = {}
     for i, group in enumerate(groups):
@@ -142,7 +142,7 @@ def _final(run: Run, score: str) -> tuple[str, np.ndarray, np.ndarray] | None:
 
 
 def _panel(run: Run, scores: Mapping[str, Any]) -> str:
-    """That of a score with its protocol."""
+    """The panel of a score, from its protocol."""
     if "protocol" not in scores:
         return _alike(run, None)
     protocol = Protocol.parse(scores["protocol"])

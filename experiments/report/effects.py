@@ -20,12 +20,12 @@ class Effect(NamedTuple):
 
     Attributes:
         field: dotted name.
-        value: of the field.
+        value: value of the field.
         against: the other value, the first of the grid.
-        ratio: of the scores: the geometric mean over settings of the other fields and over the seeds, and the 95 % t
-            interval over the seeds, of logarithms; its ends are NaN with one seed.
-        seeds: how many there are.
-        settings: of the other fields, in which both values were run from all of these seeds.
+        ratio: ratio of the scores: the geometric mean over settings of the other fields and over the seeds, and the 95
+            % t interval over the seeds, of logarithms; its ends are NaN with one seed.
+        seeds: number of seeds.
+        settings: number of settings of the other fields, in which both values were run from all of these seeds.
     """
 
     field: str

@@ -16,7 +16,7 @@ _SMALL, _LARGE = (3.3, 2.15), (4.2, 2.6)
 """Of a figure, inches of 72 points: the page scales it to its column."""
 
 _WIDE_RANGE = 50.0
-"""Values of which the largest is so many times the least are drawn on a log axis, where that is left open."""
+"""The axis is logarithmic if the largest value is at least this many times the smallest (unless the axis is fixed)."""
 
 _NARROW_RANGE = 3.0
 """Below this factor a log axis would have hardly a number on it: it is linear."""

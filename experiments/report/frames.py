@@ -43,7 +43,7 @@ class Strip(NamedTuple):
 
     Attributes:
         group: number of the group.
-        seed: of the run.
+        seed: seed of the run.
         frames: at growing positions; at least one.
         available: how many pictures there are on disk.
     """
@@ -57,7 +57,8 @@ class Strip(NamedTuple):
 def training(groups: Sequence[Group], limit: int = LIMIT) -> list[Strip]:
     """Pictures by training step, of one run of each group; of a run without them its last picture alone.
 
-    Of the runs with most pictures it is that of the seed which most groups have: one seed is one noise.
+    Among the runs with the most pictures, it is the run of the seed that most groups have: the same seed means the same
+    noise.
     """
     shown = [{run.seed: _pictures(run) for run in group.runs} for group in groups]
     full = [

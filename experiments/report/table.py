@@ -15,9 +15,9 @@ class Column(NamedTuple):
 
     Attributes:
         heading: as it is read, with the unit.
-        values: of a group: one number a run.
+        values: values of a group: one number a run.
         written: a number as it stands in a cell.
-        spread: what is said of how the seeds differ: the 95 % interval of the mean, or their range.
+        spread: how the differences between the seeds are shown: the 95 % interval of the mean, or their range.
         name: in metrics.json, whose "intervals" say how sure it is of the images of a single run; "": nothing does.
     """
 
@@ -52,7 +52,7 @@ _SCORES = {
     "test_bits_per_dim": "test bits/dim",
     "test_loss": "test loss",
 }
-"""More scores that are shown first, beside those of the scoreboard."""
+"""Scores that are shown first, in addition to the scoreboard's scores."""
 
 _NO_SCORE = {"step", "num_samples", "num_modes", "mode_samples", "mode_samples_needed", "latent_images"}
 _NO_SCORE |= {"ssim_window", "sampling_seconds", "importance_samples", "samples_per_second", "fd_train"}
@@ -124,7 +124,7 @@ def train_seconds(run: Run) -> float | None:
 
 
 def training_flops(run: Run) -> float | None:
-    """Floating-point operations of the whole training, as XLA counts those of a step."""
+    """Floating-point operations of the whole training: XLA's count for one step, times the steps."""
     flops = run.timing.get("flops_per_step")
     return None if flops is None or run.step is None else float(flops) * run.step
 

@@ -90,10 +90,10 @@ def budgeted(
     """The runs with their steps, and ``study.json`` with what decided on them: measured once, then kept.
 
     Args:
-        name: of the study.
+        name: name of the study.
         asked: the study.
         runs: of it.
-        folder: of the study.
+        folder: folder of the study.
         measured: cell -> what is known already.
         slot: where a run is measured.
     """

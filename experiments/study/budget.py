@@ -44,7 +44,7 @@ def measurements(kind: str, process: Callable[[Config, str], dict[str, Any]]) ->
     """What measures what a step takes of this kind of budget.
 
     Args:
-        kind: of the budget.
+        kind: kind of the budget.
         process: ``(config, "costs" or "time") ->`` measurements from a process of its own.
     """
     if kind == "epochs":

@@ -22,26 +22,29 @@ from genjax.typing import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Train and score all of a comparative study; the same command goes on with it.
+    """Train and score all runs of a comparative study. The same command continues it.
 
     Attributes:
-        spec: A named study ({STUDIES}), presets joined by commas, or FILE.py:NAME or MODULE:NAME of a Study in Python.
-        workdir: The folder of the study, which may be missing.
-        set: FIELD=VALUE for all presets, PRESET:FIELD=VALUE for one; fields and values as on the command line of
-            training.
-        grid: FIELD=VALUE,VALUE,...: every combination is trained.
-        seeds: Number of seeds, 0, 1, ...; None: those of the study.
-        seeds_of: PRESET=NUMBER: the first of the seeds, where it takes too long for all.
-        budget: What every run may use: epochs=2, seconds=60 (compilation apart), evaluations=1e6 (calls of networks,
-            times images) or flops=1e13; None: that of the study.
-        sweep: Numbers of sampler steps at which trained diffusion models are scored again; none: those of the study.
-        cost: Also measure what making images costs.
-        metrics: What is measured of the images of every run, separated by commas, see `python -m experiments.evaluate
-            --help`; None: as training does. Images that are no digits need an extractor as well.
-        resamples: Of the bootstrap for 95 % intervals over the images of each run; None: none, or what the study says.
-        jobs: Runs at a time; None: one for each GPU, and on CPU one for each core and at most four.
-        retry_failed: Try runs again that failed before.
-        dry_run: Say what would be run and what is done already; run and write nothing.
+        spec: A named study ({STUDIES}), or presets joined by commas, or a Study in Python as FILE.py:NAME or
+            MODULE:NAME.
+        workdir: The folder of the study. It is created if it does not exist.
+        set: FIELD=VALUE for all presets, or PRESET:FIELD=VALUE for one preset. Fields and values are written as on the
+            command line of training.
+        grid: FIELD=VALUE,VALUE,... Every combination is trained.
+        seeds: Number of seeds; the seeds are 0, 1, ... Without it: the study's own seeds.
+        seeds_of: PRESET=NUMBER: train this preset with the first NUMBER seeds only, because it takes long.
+        budget: Budget of every run: epochs=2, seconds=60 (without compilation), evaluations=1e6 (calls of networks
+            times images) or flops=1e13. Without it: the study's own budget.
+        sweep: Numbers of sampler steps at which trained diffusion models are also scored. Without it: the study's own
+            numbers.
+        cost: Also measure the cost of making images.
+        metrics: Metrics of the images of every run, separated by commas; see `python -m experiments.evaluate --help`.
+            Without it: the metrics of training. Images other than digits also need an extractor.
+        resamples: Number of bootstrap resamples for 95 % intervals over the images of each run. Without it: the study's
+            own number, or no intervals.
+        jobs: Number of runs at a time. Without it: one for each GPU; on CPU one for each core, at most four.
+        retry_failed: Run failed runs again.
+        dry_run: Print which runs are left and which are done. Run and write nothing.
         export: Write a SLURM job array or a list of commands, and run nothing.
         report: Make the report at the end.
     """

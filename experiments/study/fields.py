@@ -54,7 +54,7 @@ def typed(preset: str, name: str, value: Any) -> Any:
 
     Args:
         preset: whose field it is.
-        name: of the field, in full.
+        name: name of the field, in full.
         value: a Python value, or text as on the command line; several words for a tuple.
 
     Raises:

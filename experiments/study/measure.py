@@ -25,7 +25,7 @@ def measure(config: Config, *, seconds: float = _SECONDS) -> dict[str, float | N
     """Costs and times of a step of training.
 
     Args:
-        config: of the run.
+        config: config of the run.
         seconds: for which steps are timed, about, when they are compiled and warm.
 
     Returns:

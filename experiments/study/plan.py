@@ -11,7 +11,7 @@ from typing import Any
 from experiments import cli
 from experiments.study import fields, scores
 from experiments.study.spec import Study
-from genjax.app import checks, families, workdir
+from genjax.app import checks, kinds, workdir
 from genjax.app.config import Config
 from genjax.app.image_scores import has_score
 from genjax.typing import UserError
@@ -24,16 +24,17 @@ class Run:
     """One training.
 
     Attributes:
-        cell: name of the variant: of all its runs, whatever the seed.
-        preset: name.
-        overrides: full name of a field -> value, where the study sets it; neither the seed nor what a budget decides.
-        seed: of the training.
-        config: all of it.
-        sweep: numbers of sampler steps at which it is scored again.
-        cost: whether what making images costs is measured.
-        scoring: options of its evaluations.
-        scored_with: what its score then has under that name; empty where training's score stays.
-        steps: that a budget decided on; None: the config's own.
+        cell: Name of the variant, which all seeds of the variant share.
+        preset: Name of the preset.
+        overrides: Full name of a field -> value, for fields that the study sets. The seed and the fields that a budget
+            sets are not among them.
+        seed: Seed of the training.
+        config: The whole config.
+        sweep: Numbers of sampler steps at which the run is also scored.
+        cost: Whether the cost of making images is measured.
+        scoring: Options of the run's evaluations.
+        scored_with: What the run's score then has under this name. Empty if training's score stays.
+        steps: Number of steps that a budget sets. None: the config's own number.
     """
 
     cell: str
@@ -77,7 +78,7 @@ class Run:
     def evaluations(self, directory: str) -> dict[str, list[str]]:
         """What is measured of it when it is trained, "score", "cost" and "sweep", in this order: the commands."""
         asked = {"score": self.score(directory)} if self.scored_with else {}
-        if self.cost:  # is added to the score, which that of training is where there is no other
+        if self.cost:  # is added to the score; without another score, to training's score
             asked["cost"] = [*_EVALUATE, directory, "--num", "0", "--cost"]
         if self.sweep:
             asked["sweep"] = [*self.score(directory), "--sweep", *map(str, self.sweep)]
@@ -184,7 +185,7 @@ def _cells(study: Study, preset: str) -> list[Run]:
         config = fields.replace(start, overrides)
         if study.budget is None:
             _check(cell, config)
-        swept = study.sweep if "num_steps" in families.of(config).sampling else ()
+        swept = study.sweep if "num_steps" in kinds.method(config).sampling else ()
         # A sweep measures it as well.
         cost = study.cost and config.sampling.num_steps not in swept
         cells.append(Run(cell, preset, overrides, 0, config, swept, cost))

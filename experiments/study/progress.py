@@ -14,8 +14,8 @@ def seconds_left(
 ) -> float | None:
     """About how long a study still takes.
 
-    A run takes as long as those of its preset have taken, or else as those under way will at their present pace, or
-    else as all others on average.
+    A run is expected to take as long as finished runs of its preset took, or else as long as runs in progress will take
+    at their present pace, or else as all others on average.
 
     Args:
         waiting: preset of each run that is still to be started.

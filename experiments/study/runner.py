@@ -109,7 +109,7 @@ class Runner:
     """The mutable side of a study at work.
 
     Args:
-        folder: of the study.
+        folder: folder of the study.
         runs: all of them.
         slots: one for each job.
         retry_failed: whether runs that failed before are started again.

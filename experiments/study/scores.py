@@ -34,7 +34,7 @@ def recorded(scoring: Mapping[str, Any]) -> dict[str, Any]:
     """What ``metrics.json`` has as "scored_with" after such a score.
 
     Raises:
-        UserError: an option that there is not, or values that do not go together.
+        UserError: an option that there is not, or values that contradict each other.
         SystemExit: a value is none of its option; evaluation's parser has said so.
     """
     options = evaluate.parse(["--workdir", "", *words(scoring)])

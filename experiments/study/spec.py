@@ -14,12 +14,13 @@ BudgetKind = Literal["epochs", "seconds", "evaluations", "flops"]
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What every run may use, so that they compare fairly; it becomes a number of steps for each.
+    """The budget of every run, for a fair comparison. It is converted to a number of steps for each run.
 
     Attributes:
-        kind: Passes over the training data; seconds of training, compilation apart; forward calls of networks times the
-            images of each; floating-point operations of training.
-        amount: So many of them.
+        kind: The unit: "epochs" (passes over the training data), "seconds" (of training, without
+            compilation), "evaluations" (forward calls of networks times images) or "flops" (floating-point operations
+            of training).
+        amount: The number of these units.
     """
 
     kind: BudgetKind
@@ -36,24 +37,24 @@ class Budget:
 class Study:
     """All presets, in every combination of the grid's values, from every seed.
 
-    Fields of a config have dotted names, ``optimizer.learning_rate``; those of the training loop and the data also go
-    without their first part, as on the command line of training: ``steps``, ``data_dir``. Values are Python values, or
-    text as on that command line.
+    Fields of a config have dotted names, such as ``optimizer.learning_rate``. Fields of the training loop and of the
+    data may also be written without their first part, as on the command line of training: ``steps``, ``data_dir``.
+    Values are Python values, or text as on the command line.
 
     Attributes:
-        presets: Names.
+        presets: Names of presets.
         base: Field -> value, for all presets.
-        per_preset: Preset -> field -> value; beats `base`.
+        per_preset: Preset -> field -> value. It takes precedence over `base`.
         grid: Field -> values.
-        variants: Preset -> sets of fields that change together, as an optimizer and the rate that fits it; each is
+        variants: Preset -> sets of fields that change together, such as an optimizer and its learning rate. Each set is
             combined with the grid.
-        seeds: Of the training.
-        seeds_of: Preset -> how many of the seeds it gets, the first, where it takes too long for all.
-        budget: What decides on the number of steps; None: the configs do.
-        sweep: Numbers of sampler steps at which trained diffusion models are scored again.
-        cost: Also measure what making images costs, of every run whose sweep does not tell.
-        scoring: Options of `experiments.evaluate` by which all runs are scored after training, where training's own
-            score is not what is wanted, such as ``{"extractor": "efficientnet-lite0", "metrics": "fd,kid"}``.
+        seeds: Seeds of the training.
+        seeds_of: Preset -> number of seeds, counted from the first, for a preset that takes long.
+        budget: Budget that sets the number of steps; None: the configs set it.
+        sweep: Numbers of sampler steps at which trained diffusion models are also scored.
+        cost: Also measure the cost of making images, for every run without a sweep.
+        scoring: Options of `experiments.evaluate` with which all runs are scored after training, instead of training's
+            own score, such as ``{"extractor": "efficientnet-lite0", "metrics": "fd,kid"}``.
     """
 
     presets: tuple[str, ...]

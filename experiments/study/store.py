@@ -20,7 +20,7 @@ class Folder:
     """The paths of a study, and what they say of its runs.
 
     Attributes:
-        path: of the folder.
+        path: path of the folder.
         command: that runs the study, for those who read about it.
     """
 
@@ -74,7 +74,7 @@ class Folder:
         """Writes ``study.json``; a kill leaves the old one or the new one.
 
         Args:
-            name: of the study.
+            name: name of the study.
             study: what it is.
             runs: all of them.
             measured: cell -> what its step takes, where the budget needs to know.
@@ -121,7 +121,7 @@ def check_same(before: Mapping[str, Any], study: Study, runs: Sequence[Run], pat
         before: its ``study.json``.
         study: what it is to be.
         runs: of that.
-        path: of the folder, for the message.
+        path: path of the folder, for the message.
 
     Raises:
         UserError: it is another one; the message lists what differs.

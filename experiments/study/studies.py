@@ -1,6 +1,6 @@
 """Named studies. A study is a value; every part can be changed on the command line.
 
-What each took and what it showed, where it was run, is in the README and in docs/results.md.
+The costs and results of the studies that were run are in docs/studies.md and docs/results.md.
 """
 
 from experiments.study.spec import Budget, Study

@@ -2,18 +2,24 @@
 
 import dataclasses
 import functools
-from typing import Any
+import types
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 from jax.sharding import Mesh
 
 from genjax import data
-from genjax.app import families, translation
+from genjax.app import kinds, translation
 from genjax.app.config import Config, DataConfig
+from genjax.methods.kind import Context, Frozen
 from genjax.train import feed, sharding
 from genjax.typing import Batch, Key, Method
 
 _READ_AHEAD, _READERS = 4, 2
+
+Frozens: TypeAlias = Mapping[str, Frozen]
+NONE: Frozens = types.MappingProxyType({})
 
 
 def source(config: DataConfig, split: str) -> data.Source:
@@ -84,14 +90,9 @@ def _feed(
 
 
 def example(info: data.DataInfo) -> Batch:
-    """A batch of one blank image, from which shapes are taken."""
-    batch: dict[str, Any] = {
-        "image": np.zeros((1, *info.image_shape), np.uint8),
-        "_index": np.zeros(1, np.int32),
-    }
-    if info.source_shape is not None:
-        batch["source"] = np.zeros((1, *info.source_shape), np.uint8)
-    return batch | ({} if info.num_classes is None else {"label": np.zeros(1, np.int32)})
+    """A batch of one blank record, from which shapes are taken."""
+    batch: dict[str, Any] = {name: field.blank(1) for name, field in info.fields.items()}
+    return {**batch, "_index": np.zeros(1, np.int32)}
 
 
 def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
@@ -101,15 +102,38 @@ def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
     )
 
 
-def method(config: Config, info: data.DataInfo, *, scoring: bool = False) -> Method:
-    """The training method, with its network and optimizer; while scoring, `evaluate` may be thorough and slow."""
-    return families.of(config).method(config, info, scoring)
+def context(config: Config, info: data.DataInfo, *, scoring: bool = False, frozen: Frozens = NONE) -> Context:
+    """From what the method of a config is made; see `genjax.methods.kind`."""
+    return Context(config, info, kinds.network(config), scoring, frozen)
+
+
+def method(config: Config, info: data.DataInfo, *, scoring: bool = False, frozen: Frozens = NONE) -> Method:
+    """The training method, with its networks and optimizers.
+
+    Args:
+        config: config of the experiment.
+        info: description of its data.
+        scoring: `Method.evaluate` may be thorough and slow.
+        frozen: trained runs that the config names, see `genjax.app.frozen`.
+    """
+    return kinds.method(config).build(context(config, info, scoring=scoring, frozen=frozen))
+
+
+def conditions(config: Config, info: data.DataInfo) -> dict[str, data.Field]:
+    """What the networks of a config are told of images, by name."""
+    return context(config, info).conditions
+
+
+def num_classes(config: Config, info: data.DataInfo) -> int | None:
+    """Number of classes that images can be asked for; None: images of a class cannot be asked for."""
+    told = conditions(config, info)
+    return told["label"].num_classes if "label" in told else None
 
 
 def condition(config: Config, labels: np.ndarray | None, num: int) -> dict[str, np.ndarray]:
-    """What `Method.sample` is told of `num` images."""
+    """What `Method.sample` is told of `num` images: their labels, and what the sampling options say."""
     given = {} if labels is None else {"label": labels.astype(np.int32)}
-    return given | families.of(config).condition(config, num)
+    return given | kinds.method(config).condition(config, num)
 
 
 def data_info(config: Config) -> data.DataInfo:
@@ -123,7 +147,8 @@ def sampling_batch(config: Config, mesh: Mesh) -> int:
 
 
 def every_condition(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:
-    """What `num` images are asked to be: all classes in turn."""
-    classes = families.num_classes(config, info)
+    """What `num` images are asked to be without any data: all classes in turn, and blank images where images are
+    needed."""
+    classes = num_classes(config, info)
     labels = None if classes is None else np.arange(num) % classes
     return condition(config, labels, num) | translation.blank(config, info, num)

@@ -1,82 +1,51 @@
 """Whether a config makes sense: asked before anything is read, written or trained."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from genjax import data
-from genjax.app import build, families
+from genjax import data, ranges
+from genjax.app import build, kinds
 from genjax.app.collapse_scores import DIGIT_SETS
-from genjax.app.config import Config, OptimizerConfig, SamplingConfig, flatten
+from genjax.app.config import Config, SamplingConfig
 from genjax.app.image_scores import has_score
+from genjax.diffusion import SAMPLERS
+from genjax.methods.diffusion import choices
+from genjax.methods.kind import Context
+from genjax.methods.optimizers import OptimizerConfig
 from genjax.train import sharding
-from genjax.typing import Method, TrainState, UserError
-
-RANGES = {
-    "fit.steps": "[1, inf)",
-    "fit.batch_size": "[1, inf)",
-    "fit.seed": "[0, 4294967296)",
-    "fit.log_every": "[1, inf)",
-    "fit.checkpoint_every": "[1, inf)",
-    "fit.keep_checkpoints": "[1, inf)",
-    "fit.fsdp": "[1, inf)",
-    "fit.fsdp_min_size": "[0, inf)",
-    "fit.steps_per_dispatch": "[1, inf)",
-    "data.image_size": "[1, inf)",
-    "data.crop_padding": "[0, inf)",
-    "data.resident_mb": "[0, inf)",
-    "method.ema_decay": "[0, 1)",
-    "optimizer.learning_rate": "(0, inf)",
-    "optimizer.b1": "[0, 1)",
-    "optimizer.b2": "[0, 1)",
-    "optimizer.momentum": "[0, 1)",
-    "optimizer.rms_decay": "[0, 1)",
-    "optimizer.warmup_steps": "[0, inf)",
-    "optimizer.weight_decay": "[0, inf)",
-    "optimizer.clip_norm": "(0, inf)",
-    "optimizer.skip_norm": "(0, inf)",
-    "optimizer.accumulate": "[1, inf)",
-    "sampling.num_steps": "[1, inf)",
-    "sampling.eta": "[0, 1]",
-    "sampling.guidance": "[0, inf)",
-    "sampling.temperature": "[0, inf)",
-    "sampling.batch_size": "[1, inf)",
-    "evaluation.loss_every": "[0, inf)",
-    "evaluation.sample_every": "[0, inf)",
-    "evaluation.grid_columns": "[1, inf)",
-    "evaluation.num": "[0, inf)",
-    "evaluation.importance_samples": "[0, inf)",
-    "evaluation.score_every": "[0, inf)",
-    "evaluation.score_num": "[2, inf)",
-}
-"""Valid values of every number that all families have, and of each in a tuple. None is valid where it is the type's."""
+from genjax.typing import Batch, Key, Method, TrainState, UserError
 
 
 def check(config: Config) -> None:
-    """Raises UserError for a number out of its range, and for fields that do not go together."""
-    family = families.of(config)
-    if not isinstance(config.model, family.models):
-        valid = ", ".join(model.__name__ for model in family.models)
+    """Raises UserError for a number out of its range, and for fields that contradict each other."""
+    kind = kinds.method(config)
+    if kind.role not in kinds.network(config).roles:
+        method = kinds.name("method", config.method)
         raise UserError(
-            f"model={type(config.model).__name__}: valid with {type(config.method).__name__} are {valid}"
+            f"model={kinds.name('model', config.model)}: valid with the method {method} are "
+            f"{', '.join(kinds.networks_for(config))}"
         )
-    fields = flatten(config)
-    for name, interval in (RANGES | family.ranges).items():
-        value = fields.get(name)
-        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
-        if not all(_inside(number, interval) for number in numbers):
-            raise UserError(f"{name.removeprefix('fit.')}={value}: valid are {interval}")
-    for wrong, message in [*_contradictions(config), *family.contradictions(config)]:
+    ranges.check(config)
+    if kind.samplers is not None:
+        choices.check_sampler(config, kind.samplers, kinds.name("method", config.method))
+    for wrong, message in [*_contradictions(config), *kind.contradictions(config)]:
         if wrong:
             raise UserError(message)
 
 
-def _inside(value: float, interval: str) -> bool:
-    low, high = map(float, interval[1:-1].split(","))
-    above = value >= low if interval[0] == "[" else value > low
-    below = value <= high if interval[-1] == "]" else value < high
-    return above and below
+def default_sampling(config: Config) -> SamplingConfig:
+    """How a config's method makes images where nothing else is said: with a sampler that it can be sampled by."""
+    gives, default = kinds.method(config).samplers, SamplingConfig()
+    fitting = [name for name, kind in SAMPLERS.items() if kind.needs == gives]
+    if not fitting or default.sampler in fitting:
+        return default
+    return dataclasses.replace(default, sampler=fitting[0])
 
 
 def _contradictions(config: Config) -> list[tuple[bool, str]]:
@@ -84,7 +53,7 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
     without_meaning = [
         field.name
         for field in dataclasses.fields(sampling)
-        if field.name not in ("batch_size", *families.of(config).sampling)
+        if field.name not in ("batch_size", *kinds.method(config).sampling)
         and getattr(sampling, field.name) != getattr(SamplingConfig(), field.name)
     ]
     return [
@@ -113,16 +82,16 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
         ),
         (
             bool(without_meaning),
-            f"sampling.{''.join(without_meaning[:1])} has no meaning for {type(config.method).__name__}, where "
-            f"sampling has {', '.join((*families.of(config).sampling, 'batch_size'))}",
+            f"sampling.{''.join(without_meaning[:1])} has no meaning for {kinds.name('method', config.method)}, where "
+            f"sampling has {', '.join((*kinds.method(config).sampling, 'batch_size'))}",
         ),
         (
-            bool(families.of(config).translates) != (config.data.source is not None),
+            bool(kinds.method(config).translates) != (config.data.source is not None),
             f"data.source={config.data.source!r}: "
             + (
                 "the name of a data set to translate from is needed"
-                if families.of(config).translates
-                else f"{type(config.method).__name__} translates no images, valid is None"
+                if kinds.method(config).translates
+                else f"{kinds.name('method', config.method)} translates no images, valid is None"
             ),
         ),
         (config.evaluation.num == 1, "evaluation.num=1: valid are 0 (no score) and 2 or more"),
@@ -135,29 +104,133 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
 
 
 def check_fits(
-    config: Config, train: data.Source, test: data.Source, method: Method, mesh: Mesh
+    config: Config,
+    train: data.Source,
+    test: data.Source,
+    method: Method,
+    mesh: Mesh,
+    frozen: build.Frozens = build.NONE,
 ) -> TrainState:
-    """Checks that data, network and devices go together; nothing is compiled.
+    """Checks that data, networks, method and devices go together, all functions of the method included.
+
+    They are traced with the shapes of the run; nothing is compiled.
 
     Returns:
         The state that training will start from, as shapes and types.
 
     Raises:
-        UserError: they do not.
+        UserError: they contradict each other, or a function of the method breaks its contract (`genjax.typing.Method`).
+        Exception: whatever a function of the method raises, with a note that says which one it is.
     """
     sharding.check_batch_size(config.fit.batch_size, mesh)
     _check_alike(train.info, test.info)
-    families.of(config).check_images(config, train.info.image_shape)
-    key, example = jax.random.key(0), build.example(train.info)
-    jax.eval_shape(lambda key, batch: build.augment(config.data, key, batch), key, example)
-    return jax.eval_shape(method.init, key, example)
+    kinds.network(config).check(config.model, train.info.image_shape)
+    kinds.method(config).check(config, train.info.image_shape)
+    key, info = jax.random.key(0), train.info
+    example = build.example(info)
+    batch = {**{name: field.blank(config.fit.batch_size) for name, field in info.fields.items()}}
+    batch["_index"] = np.arange(config.fit.batch_size, dtype=np.int32)
+
+    def augmented(key: Key, batch: Batch) -> Batch:
+        return build.augment(config.data, key, batch)
+
+    def stepped(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
+        return method.step(key, state, augmented(key, batch))
+
+    state = _traced("init", method.init, key, example)
+    _traced("preprocessing", augmented, key, batch)
+    new, metrics = _traced("step", stepped, key, state, batch)
+    _check_state(state, new)
+    scalars = all(x.shape == () for x in jax.tree.leaves(metrics)) and bool(metrics)
+    _promise(scalars, "step", f"metrics must be scalars by name, and are {_shapes(metrics)}")
+    thorough = build.method(config, info, scoring=True, frozen=frozen)
+    for evaluate in (method.evaluate, thorough.evaluate):
+        held_out = functools.partial(_evaluated, evaluate)
+        values = _traced("evaluate", held_out, key, state, batch)
+        fine = bool(values) and all(x.shape == (config.fit.batch_size,) for x in values.values())
+        _promise(
+            fine, "evaluate", f"there must be one value for each example, and there are {_shapes(values)}"
+        )
+    keys = jax.random.split(key, 2)
+    images = _traced("sample", method.sample, keys, state, build.every_condition(config, info, 2))
+    wanted = (2, *info.image_shape)
+    _promise(
+        images.shape == wanted and images.dtype == np.float32,
+        "sample",
+        f"images must be float32{list(wanted)}, and are {_shapes(images)}",
+    )
+    _check_latent_space(build.context(config, info, frozen=frozen), state, batch)
+    return state
+
+
+def _evaluated(evaluate: Callable[..., Any], key: Key, state: TrainState, batch: Batch) -> Any:
+    return evaluate(key, state, data.preprocess(key, batch))
+
+
+def _check_latent_space(context: Context, state: TrainState, batch: Any) -> None:
+    """Traces what scores and pictures of a model with an encoder call."""
+    make = kinds.method(context.config).latent_space
+    if make is None:
+        return
+    space, key = make(context), jax.random.key(0)
+
+    def called(name: str, *arguments: Any) -> Any:
+        return _traced(
+            name, lambda state, batch: getattr(space, name)(*arguments, state, batch), state, batch
+        )
+
+    batch = jax.eval_shape(lambda batch: data.preprocess(key, batch), batch)
+    called("reconstruct", key)
+    if space.encode is not None and space.decode is not None:
+        codes = called("encode")
+        told = {name: batch[name] for name in context.conditions}
+        _traced("decode", space.decode, state, codes, told)
+    if space.posterior is not None:
+        called("posterior")
+
+
+def _traced(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return jax.eval_shape(function, *arguments)
+    except Exception as error:
+        error.add_note(f"This is {name!r} of the method, traced before anything was written or trained.")
+        raise
+
+
+def _check_state(before: TrainState, after: TrainState) -> None:
+    """Raises UserError where a step changes the structure of the state, which the compiled step may not."""
+    first, second = (
+        {jax.tree_util.keystr(path): f"{x.dtype}{list(x.shape)}" for path, x in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (before, after))
+    )
+    for name in sorted(first.keys() | second.keys()):
+        old, new = first.get(name, "nothing"), second.get(name, "nothing")
+        _promise(
+            old == new, "step", f"the state must keep its structure, and {name} is {old} before, {new} after"
+        )
+
+
+def _promise(kept: bool, name: str, message: str) -> None:
+    if not kept:
+        raise UserError(f"{name!r} of the method breaks its contract: {message}")
+
+
+def _shapes(tree: Any) -> str:
+    return str(jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree))
 
 
 def _check_alike(train: data.DataInfo, test: data.DataInfo) -> None:
-    for name in ("image_shape", "num_classes", "source_shape"):
-        first, second = getattr(train, name), getattr(test, name)
+    for name in sorted(train.fields.keys() | test.fields.keys()):
+        first, second = train.fields.get(name), test.fields.get(name)
         if first != second:
             raise UserError(
-                f"dataset={train.name!r}: {name} is {first} in split {train.split!r}, "
-                f"but {second} in split {test.split!r}"
+                f"dataset={train.name!r}: {name!r} is {_in_words(first)} in split {train.split!r}, "
+                f"but {_in_words(second)} in split {test.split!r}"
             )
+
+
+def _in_words(field: data.Field | None) -> str:
+    if field is None:
+        return "missing"
+    classes = "" if field.num_classes is None else f" of {field.num_classes} classes"
+    return f"{field.dtype}{list(field.shape)}{classes}"

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 
 from genjax import data
-from genjax.app.families import gan, num_classes
-from genjax.app.families.gan_networks import networks
 from genjax.app.restore import Run
+from genjax.conditions import select
 from genjax.methods.gan.gan import recognise
+from genjax.methods.gan.gan_kind import GANConfig, auxiliary_task, networks
 from genjax.metrics.purity import purity
 
 _BATCH = 500
@@ -20,22 +20,17 @@ def code_scores(run: Run, test: data.Source) -> dict[str, Any]:
 
     The code of a test image is the likeliest one by the head on the discriminator's features.
     """
-    options = run.config.method
-    if (
-        not isinstance(options, gan.GANConfig)
-        or not options.categorical_codes
-        or test.info.num_classes is None
-    ):
+    options, context = run.config.method, run.context
+    if not isinstance(options, GANConfig) or not options.categorical_codes or test.info.num_classes is None:
         return {}
-    classes = num_classes(run.config, run.info)
-    _, discriminator = networks(run.config, run.info, classes)
-    question = gan.question(options, gan.latent(options), classes)
-    assert question is not None
+    _, discriminator = networks(context)
+    task = auxiliary_task(context)
+    assert task is not None
 
     @jax.jit
     def recognised(state: Any, batch: Any) -> Any:
-        label = None if classes is None else batch["label"]
-        answer = recognise(discriminator, question, state, batch["image"], label)
+        told = select(batch, context.conditions)
+        answer = recognise(discriminator, task, state, batch["image"], told)
         return [logits.argmax(-1) for logits in answer.logits]
 
     found, labels = [], []

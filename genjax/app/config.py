@@ -1,47 +1,33 @@
-"""What an experiment is: typed, frozen configs. Every field's description is its `--help`.
+"""What an experiment is: typed, frozen configs. The description of a field is its text in `--help`.
 
 A preset is a value of `Config` (see `experiments.presets`). `Launch` says how a run is executed; it is no
 part of the experiment and may differ when a run is resumed.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
 import tyro
 
-from genjax.app.families.autoencoder import AutoencoderConfig
-from genjax.app.families.codes import CodesConfig, VQVAEConfig
-from genjax.app.families.cycle_gan import CycleGANConfig
-from genjax.app.families.diffusion import DiffusionConfig, UNetConfig
-from genjax.app.families.gan import GANConfig
-from genjax.app.families.gan_networks import (
-    BigGANConfig,
-    DCGANConfig,
-    MLPGANConfig,
-    R3GANConfig,
-    ResidualGANConfig,
-)
-from genjax.app.families.pix2pix import Pix2PixConfig
-from genjax.app.families.translation import ResidualTranslatorConfig, TranslationUNetConfig
-from genjax.app.families.vae import ConvConfig, DeepConfig, MLPConfig, VAEConfig
-from genjax.app.families.vae_gan import VAEGANConfig
-from genjax.app.families.vq_gan import VQGANConfig
+from genjax.app.methods import METHODS
+from genjax.app.networks import NETWORKS
 from genjax.diffusion import SAMPLERS
 from genjax.diffusion.grids import GRIDS
+from genjax.methods.diffusion.diffusion import DiffusionConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.models.denoisers.unet import UNetConfig
+from genjax.ranges import Count, CountOrZero, NonNegative, Probability, Range
 from genjax.train.options import FitOptions
 
 if TYPE_CHECKING:
     SamplerName = GridName = str
-    ModelConfig: TypeAlias = Any  # each family knows its own
+    ModelConfig: TypeAlias = Any  # each kind knows its own
     MethodConfig: TypeAlias = Any
 else:  # what is registered is what can be chosen
     SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
-    # A preset chooses the network and the method; the command line changes their fields.
-    ModelConfig = UNetConfig | MLPConfig | ConvConfig | DeepConfig | CodesConfig
-    ModelConfig |= MLPGANConfig | DCGANConfig | ResidualGANConfig | BigGANConfig | R3GANConfig
-    ModelConfig |= TranslationUNetConfig | ResidualTranslatorConfig
-    MethodConfig = DiffusionConfig | VAEConfig | VAEGANConfig | AutoencoderConfig | VQVAEConfig | VQGANConfig
-    MethodConfig |= GANConfig | Pix2PixConfig | CycleGANConfig
+    # A preset chooses the network and the method; the command line changes their fields, or chooses others.
+    ModelConfig = Union[tuple(kind.config for kind in NETWORKS.values())]  # noqa: UP007
+    MethodConfig = Union[tuple(kind.config for kind in METHODS.values())]  # noqa: UP007
 
 _unprefixed = tyro.conf.arg(prefix_name=False)
 
@@ -51,23 +37,26 @@ class DataConfig:
     """The images.
 
     Attributes:
-        dataset: "digits" (bundled), "shapes" (drawn), a TFDS name such as "mnist", a folder of images
-            ("folder:PATH"), a .npz file, or "stacked:NAME": three grayscale images of NAME as colour channels.
-        data_dir: Where TFDS data sets live; None: TFDS's default, ~/tensorflow_datasets.
+        dataset: "digits" (bundled), "shapes" (drawn), a TFDS name such as "mnist", a folder of images ("folder:PATH"),
+            a .npz file, or "stacked:NAME": three grayscale images of NAME as colour channels.
+        data_dir: Folder of TFDS data sets. Without it: TFDS's default, ~/tensorflow_datasets.
         train_split: Split to train on.
         test_split: Split to evaluate on.
-        source: What images are translated from, for models that do so: another data set, or one made of images,
-            such as "edges:mnist" and "inverted:mnist".
-        pairing: Whether its images belong to those of the dataset one by one (in folders by the names of the files), or
-            not at all.
-        image_size: Resize the shorter side to this many pixels and crop the centre; None: as they are.
-        channels: 1 or 3 to insist on grayscale or colour; None: as they are.
-        on_bad_record: Stop at a record that cannot be read, or skip it and report how many.
+        source: For translation models: the data set of the images to translate. It may be made from another data set,
+            such as "edges:mnist" or "inverted:mnist".
+        pairing: For translation models. "paired": each image of the source belongs to one image of the dataset (in
+            folders, to the file of the same name). "unpaired": they do not belong together.
+        image_size: Resize the shorter side to this number of pixels and crop the centre. Without it, images keep their
+            size.
+        channels: Channels that images must have: 1 (grayscale) or 3 (colour). Images are not converted: an image with
+            other channels is a bad record. Without it: the channels of the data set.
+        on_bad_record: "error" stops at a record that cannot be read. "skip" leaves it out and reports the number of
+            skipped records.
         flip: Mirror training images at random.
-        crop_padding: Crop training images at random after reflect padding by so many pixels.
-        binarize: Make pixels black or white, white with probability level / 255: "static" draws once (seed 0),
-            "dynamic" draws training images anew in every step and test images once.
-        resident_mb: Data sets of up to so many MiB live on the devices; larger ones are streamed.
+        crop_padding: Pad training images by this number of reflected pixels and crop them at random.
+        binarize: Make each pixel white with probability level / 255, else black. "static" draws every image
+            once (seed 0). "dynamic" draws training images anew in every step, and test images once.
+        resident_mb: Largest size in MiB of a data set that is kept on the devices. Larger data sets are streamed.
     """
 
     dataset: Annotated[str, _unprefixed] = "digits"
@@ -76,47 +65,13 @@ class DataConfig:
     test_split: str = "test"
     source: str | None = None
     pairing: Literal["paired", "unpaired"] = "paired"
-    image_size: int | None = None
+    image_size: Count | None = None
     channels: Literal[1, 3] | None = None
     on_bad_record: Literal["error", "skip"] = "error"
     flip: bool = False
-    crop_padding: int = 0
+    crop_padding: CountOrZero = 0
     binarize: Literal["no", "static", "dynamic"] = "no"
-    resident_mb: int = 1024
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerConfig:
-    """The optimizer, with decoupled weight decay where that is not 0.
-
-    Attributes:
-        name: What makes a direction of the gradients; each has a learning rate of its own that fits.
-        learning_rate: Peak value.
-        b1: Decay of Adam's average of gradients; the others have none.
-        b2: Decay of Adam's average of their squares; the others have none.
-        momentum: Of sgd and rmsprop: share of the last direction that is added to the next.
-        rms_decay: Decay of rmsprop's average of squared gradients; 0.9 is that of its lecture and of Keras.
-        warmup_steps: Updates over which the rate grows linearly from 0.
-        decay: What follows: the peak rate, a cosine from it to 0 at the last step, or ("linear") half of the steps at
-            the peak rate and half on a straight line to 0, or ("ramp") this line over all of them.
-        weight_decay: Decoupled weight decay, as AdamW's: it is no part of the gradients that are averaged.
-        clip_norm: Gradients with a larger global norm are scaled down to it; None: never.
-        skip_norm: Updates with a larger global norm of the gradient are left out; None: never.
-        accumulate: Micro-batches per update; the result is that of the whole batch, in less memory.
-    """
-
-    name: Literal["adam", "sgd", "rmsprop", "adagrad"] = "adam"
-    learning_rate: float = 1e-3
-    b1: float = 0.9
-    b2: float = 0.999
-    momentum: float = 0.0
-    rms_decay: float = 0.9
-    warmup_steps: int = 100
-    decay: Literal["constant", "cosine", "linear", "ramp"] = "cosine"
-    weight_decay: float = 0.0
-    clip_norm: float | None = 1.0
-    skip_norm: float | None = None
-    accumulate: int = 1
+    resident_mb: CountOrZero = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,47 +79,68 @@ class SamplingConfig:
     """How images are made, during training and by default afterwards.
 
     Attributes:
-        sampler: Which sampler.
+        sampler: Name of the sampler.
         grid: How the steps are spread over time.
-        num_steps: Steps of the sampler.
-        eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: its own default.
-        guidance: Classifier-free guidance scale: 1 is the conditional model, larger follows the label more.
-        temperature: Of a prior: factor of the standard deviations of a VAE's latent variables; the logits of codes
-            are divided by it.
-        batch_size: Images made at a time.
+        num_steps: Number of steps of the sampler.
+        eta: How much noise the sampler adds, for samplers that have an eta. 0 is deterministic. Without it: the
+            sampler's default.
+        guidance: Scale of classifier-free guidance. 1 is the conditional model without guidance. A larger scale follows
+            the conditions more closely.
+        guidance_without: Conditions that guidance hides in its second evaluation of the network. Without it: all
+            conditions.
+        temperature: Temperature of the prior. It multiplies the standard deviations of a VAE's latent variables, and
+            divides the logits of codes.
+        batch_size: Number of images that are made at a time.
     """
 
     sampler: SamplerName = "ddim"
     grid: GridName = "linspace"
-    num_steps: int = 50
-    eta: float | None = None
-    guidance: float = 1.0
-    temperature: float = 1.0
-    batch_size: int = 100
+    num_steps: Count = 50
+    eta: Probability | None = None
+    guidance: NonNegative = 1.0
+    guidance_without: tuple[str, ...] | None = None
+    temperature: NonNegative = 1.0
+    batch_size: Count = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """What is looked at during training, and scored at its end.
+    """What is measured during training, and scored at its end.
 
     Attributes:
-        loss_every: Steps between evaluations of the loss on the test split; 0: only at the end.
-        sample_every: Steps between sample grids; 0: only at the end.
-        grid_columns: Samples per class (or per row) in a grid.
-        num: Generated images scored at the end; 0: none.
-        importance_samples: Draws an image of the importance-weighted likelihood of a VAE at the end; 0: none.
-        score_every: Steps between scores of generated digits, rho and the Fréchet distance, and one at the end; 0:
-            none but that of `num` images.
-        score_num: Generated images of each of these.
+        loss_every: Steps between measurements of the loss on the test split. 0: only at the end.
+        sample_every: Steps between pictures of samples. 0: only at the end.
+        grid_columns: Number of samples per class (or per row) in a picture.
+        num: Number of generated images that are scored at the end. 0: no score.
+        importance_samples: For VAEs: draws per image with which the likelihood is estimated at the end, by importance
+            weighting. 0 leaves the likelihood out.
+        score_every: Steps between scores during training (rho and the Fréchet distance of generated digits). One more
+            score follows at the end. 0: only the final score of `num` images.
+        score_num: Number of generated images for each score during training.
     """
 
-    loss_every: int = 1000
-    sample_every: int = 1000
-    grid_columns: int = 10
-    num: int = 1000
-    importance_samples: int = 0
-    score_every: int = 0
-    score_num: int = 1000
+    loss_every: CountOrZero = 1000
+    sample_every: CountOrZero = 1000
+    grid_columns: Count = 10
+    num: CountOrZero = 1000
+    importance_samples: CountOrZero = 0
+    score_every: CountOrZero = 0
+    score_num: Annotated[int, Range("[2, inf)")] = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialConfig:
+    """What the parameters are before the first step.
+
+    Attributes:
+        init_from: Start from the parameters of another run, "DIR" (its latest checkpoint) or "DIR@STEP". Parameters are
+            matched by name. Without it: random parameters.
+        init_partial: Also start if the other run lacks some of the parameters, or has different parameters of the same
+            name.
+    """
+
+    init_from: str | None = None
+    init_partial: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,23 +153,25 @@ class Config:
     method: Annotated[MethodConfig, tyro.conf.AvoidSubcommands] = dataclasses.field(
         default_factory=DiffusionConfig
     )
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     sampling: SamplingConfig = SamplingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    initial: Annotated[InitialConfig, tyro.conf.arg(name="")] = InitialConfig()
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplingOverrides:
-    """How images are made, where that is to differ from the config of the run.
+    """How images are made. A field that is not given is taken from the run's config.
 
     Attributes:
-        sampler: Which sampler; None: as in the run's config.
-        grid: How the steps are spread over time; None: as in the run's config.
-        num_steps: Steps of the sampler; None: as in the run's config.
-        eta: How much noise a sampler that has an eta adds: 0 is deterministic; None: as in the run's config.
-        guidance: Classifier-free guidance scale, 1 is none; None: as in the run's config.
-        temperature: Of a prior over latent variables or codes; None: as in the run's config.
-        batch_size: Images made at a time; None: as in the run's config.
+        sampler: Name of the sampler.
+        grid: How the steps are spread over time.
+        num_steps: Number of steps of the sampler.
+        eta: How much noise the sampler adds, for samplers that have an eta. 0 is deterministic.
+        guidance: Scale of classifier-free guidance. 1 is no guidance.
+        guidance_without: Conditions that guidance hides in its second evaluation of the network.
+        temperature: Temperature of the prior over latent variables or codes.
+        batch_size: Number of images that are made at a time.
     """
 
     sampler: SamplerName | None = None
@@ -201,6 +179,7 @@ class SamplingOverrides:
     num_steps: int | None = None
     eta: float | None = None
     guidance: float | None = None
+    guidance_without: tuple[str, ...] | None = None
     temperature: float | None = None
     batch_size: int | None = None
 
@@ -217,14 +196,14 @@ class Launch:
     """How a run is executed.
 
     Attributes:
-        workdir: Where everything goes; a run that is already there is resumed.
-        override_config: Resume although the config differs from the one the run was started with.
-        progress: Show the progress bar also where stderr is no terminal.
-        distributed: Run on several processes: call jax.distributed.initialize() first. On TPU pods and under
-            SLURM or Open MPI it finds the other processes by itself; elsewhere give the next three.
-        coordinator: HOST:PORT of process 0.
-        num_processes: How many processes there are.
-        process_id: Which one this is.
+        workdir: Folder of the run. If it holds a run already, that run continues.
+        override_config: Continue the run even if the config differs from the run's own config.
+        progress: Show the progress bar even if stderr is not a terminal.
+        distributed: Run on several processes (jax.distributed.initialize()). On TPU pods and under SLURM or Open MPI
+            the processes find each other. Elsewhere also give coordinator, num_processes and process_id.
+        coordinator: Address of process 0, HOST:PORT.
+        num_processes: Number of processes.
+        process_id: Number of this process, from 0.
     """
 
     workdir: str

@@ -82,12 +82,15 @@ def network_evaluations(run: Run) -> int:
     return count
 
 
-def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, float | None]:
+def training_cost(
+    config: Config, info: DataInfo | None = None, frozen: build.Frozens = build.NONE
+) -> dict[str, float | None]:
     """What a step of training costs, as it is written: nothing is compiled or run, and the device makes no difference.
 
     Args:
-        config: of the run.
-        info: of its data; None: it is read from the data, which must be there.
+        config: config of the run.
+        info: description of its data; None: it is read from the data, which must be there.
+        frozen: trained runs that the config names.
 
     Returns:
         * "flops_per_step", see `flops`, of the step for the whole batch, before XLA merges what is computed twice; None
@@ -100,7 +103,7 @@ def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, flo
     from genjax.train.fit import train_step  # brings Orbax
 
     info = info or build.data_info(config)
-    method, example = build.method(config, info), build.example(info)
+    method, example = build.method(config, info, frozen=frozen), build.example(info)
     key = jax.random.key(config.fit.seed)
     state = jax.eval_shape(method.init, key, example)
     batch = {
@@ -118,7 +121,7 @@ def training_cost(config: Config, info: DataInfo | None = None) -> dict[str, flo
     # Micro-batches do the same work, but in a loop, whose body XLA counts once.
     at_once = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, accumulate=1))
     # Marks are callbacks, of which there are none on platforms that are not here.
-    counted = flops(traced(build.method(at_once, info)))
+    counted = flops(traced(build.method(at_once, info, frozen=frozen)))
     return {"flops_per_step": counted, "network_evaluations_per_step": _marked(marked.jaxpr.jaxpr)}
 
 

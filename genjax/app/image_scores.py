@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from genjax import data
-from genjax.app import collapse_scores, families, translation
+from genjax.app import build, collapse_scores, translation
 from genjax.app.config import Config
 from genjax.metrics import suite
 from genjax.metrics.extractor import Extractor
@@ -27,27 +27,27 @@ def has_score(config: Config) -> bool:
 class ImageScorer:
     """Scores images of one run, all against the same real ones, whose features are computed once.
 
-    Labels are asked for as often as they occur in the training set: image i gets the label of record ``permute(i)``.
+    Labels are requested as often as they occur in the training set: image i gets the label of record ``permute(i)``.
 
     Args:
-        config: of the run.
+        config: config of the run.
         train: real images, which say how far real images are from `test`.
         test: held-out real images.
         mesh: devices that compute features.
-        num: number of generated images, at least 2; as many test and training images are compared with, or
-            all if there are fewer.
-        extractor: of features; None: the bundled classifier, which has to know what the images show.
+        num: number of generated images, at least 2. They are compared with the same number of test and of training
+            images, or with all if there are fewer.
+        extractor: feature extractor; None: the bundled classifier, which must know what the images show.
         metrics: see `genjax.metrics.suite`.
         batch_size: images whose features are computed at a time.
-        resamples: of the bootstrap, for intervals; 0: none.
+        resamples: number of bootstrap resamples for intervals; 0: no intervals.
 
     Attributes:
         real_train: the training set in memory.
         real_test: the test set in memory.
         labels: int[num], what the images are asked to show; None for a model that takes no labels.
-        given: what they are to be translated from, see `translation.given`.
-        extractor: of features.
-        classifier: the bundled one, where it knows what the images show; what is said of collapse and copies is by it.
+        given: the images to translate, see `translation.given`.
+        extractor: extractor of features.
+        classifier: the bundled classifier if it knows what the images show. It finds collapse and copies.
         scorer: see `genjax.metrics.score`.
     """
 
@@ -69,7 +69,7 @@ class ImageScorer:
         assert measured_by is not None, "has_score says where there is a classifier"
         self.extractor, self.classifier = measured_by, classifier
         self.real_train, self.real_test = data.to_memory(train), data.to_memory(test)
-        conditional = families.num_classes(config, train.info)
+        conditional = build.num_classes(config, train.info)
         self.labels = labels_like(self.real_train["label"], num) if conditional else None
         self.given = translation.given(config, test, range(num))
         # Classes of another extractor are not those that were asked for.

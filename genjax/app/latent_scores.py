@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax import data
-from genjax.app import families
+from genjax.app import kinds
 from genjax.app.restore import Run
 from genjax.data import shapes
 from genjax.losses.decomposition import decompose_data_set
@@ -40,13 +40,13 @@ def latent_scores(run: Run, train: data.Source, test: data.Source, *, seed: int 
     * ``edit_success`` and others: see `genjax.metrics.editing`; of classes of digits by the bundled classifier, of each
       factor of the shapes by the nearest of all pictures, averaged over the factors.
     """
-    make = families.of(run.config).latent_space
+    make = kinds.method(run.config).latent_space
     if make is None:
         return {}
-    space = make(run.config, run.info)
+    space = make(run.context)
     some = _read(test, _IMAGES)
     scores = _reconstruction(run, space, some, seed)
-    conditional = families.num_classes(run.config, run.info) is not None
+    conditional = bool(run.context.conditions)
     if space.encode is None or conditional:  # the code is not all that a conditional model knows of an image
         return scores
     encode, decode = _compiled(run, space)
@@ -86,7 +86,7 @@ def _reconstruction(run: Run, space: LatentSpace, some: dict[str, np.ndarray], s
     parts = []
     for start in range(0, len(some["image"]), _BATCH):
         rows = slice(start, start + _BATCH)
-        extra = {"label": some["label"][rows].astype(np.int32)} if "label" in some else {}
+        extra = {name: some[name][rows] for name in run.context.conditions}
         parts.append(jax.device_get(compare(some["image"][rows], extra)))
     peak, similarity = (np.concatenate(x) for x in zip(*parts, strict=True))
     return {

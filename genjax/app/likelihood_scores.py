@@ -3,7 +3,7 @@
 Both numbers are bits a dimension of 8-bit images, given their labels where the model is conditional; guidance makes no
 density, and is left out.
 
-* The variational bound is that of the model that `ddpm` samples from, with the variance of the posterior, on the run's
+* The variational bound belongs to the model that `ddpm` samples from, with the variance of the posterior, on the run's
   grid: ``--num-steps`` changes it, and more steps bring it down. The levels of the images are told by the decoder.
 * The probability flow has a density, exact up to the tolerance of the solver and, image by image, the random projection
   by which its trace is estimated. Images get it by uniform dequantisation: each level is spread evenly over its width,
@@ -18,15 +18,17 @@ import importlib.util
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from genjax import data
-from genjax.app.config import Config, DiffusionConfig
-from genjax.app.families import diffusion, num_classes
+from genjax.app import build, kinds
+from genjax.app.config import Config
 from genjax.app.restore import Run
+from genjax.conditions import select
 from genjax.diffusion import PREDICTIONS, guidance, likelihood, prediction
 from genjax.diffusion.decoders import bits_per_dimension, dequantize
+from genjax.methods.averages import averaged
+from genjax.methods.diffusion import choices
 from genjax.metrics.intervals import mean_interval
 from genjax.metrics.multihost import fetch
 from genjax.random import example_keys, fold_in
@@ -42,10 +44,10 @@ def check(config: Config, num: int) -> None:
         raise UserError(f"likelihood={num}: valid are 0, none, and numbers from 2, for an interval")
     if not num:
         return
-    if not isinstance(config.method, DiffusionConfig):
+    if kinds.method(config).samplers != "denoiser":
         raise UserError(
-            f"likelihood={num} is for diffusion models, and the run's method is {type(config.method).__name__}; a "
-            "VAE's is importance_samples"
+            f"likelihood={num} is for diffusion models, and the run's method is "
+            f"{kinds.name('method', config.method)}; a VAE's is importance_samples"
         )
     if config.data.binarize != "no":
         raise UserError(
@@ -69,7 +71,7 @@ def likelihood_scores(run: Run, test: data.Source, num: int, seed: int = 0) -> d
         run: of a diffusion model.
         test: held-out images.
         num: see `check`.
-        seed: of noise, dequantisation and projections. Those of an image depend on its place in the split only.
+        seed: seed of noise, dequantisation and projections. For an image they depend only on its place in the split.
 
     Raises:
         UserError: as `check`.
@@ -78,14 +80,14 @@ def likelihood_scores(run: Run, test: data.Source, num: int, seed: int = 0) -> d
     bits = jax.jit(lambda params, places, batch: _bits(run, params, jax.random.key(seed), places, batch))
     places = data.permute(np.arange(min(num, len(test))), len(test), (0,))
     size, rows = sharding.round_up(min(_BATCH, len(places)), run.mesh), sharding.batch_sharding(run.mesh)
-    conditional = num_classes(run.config, run.info) is not None
+    names = ("image", *build.conditions(run.config, run.info))
     parts = []
     for start in range(0, len(places), size):
         here = places[start : start + size]
         filled = np.resize(here, size)  # the last batch has the shape of the others
         records = test.read(filled)
-        batch = {name: records[name] for name in (("image", "label") if conditional else ("image",))}
-        made = fetch(bits(run.state.ema, *jax.device_put((filled, batch), rows)))
+        batch = {name: records[name] for name in names}
+        made = fetch(bits(averaged(run.state), *jax.device_put((filled, batch), rows)))
         parts.append({name: x[: len(here)] for name, x in made.items()})
     found = {name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]}
     whole = {name: mean_interval(found[name]) for name in ("test_bound_bits", "test_flow_bits")}
@@ -101,12 +103,13 @@ def _bits(
     run: Run, params: PyTree, key: jax.Array, places: jax.Array, batch: dict[str, jax.Array]
 ) -> dict[str, jax.Array]:
     """float32[B] of each number."""
-    x_0 = data.to_float(batch["image"])
-    label = batch["label"].astype(jnp.int32) if "label" in batch else None
-    schedule = diffusion.schedule(run.config.method)
-    network = diffusion.network(run.config, run.info)
+    batch = data.preprocess(key, batch)
+    x_0, context = batch["image"], run.context
+    schedule = choices.schedule(run.config.method)
+    network = kinds.method(run.config).network(context)
+    condition = select(batch, context.conditions)
     denoise = prediction.denoiser(
-        lambda x, c_noise: network.apply({"params": params}, x, c_noise, label),  # type: ignore[arg-type,return-value]
+        lambda x, c_noise: network.apply({"params": params}, x, c_noise, condition),
         schedule,
         PREDICTIONS[run.config.method.prediction],
     )
@@ -114,7 +117,7 @@ def _bits(
     bound_keys, level_keys, trace_keys = (fold_in(keys, i) for i in range(3))
     # Clipped, as when images are made. Not for the flow: of what is spread around a level at the end of the range half
     # lies outside, where a clipped flow brings nothing.
-    times = diffusion.sampling_times(run.config)
+    times = choices.sampling_times(run.config)
     bound = likelihood.variational_bound(bound_keys, x_0, guidance.clip(denoise), schedule, times)
     flow = likelihood.flow_likelihood(trace_keys, dequantize(level_keys, x_0), denoise, schedule)
     return {

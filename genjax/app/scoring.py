@@ -14,7 +14,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from genjax import data
-from genjax.app import build, collapse_scores, families, workdir
+from genjax.app import build, collapse_scores, kinds, workdir
 from genjax.app.code_scores import code_scores
 from genjax.app.config import Config
 from genjax.app.cost import sampling_cost
@@ -47,9 +47,8 @@ def held_out(
     return means
 
 
-def score_run(
+def results(
     run: Run,
-    directory: epath.Path,
     train: data.Source,
     test: data.Source,
     *,
@@ -60,37 +59,32 @@ def score_run(
     batch_size: int = BATCH,
     resamples: int = 0,
     likelihood: int = 0,
-    cost: bool = False,
-    scored_with: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Scores a trained state: prints a table and writes ``metrics.json``.
+    """The scores of a trained state.
 
-    Labels are asked for as `ImageScorer` says.
+    Labels are requested as `ImageScorer` says.
 
     Args:
         run: what to score; its ``config.sampling`` says how images are made.
-        directory: the workdir, which gets ``metrics.json``.
         train: real images, which say how far real images are from `test`.
         test: held-out real images.
-        num: number of generated images, at least 2; as many test and training images are compared with, or
-            all if there are fewer.
-        seed: of the generated images.
-        metrics: of the images, see `genjax.metrics.suite`.
-        extractor: of features; None: the bundled classifier, if it knows what the images show; what is said of
-            collapse and copies of digits is always by this one.
+        num: number of generated images, at least 2. They are compared with the same number of test and of training
+            images, or with all if there are fewer.
+        seed: seed of the generated images.
+        metrics: metrics of the images, see `genjax.metrics.suite`.
+        extractor: extractor of features; None: the bundled classifier, if it knows what the images show. Collapse and
+            copies of digits are always measured with the bundled classifier.
         batch_size: images whose features are computed at a time.
-        resamples: of the bootstrap, for intervals; 0: none.
-        likelihood: test images whose likelihood under a diffusion model is measured; 0: none.
-        cost: whether to measure what making images costs, too.
-        scored_with: options that were asked for, to stand beside the score; None or empty: nothing.
+        resamples: number of bootstrap resamples for intervals; 0: no intervals.
+        likelihood: number of test images whose likelihood under a diffusion model is measured; 0 leaves it out.
 
     Returns:
         The results by name.
     """
-    method = build.method(run.config, run.info, scoring=True)
+    method = build.method(run.config, run.info, scoring=True, frozen=run.frozen)
     means = held_out(run.config, method, run.mesh, test)(run.state)
-    results: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
-    results |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
+    found: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
+    found |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
     if has_score(run.config) or extractor is not None:
         scorer = ImageScorer(
             run.config,
@@ -106,28 +100,54 @@ def score_run(
         start = time.perf_counter()
         generated = make(run, labels=scorer.labels, num=num, seed=seed, given=scorer.given)
         seconds = time.perf_counter() - start
-        results |= scorer.score(generated, scorer.labels) | scorer.collapse(generated)
-        results["sampling"] = sampling(run.config, num=num, seed=seed)
-        results["sampling_seconds"] = round(seconds, 1)
+        found |= scorer.score(generated, scorer.labels) | scorer.collapse(generated)
+        found["sampling"] = sampling(run.config, num=num, seed=seed)
+        found["sampling_seconds"] = round(seconds, 1)
     if likelihood:
-        found = likelihood_scores(run, test, likelihood, seed)
-        results |= found | {"intervals": results.get("intervals", {}) | found["intervals"]}
+        bits = likelihood_scores(run, test, likelihood, seed)
+        found |= bits | {"intervals": found.get("intervals", {}) | bits["intervals"]}
+    return found
+
+
+def score_run(
+    run: Run,
+    directory: epath.Path,
+    train: data.Source,
+    test: data.Source,
+    *,
+    cost: bool = False,
+    scored_with: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Scores a trained state as `results` does, prints a table and writes ``metrics.json``.
+
+    Args:
+        run: what to score.
+        directory: the workdir, which gets ``metrics.json``.
+        train, test, options: see `results`.
+        cost: whether to measure what making images costs, too.
+        scored_with: options that were asked for, to stand beside the score; None or empty: nothing.
+
+    Returns:
+        The results by name.
+    """
+    found = results(run, train, test, **options)
     if cost:
-        results |= _cost(run, directory)
+        found |= _cost(run, directory)
     if scored_with:
-        results["scored_with"] = dict(scored_with)
+        found["scored_with"] = dict(scored_with)
     if run.config.evaluation.importance_samples:
-        results["importance_samples"] = run.config.evaluation.importance_samples
+        found["importance_samples"] = run.config.evaluation.importance_samples
     if jax.process_index() == 0:
-        print_table(results)
-        if "protocol" not in results:
+        print_table(found)
+        if "protocol" not in found:
             digits = ", ".join(collapse_scores.DIGIT_SETS)
             print(
                 f"No image score: the bundled classifier knows digits ({digits}), not {run.config.data.dataset!r}; "
                 "--extractor takes others"
             )
-        _write(directory, results)
-    return results
+        _write(directory, found)
+    return found
 
 
 def add_cost(run: Run, directory: epath.Path) -> dict[str, Any]:
@@ -142,17 +162,18 @@ def add_cost(run: Run, directory: epath.Path) -> dict[str, Any]:
     scored = workdir.read_json_or(directory / workdir.METRICS, {})
     used = scored.get("sampling", {})
     asked = sampling(run.config, num=used.get("num", 0), seed=used.get("seed", 0))
-    if scored.get("step") != run.step or (used and used != asked):
+    other = any(used.get(name) != value for name, value in asked.items())
+    if scored.get("step") != run.step or (used and other):
         raise UserError(
             f"num=0 adds the cost to a score, and {directory / workdir.METRICS} has none of step {run.step} with "
             f"sampling={asked}; valid are 2 and more, which score anew"
         )
     cost = _cost(run, directory)
-    results = scored | cost
+    whole = scored | cost
     if jax.process_index() == 0:
         print_table(cost)
-        _write(directory, results)
-    return results
+        _write(directory, whole)
+    return whole
 
 
 def _cost(run: Run, directory: epath.Path) -> dict[str, Any]:
@@ -171,7 +192,8 @@ def _write(directory: epath.Path, results: Mapping[str, Any]) -> None:
 def sampling(config: Config, *, num: int, seed: int) -> dict[str, Any]:
     """How the scored images were made: what of ``config.sampling`` means something, and which images."""
     options = dataclasses.asdict(config.sampling)
-    return {name: options[name] for name in families.of(config).sampling} | {"seed": seed, "num": num}
+    names = [name for name in kinds.method(config).sampling if options[name] is not None or name == "eta"]
+    return {name: options[name] for name in names} | {"seed": seed, "num": num}
 
 
 def make(

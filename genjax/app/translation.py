@@ -1,4 +1,4 @@
-"""Models from images to images: what they are given to translate, and pictures of what they make of it."""
+"""What test records give to models: images to translate, and conditions; and pictures of translations."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,8 +8,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from genjax import data
-from genjax.app import families, pictures
+from genjax.app import kinds, pictures
 from genjax.app.config import Config
+from genjax.methods.kind import Context
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState, UserError
 
@@ -22,26 +23,49 @@ def records(test: data.Source, numbers: range) -> dict[str, np.ndarray]:
 
 
 def given(config: Config, test: data.Source, numbers: range, domain: str = "source") -> dict[str, np.ndarray]:
-    """What `Method.sample` is to translate, float32[N,H,W,C] in [-1, 1]; nothing for models that make images anew.
+    """What test records tell `Method.sample`: the images it is to translate, and all conditions but the class.
+
+    Args:
+        config: config of the run.
+        test: held-out records.
+        numbers: numbers of the images, each of which belongs to one record.
+        domain: which images are translated, by models that do so.
+
+    Returns:
+        By name; images are float32[N,H,W,C] in [-1, 1].
 
     Raises:
         UserError: the model translates no images of this domain.
     """
-    valid = families.of(config).translates
-    if not valid and domain == "source":
-        return {}
-    if domain not in valid:
+    valid = kinds.method(config).translates
+    if domain not in valid and (valid or domain != "source"):
         raise UserError(
-            f"domain={domain!r}: {type(config.method).__name__} translates "
+            f"domain={domain!r}: {kinds.name('method', config.method)} translates "
             + (f"images of {', '.join(map(repr, valid))}" if valid else "no images")
         )
-    return {domain: np.asarray(data.to_float(jnp.asarray(records(test, numbers)[domain])))}
+    names = [domain] if valid else _conditions(config, test.info)
+    if not names:
+        return {}
+    found = records(test, numbers)
+    images = {name: test.info.fields[name].is_image for name in names}
+    return {name: _in_range(found[name]) if images[name] else found[name] for name in names}
 
 
 def blank(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:
     """As `given`, without data."""
-    valid = families.of(config).translates
-    return {"source": np.zeros((num, *info.source_shape), np.float32)} if valid and info.source_shape else {}
+    names = kinds.method(config).translates[:1] or _conditions(config, info)
+    fields = {name: info.fields[name] for name in names}
+    return {name: f.blank(num).astype(np.float32 if f.is_image else f.dtype) for name, f in fields.items()}
+
+
+def _conditions(config: Config, info: data.DataInfo) -> list[str]:
+    """All but the class, which images are asked for one after another."""
+    told = Context(config, info, kinds.network(config)).conditions
+    return [name for name in told if name != "label"]
+
+
+def _in_range(images: np.ndarray) -> np.ndarray:
+    return np.asarray(data.to_float(jnp.asarray(images)))
 
 
 def drawer(
@@ -52,7 +76,7 @@ def drawer(
     real = records(test, numbers)
     directions = [
         (domain, generator(method, mesh, config.sampling.batch_size), given(config, test, numbers, domain))
-        for domain in families.of(config).translates
+        for domain in kinds.method(config).translates
     ]
 
     def draw(state: TrainState) -> np.ndarray:

@@ -10,21 +10,25 @@ import re
 import shlex
 import subprocess
 import sys
+import types
+from collections.abc import Mapping
 from importlib import metadata
-from typing import Any, get_args
+from typing import Any
 
 import dacite
 import jax
 from etils import epath
 
-from genjax.app.config import Config, MethodConfig, ModelConfig, flatten
-from genjax.data import DataInfo, Source
+from genjax.app import config_files
+from genjax.app.config import Config, flatten
+from genjax.data import DataInfo, Source, fields
 from genjax.typing import UserError
 
-CONFIG, MANIFEST, DATA, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, SWEEP_PICTURES = (
+CONFIG, MANIFEST, DATA, ORIGINS, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, SWEEP_PICTURES = (
     "config.json",
     "manifest.json",
     "data.json",
+    "origins.json",
     "metrics.json",
     "metrics.jsonl",
     "samples.png",
@@ -34,9 +38,6 @@ CONFIG, MANIFEST, DATA, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, SWEEP_PIC
     "sweep",
 )
 _TEMPORARY = ".tmp"
-
-_STRICT = dacite.Config(cast=[tuple], strict=True)
-_UNIONS: dict[str, tuple[type, ...]] = {"model": get_args(ModelConfig), "method": get_args(MethodConfig)}
 
 # What may differ when a run is resumed, since the states a run goes through do not depend on it.
 FREE = {
@@ -61,16 +62,23 @@ _PACKAGES = (
 )
 
 
-def claim(workdir: epath.Path, config: Config, facts: dict[str, Any], override: bool) -> None:
+def claim(
+    workdir: epath.Path,
+    config: Config,
+    facts: dict[str, Any],
+    override: bool,
+    origins: Mapping[str, Any] = types.MappingProxyType({}),
+) -> None:
     """Makes `workdir` the folder of a run with this config on this data, or checks that it already is.
 
     A run that has no checkpoint yet has nothing to resume: the new config takes its place.
 
     Args:
         workdir: the folder; made where it is missing.
-        config: of the run that is about to start or to go on.
+        config: config of the run that is about to start or to go on.
         facts: see `describe_data`.
         override: resume although config or data differ.
+        origins: see `genjax.app.origins`.
 
     Raises:
         UserError: the folder holds a run with another config or on other data (the message lists what
@@ -94,8 +102,10 @@ def claim(workdir: epath.Path, config: Config, facts: dict[str, Any], override: 
     if jax.process_index() == 0:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
-            write_json(workdir / CONFIG, dataclasses.asdict(config))
+            write_json(workdir / CONFIG, config_files.to_json(config))
             write_json(workdir / DATA, facts)
+            if origins:
+                write_json(workdir / ORIGINS, dict(origins))
             write_json(workdir / MANIFEST, [*_manifests(workdir), manifest(config.fit.seed)])
         except OSError as error:
             raise UserError(f"workdir={str(workdir)!r} cannot be written: {error}") from error
@@ -126,31 +136,9 @@ def load_config(workdir: epath.Path) -> Config:
     if not path.exists():
         raise UserError(f"workdir={str(workdir)!r} holds no run: {CONFIG} is missing")
     try:
-        stored = json.loads(path.read_text())
-        kinds = {name: _kind(name, fields) for name, fields in stored.items() if name in _UNIONS}
-        parts: dict[str, Any] = {
-            name: dacite.from_dict(kind, stored[name], _STRICT) for name, kind in kinds.items()
-        }
-        rest = {name: fields for name, fields in stored.items() if name not in parts}
-        return dataclasses.replace(dacite.from_dict(Config, rest, _STRICT), **parts)
+        return config_files.from_json(json.loads(path.read_text()))
     except (ValueError, dacite.DaciteError) as error:
         raise UserError(f"{path} is not a config of this version of genjax: {error}") from error
-
-
-def _kind(name: str, fields: dict[str, Any]) -> type:
-    """The config class that has these fields, and as few others as possible.
-
-    Raises:
-        ValueError: there is none.
-    """
-
-    def names(kind: type) -> set[str]:
-        return {field.name for field in dataclasses.fields(kind)}
-
-    fitting = [kind for kind in _UNIONS[name] if fields.keys() <= names(kind)]
-    if not fitting:
-        raise ValueError(f"no {name} has the fields {sorted(fields)}")
-    return min(fitting, key=lambda kind: len(names(kind)))
 
 
 def load_info(workdir: epath.Path) -> DataInfo:
@@ -162,7 +150,10 @@ def load_info(workdir: epath.Path) -> DataInfo:
     path = workdir / DATA
     if not path.exists():
         raise UserError(f"workdir={str(workdir)!r} holds no complete run: {DATA} is missing")
-    return dacite.from_dict(DataInfo, json.loads(path.read_text()), dacite.Config(cast=[tuple]))
+    try:
+        return fields.from_json(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -173,12 +164,25 @@ def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> 
         for name in {**old, **new}
         if name not in FREE and old.get(name) != new.get(name)
     }
-    path = workdir / DATA
-    before, now = json.loads(path.read_text()) if path.exists() else {}, json.loads(json.dumps(facts))
+    kinds = type(load_config(workdir).model), type(config.model)
+    if kinds[0] is not kinds[1]:
+        changed["model"] = kinds[0].__name__, kinds[1].__name__
+    before, now = _facts(workdir), json.loads(json.dumps(facts))
     names = () if changed else before.keys() & now.keys()  # other data follow from another config
     return changed | {
         f"data.{name}": (before[name], now[name]) for name in sorted(names) if before[name] != now[name]
     }
+
+
+def _facts(workdir: epath.Path) -> dict[str, Any]:
+    """What ``data.json`` holds, in the form in which this version writes it."""
+    path = workdir / DATA
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text())
+    info = json.loads(json.dumps(dataclasses.asdict(load_info(workdir))))
+    sizes = {name: value for name, value in stored.items() if name.startswith(("train_", "test_"))}
+    return {**info, **sizes}
 
 
 def manifest(seed: int) -> dict[str, Any]:

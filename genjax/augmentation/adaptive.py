@@ -18,7 +18,7 @@ class AdaptiveState(NamedTuple):
         p: float32[], probability of each transform.
         signs: float32[], sum over the real images since p last moved of the sign of their logit (the mean over
             the patches of an image).
-        images: float32[], how many these are, on all devices.
+        images: float32[], number of these images, on all devices.
         step: int32[], number of updates.
     """
 
@@ -65,11 +65,11 @@ def adaptive(
 
     Args:
         pipeline: see `genjax.augmentation.pipeline`.
-        target: of r, in (-1, 1).
+        target: target of r, in (-1, 1).
         speed_images: real images in which p goes from 0 to 1, above 0.
         every: number of steps between two moves, at least 1.
         initial: p at the start, in [0, maximum].
-        maximum: of p, in [0, 1].
+        maximum: largest value of p, in [0, 1].
 
     Raises:
         UserError: a value that is not valid.

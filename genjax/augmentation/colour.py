@@ -19,7 +19,7 @@ def colour(key: Array, p: ArrayLike, image: Array) -> Array:
     """Each pixel by one affine map, which is `draw`'s; a grey image stays on the axis of greys.
 
     Args:
-        key: of the image.
+        key: key of the image.
         p: float[], probability of each transform.
         image: float[H,W,C] with 1 or 3 channels.
 

@@ -22,7 +22,7 @@ def amplify(key: Array, p: ArrayLike, image: Array) -> Array:
     number that keeps the expected power.
 
     Args:
-        key: of the image.
+        key: key of the image.
         p: float[], probability for each band.
         image: float[H,W,C], reflected at its border.
     """

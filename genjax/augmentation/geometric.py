@@ -27,7 +27,7 @@ def blit(key: Array, p: ArrayLike, size: Size) -> Array:
     keys = jax.random.split(key, 6)
     mirror = sometimes(keys[0], p, 1.0 - 2.0 * jax.random.bernoulli(keys[1]), 1.0)
     quarters = sometimes(keys[2], p, jax.random.randint(keys[3], (), 0, 4), 0)
-    # Cosines from a table: those of rounded angles are not 0.
+    # Cosines from a table: the cosines of rounded angles are not 0.
     cos, sin = jnp.array([1.0, 0.0, -1.0, 0.0])[quarters], jnp.array([0.0, 1.0, 0.0, -1.0])[quarters]
     move = jax.random.uniform(keys[4], (2,), minval=-0.125, maxval=0.125)
     move = jnp.round(sometimes(keys[5], p, move, 0.0) * jnp.array(size))

@@ -28,7 +28,7 @@ BGC = ("blit", "geometric", "colour")
 
 
 def pipeline(groups: Sequence[str] = BGC) -> Pipeline:
-    """Transforms of the groups named, in the order of the paper whatever that of the names is.
+    """Transforms of the named groups. Their order is the paper's order and does not depend on the order of the names.
 
     Args:
         groups: names from `PLACE` and `VALUE`.

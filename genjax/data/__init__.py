@@ -4,6 +4,7 @@ from genjax.data.batches import Prefetcher, eval_batches, nbytes, to_memory, tra
 from genjax.data.binarize import Binarized
 from genjax.data.derived import Derived
 from genjax.data.digits import digits
+from genjax.data.fields import DataInfo, Field, labelled_images
 from genjax.data.files import ImageFiles
 from genjax.data.folder import ImageFolder
 from genjax.data.images import OnBadRecord
@@ -11,7 +12,7 @@ from genjax.data.pairs import Paired, Unpaired, unpaired_batch
 from genjax.data.permutation import permute
 from genjax.data.preprocess import preprocess, to_float, to_uint8
 from genjax.data.registry import load
-from genjax.data.source import ArraySource, BadRecordError, DataInfo, Source, load_npz
+from genjax.data.source import ArraySource, BadRecordError, Source, load_npz
 from genjax.data.stacked import Stacked
 from genjax.data.tfds import load_tfds
 
@@ -21,6 +22,7 @@ __all__ = [
     "Binarized",
     "DataInfo",
     "Derived",
+    "Field",
     "ImageFiles",
     "ImageFolder",
     "OnBadRecord",
@@ -31,6 +33,7 @@ __all__ = [
     "Unpaired",
     "digits",
     "eval_batches",
+    "labelled_images",
     "load",
     "load_npz",
     "load_tfds",

@@ -4,7 +4,6 @@ hosts."""
 import collections
 import concurrent.futures
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -27,7 +26,7 @@ def train_indices(step: int, *, batch_size: int, num_examples: int, seed: int) -
 
     Args:
         step: number of the batch, from 0.
-        batch_size: of the global batch.
+        batch_size: size of the global batch.
         num_examples: size of the data set.
         seed: non-negative.
 
@@ -56,7 +55,7 @@ def train_batch(
     Args:
         source: the records.
         step: number of the batch, from 0.
-        batch_size: of the global batch; a multiple of `process_count`.
+        batch_size: size of the global batch; a multiple of `process_count`.
         seed: non-negative.
         process_index: which share, in ``range(process_count)``.
         process_count: number of shares.
@@ -82,7 +81,7 @@ def eval_batches(
 
     Args:
         source: the records.
-        batch_size: of the global batch; a multiple of `process_count`.
+        batch_size: size of the global batch; a multiple of `process_count`.
         process_index: which share, in ``range(process_count)``.
         process_count: number of shares.
 
@@ -121,8 +120,8 @@ class Prefetcher(Generic[T]):
     Args:
         fn: step -> value; called from `num_threads` threads.
         start_step: the first step.
-        depth: how many values are computed ahead, at least 1.
-        num_threads: how many at the same time.
+        depth: number of values that are computed ahead, at least 1.
+        num_threads: number of values that are computed at the same time.
 
     Raises:
         UserError: a depth or number of threads below 1.
@@ -170,9 +169,7 @@ class Prefetcher(Generic[T]):
 
 def nbytes(source: Source) -> int:
     """Bytes that the whole of `source` takes in memory, decoded."""
-    labels = 0 if source.info.num_classes is None else np.dtype(np.int32).itemsize
-    others = math.prod(source.info.source_shape or (0,))
-    return len(source) * (math.prod(source.info.image_shape) + others + labels)
+    return len(source) * sum(field.nbytes for field in source.info.fields.values())
 
 
 def to_memory(source: Source, *, chunk_size: int = 1024) -> dict[str, np.ndarray]:
@@ -180,7 +177,7 @@ def to_memory(source: Source, *, chunk_size: int = 1024) -> dict[str, np.ndarray
 
     Args:
         source: the records.
-        chunk_size: how many are read at a time.
+        chunk_size: number of records that are read at a time.
 
     Returns:
         The records as `Source.read` gives them.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import UInt8
 
+from genjax.data.fields import image
 from genjax.data.source import Source
 
 Derivation = Callable[[np.ndarray], np.ndarray]
@@ -42,14 +43,15 @@ class Derived:
     Args:
         source: the images.
         derivation: the function.
-        name: its name, which comes before that of the data set.
+        name: the prefix, as in "NAME:DATASET".
     """
 
     def __init__(self, source: Source, derivation: Derivation, name: str):
         self._source, self._derivation = source, derivation
         made = derivation(np.zeros((1, *source.info.image_shape), np.uint8)).shape
         shape: tuple[int, int, int] = (made[1], made[2], made[3])
-        self.info = dataclasses.replace(source.info, name=f"{name}:{source.info.name}", image_shape=shape)
+        info = source.info.with_field("image", image(shape))
+        self.info = dataclasses.replace(info, name=f"{name}:{source.info.name}")
         self.skipped = source.skipped
 
     def __len__(self) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from genjax.data import images
-from genjax.data.source import BadRecordError, DataInfo, check_channels, split_indices
+from genjax.data.fields import labelled_images
+from genjax.data.source import BadRecordError, check_channels, split_indices
 from genjax.typing import UserError
 
 _EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -69,7 +70,7 @@ class ImageFolder:
         self._image_size = image_size
         self.names = tuple(file.relative_to(root).with_suffix("").as_posix() for file in self._files)
         """Paths in the folder, without the suffix, by which folders are paired."""
-        self.info = DataInfo(
+        self.info = labelled_images(
             name=f"folder:{root}",
             split=split,
             image_shape=image_shape,

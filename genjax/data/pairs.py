@@ -1,13 +1,13 @@
 """Images of two domains side by side: "image" of the domain that is wanted, "source" of the one that is given."""
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
 from genjax.data.batches import train_batch
+from genjax.data.fields import DataInfo
 from genjax.data.permutation import permute
-from genjax.data.source import DataInfo, Source
+from genjax.data.source import Source
 from genjax.typing import UserError
 
 _OTHER_STREAM = 2**96
@@ -49,14 +49,14 @@ class Paired:
 class Unpaired:
     """A source of images of two domains that have nothing to do with each other, nor as many records.
 
-    Its records are those of `target`. Read by index, record i has always the same partner, by a fixed permutation of
-    the other domain: that is for evaluation. Training goes through both domains independently, each in an order of its
-    own that is fresh each epoch: see `parts` and `unpaired_batch`. Both are pure functions of seed and position.
+    It has the records of `target`. Read by index, record i has always the same partner, by a fixed permutation of the
+    other domain: that is for evaluation. Training goes through both domains independently, each in an order of its own
+    that is fresh each epoch: see `parts` and `unpaired_batch`. Both are pure functions of seed and position.
 
     Args:
         target: gives "image" and, where it has them, "label".
         source: its images become "source".
-        seed: of the fixed permutation.
+        seed: seed of the fixed permutation.
     """
 
     def __init__(self, target: Source, source: Source, seed: int = 0):
@@ -101,7 +101,7 @@ def unpaired_batch(
 
 
 def _info(target: Source, source: Source) -> DataInfo:
-    return dataclasses.replace(target.info, source_shape=source.info.image_shape)
+    return target.info.with_field("source", source.info.fields["image"])
 
 
 def _partners(target: Source, source: Source) -> np.ndarray:

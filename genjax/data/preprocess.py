@@ -18,27 +18,27 @@ def preprocess(
     crop_padding: int = 0,
     binarize: bool = False,
 ) -> dict[str, Array]:
-    """Scales the images of a batch to [-1, 1], and augments them; a "source" in the same way as its image.
+    """Scales the images of a batch to [-1, 1], and augments them; all images of an example in the same way.
 
     Each example's randomness derives from ``fold_in(key, batch["_index"][i])`` and so does not depend on how
     the global batch is split over devices, hosts and accumulation steps.
 
     Args:
-        key: of this step. Unused without augmentation.
-        batch: "image" uint8[B,H,W,C]; of two domains "source" uint8[B,H',W',C']; "_index" int32[B] if anything is
-            random; the rest is passed through.
+        key: key of this step. Unused without augmentation.
+        batch: "image" uint8[B,H,W,C]; other images, such as images of another domain, uint8[B,H',W',C']; "_index"
+            int32[B] if anything is random; the rest is passed through.
         flip: mirror each image left to right with probability one half.
         crop_padding: pixels p of reflect padding on every side, out of which a random window of the original
             size is cut; all (2p + 1)^2 windows are equally likely.
         binarize: draw each pixel of "image" anew, white with probability level / 255 and else black.
 
     Returns:
-        The batch with "image" float32[B,H,W,C] in [-1, 1], and so "source".
+        The batch with "image" float32[B,H,W,C] in [-1, 1], and so all other images.
 
     Raises:
-        UserError: crop_padding that is negative or not smaller than the image, or with a source of another size.
+        UserError: crop_padding that is negative or not smaller than the image, or with other images of another size.
     """
-    both = {name: jnp.asarray(batch[name]) for name in ("image", "source") if name in batch}
+    both = {name: jnp.asarray(x) for name, x in batch.items() if x.ndim == 4 and x.dtype == jnp.uint8}
     image = both["image"]
     if not 0 <= crop_padding < min(image.shape[1:3]):
         raise UserError(
@@ -46,9 +46,9 @@ def preprocess(
             f"{image.shape[1]}x{image.shape[2]} pixels"
         )
     if crop_padding and any(x.shape[1:3] != image.shape[1:3] for x in both.values()):
+        sizes = {name: x.shape[1:3] for name, x in both.items()}
         raise UserError(
-            f"crop_padding={crop_padding}: valid is 0 where sources have another size than images, "
-            f"{both['source'].shape[1:3]} and {image.shape[1:3]}"
+            f"crop_padding={crop_padding}: valid is 0 where the images of a record differ in size, {sizes}"
         )
     if flip or crop_padding or binarize:
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, batch["_index"])

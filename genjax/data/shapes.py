@@ -108,8 +108,8 @@ def render(factors: Int[np.ndarray, "N 6"], size: int = 32) -> UInt8[np.ndarray,
     """Draws pictures; the edges are anti-aliased with 4x4 points a pixel, or more in pictures below 32 pixels.
 
     Args:
-        factors: of each picture, column k in ``range(FACTOR_SIZES[k])``, in the order of FACTOR_NAMES. x runs to the
-            right, y downwards, orientation counter-clockwise.
+        factors: factors of each picture, column k in ``range(FACTOR_SIZES[k])``, in the order of FACTOR_NAMES. x runs
+            to the right, y downwards, orientation counter-clockwise.
         size: H = W in pixels, at least 16.
 
     Returns:

@@ -1,34 +1,15 @@
 """What a data set is to the rest of the library: records that can be read in any order."""
 
-import dataclasses
 import pathlib
+import types
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from genjax.data import fields as kinds
+from genjax.data.fields import DataInfo, Field
 from genjax.typing import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class DataInfo:
-    """What is known of a data set before any record of it is read.
-
-    Attributes:
-        name: of the data set, as it was asked for.
-        split: of the data set, as it was asked for.
-        image_shape: (H, W, C) of every image.
-        num_classes: labels lie in ``range(num_classes)``; None where there are no labels.
-        class_names: one per class; empty where there are no labels or no names.
-        source_shape: (H, W, C) of every image of the other domain, "source", where there is one.
-    """
-
-    name: str
-    split: str
-    image_shape: tuple[int, int, int]
-    num_classes: int | None = None
-    class_names: tuple[str, ...] = ()
-    source_shape: tuple[int, int, int] | None = None
 
 
 @runtime_checkable
@@ -48,8 +29,8 @@ class Source(Protocol):
         ...
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Records `indices` (int[N]): "image" uint8[N,H,W,C] and, where there are labels, "label"
-        int32[N]; of two domains "source" uint8[N,H',W',C'] too (see `genjax.data.pairs`)."""
+        """Records `indices` (int[N]): an array for each field of `info`, as "image" uint8[N,H,W,C] and "label"
+        int32[N]."""
         ...
 
 
@@ -63,10 +44,12 @@ class ArraySource:
         split: for messages and protocols.
         num_classes: None takes the largest label plus one.
         class_names: one per class, or none.
+        others: other fields of the records by name, each an array [N, ...].
+        fields: descriptions of the other fields; a field whose array says enough may be left out.
 
     Raises:
-        UserError: wrong dtype or shape, no image at all, or a label out of range (the message names the
-            record).
+        UserError: wrong dtype or shape, no image at all, a label out of range (the message names the
+            record), or another field of another length.
     """
 
     def __init__(
@@ -78,6 +61,8 @@ class ArraySource:
         split: str = "all",
         num_classes: int | None = None,
         class_names: Sequence[str] = (),
+        others: Mapping[str, np.ndarray] = types.MappingProxyType({}),
+        fields: Mapping[str, Field] = types.MappingProxyType({}),
     ):
         self._images = _check_images(np.asarray(images), name)
         self._labels = None
@@ -86,13 +71,18 @@ class ArraySource:
             num_classes = num_classes or int(self._labels.max()) + 1
         height, width, channels = self._images.shape[1:]
         self.skipped: tuple[str, ...] = ()
-        self.info = DataInfo(
-            name=name,
-            split=split,
-            image_shape=(height, width, channels),
-            num_classes=num_classes if labels is not None else None,
-            class_names=tuple(class_names),
+        self.info = kinds.labelled_images(
+            name,
+            split,
+            (height, width, channels),
+            num_classes if labels is not None else None,
+            tuple(class_names),
         )
+        self._others = {other: np.asarray(values) for other, values in others.items()}
+        for other, values in self._others.items():
+            if len(values) != len(self._images):
+                raise UserError(f"{name}: {other!r} has {len(values)} entries for {len(self._images)} images")
+            self.info = self.info.with_field(other, fields.get(other, kinds.described(values)))
 
     @classmethod
     def from_records(
@@ -106,6 +96,8 @@ class ArraySource:
             split=info.split,
             num_classes=info.num_classes,
             class_names=info.class_names,
+            others={other: array for other, array in records.items() if other not in ("image", "label")},
+            fields=info.fields,
         )
         source.skipped = skipped
         return source
@@ -115,7 +107,7 @@ class ArraySource:
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """See `Source.read`."""
-        records = {"image": self._images[indices]}
+        records = {"image": self._images[indices], **{k: x[indices] for k, x in self._others.items()}}
         if self._labels is not None:
             records["label"] = self._labels[indices]
         return records

@@ -7,7 +7,8 @@ import zlib
 import numpy as np
 
 from genjax.data.batches import to_memory
-from genjax.data.source import DataInfo, Source
+from genjax.data.fields import labelled_images
+from genjax.data.source import Source
 from genjax.typing import UserError
 
 CHANNELS = 3
@@ -34,7 +35,7 @@ class Stacked:
     Attributes:
         info: images [H,W,3]; K^3 classes, label ``K^2 a + K b + c`` for the labels a, b, c of red, green, blue, named
             "a-b-c" by the names of a, b and c.
-        skipped: those of `source`.
+        skipped: records that `source` skipped.
 
     Raises:
         UserError: a source that is not grayscale, or an argument out of range.
@@ -59,7 +60,7 @@ class Stacked:
         # The remainder prefers the first records, by less than one in 10^12.
         self._drawn = (draws.random_raw((num, CHANNELS)) % len(source)).astype(np.int64)
         names = ("-".join(names) for names in itertools.product(info.class_names, repeat=CHANNELS))
-        self.info = DataInfo(
+        self.info = labelled_images(
             name=f"stacked:{info.name}",
             split=info.split,
             image_shape=(*info.image_shape[:2], CHANNELS),

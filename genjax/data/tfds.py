@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from genjax.data import images
-from genjax.data.source import BadRecordError, DataInfo, Source, check_channels
+from genjax.data.fields import DataInfo, labelled_images
+from genjax.data.source import BadRecordError, Source, check_channels
 from genjax.typing import UserError
 
 _MODES = {1: "L", 3: "RGB"}
@@ -29,8 +30,7 @@ def load_tfds(
     """A data set of TFDS that has an image feature and, optionally, class labels.
 
     Args:
-        name: of the data set, with configuration and version if needed: "mnist",
-            "downsampled_imagenet/32x32".
+        name: name of the data set, with configuration and version if needed: "mnist", "downsampled_imagenet/32x32".
         split: "train", "test[:1000]" or whatever TFDS accepts for this data set.
         data_dir: where TFDS keeps its data sets; None is its default (``TFDS_DATA_DIR``, or a folder in the
             home).
@@ -61,7 +61,7 @@ def load_tfds(
     if image_size is None and None in (height, width):
         raise UserError(f"image_size=None: the images of {name!r} have differing sizes; pass an image_size")
     labels = builder.info.features[label_name] if label_name else None
-    info = DataInfo(
+    info = labelled_images(
         name=name,
         split=split,
         image_shape=(image_size or height, image_size or width, declared_channels),

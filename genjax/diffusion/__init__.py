@@ -42,7 +42,7 @@ from genjax.diffusion import (
 from genjax.diffusion.interop import from_diffusers_config
 from genjax.diffusion.prediction import PREDICTIONS, Denoiser, denoiser, target
 from genjax.diffusion.process import add_noise, posterior
-from genjax.diffusion.samplers import SAMPLERS, Sampler
+from genjax.diffusion.samplers import SAMPLERS, Sampler, SamplerKind
 from genjax.diffusion.sampling import initial_noise, sample, trajectory
 from genjax.diffusion.schedules import SCHEDULES, Schedule
 
@@ -52,6 +52,7 @@ __all__ = [
     "SCHEDULES",
     "Denoiser",
     "Sampler",
+    "SamplerKind",
     "Schedule",
     "add_noise",
     "analytic",

@@ -23,7 +23,7 @@ def gaussian_mixture(
         means: one row a component.
         stds: at least 0.
         weights: positive; scaled to add up to 1.
-        schedule: of x_t.
+        schedule: schedule of x_t.
 
     References:
         Bishop, "Pattern Recognition and Machine Learning" (2006), equations 2.113 to 2.117.

@@ -116,8 +116,8 @@ def karras(
     Args:
         num_steps: K.
         schedule: turns sigma / alpha into times.
-        sigma_min: the last but one sigma / alpha; that of the first step of a discrete schedule, or at t = 0.001, if
-            left out.
+        sigma_min: the last but one sigma / alpha. By default it is sigma / alpha at the first step of a discrete
+            schedule, or at t = 0.001.
         sigma_max: the first sigma / alpha; that at t = 1 if left out, which must be finite then.
         rho: larger for shorter steps near the data.
 

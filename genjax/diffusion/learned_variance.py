@@ -26,7 +26,7 @@ def split(
 
     Args:
         output: C_out = 2 C channels.
-        channels: C, those of the images.
+        channels: C, the channels of the images.
 
     Raises:
         UserError: if the output has another number of channels.

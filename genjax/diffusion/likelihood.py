@@ -59,9 +59,9 @@ def step_bits(
 ) -> Float[Array, "B"]:
     """One term of the bound, in bits per dimension.
 
-    It is KL(q(x_s | x_t, x_0) || p(x_s | x_t)), and -log p(x_0 | x_t) at s = 0. The variance of p lies between that of
-    q and that of the forward step. At s = 0, where q has none, its place is taken by that of the posterior from 2 t
-    to t: on an equally spaced grid, of the step before.
+    It is KL(q(x_s | x_t, x_0) || p(x_s | x_t)), and -log p(x_0 | x_t) at s = 0. The variance of p lies between the
+    variance of q and the variance of the forward step. At s = 0, where q has no variance, the variance of the posterior
+    takes its place, from 2 t to t: on an equally spaced grid, of the step before.
 
     Args:
         estimate: x0_hat at x_t.
@@ -103,10 +103,10 @@ def variational_bound(
 
     Args:
         keys: one key per example; average over several for less variance.
-        x_0: in [-1, 1] for the default decoder, that of 8-bit images.
+        x_0: in [-1, 1] for the default decoder, which is for 8-bit images.
         denoise: called with all examples and a scalar time. Not clipped, if the bound is to be of a density.
-        times: of the sampler: decreasing, from 1 to 0; the last step is the decoder.
-        variance: as that of `genjax.diffusion.samplers.ddpm`.
+        times: times of the sampler: decreasing, from 1 to 0; the last step is the decoder.
+        variance: the same argument as in `genjax.diffusion.samplers.ddpm`.
 
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), equation 5.
@@ -140,9 +140,9 @@ def continuous_bound(
 
     Args:
         keys: one key per example.
-        x_0: in [-1, 1] for the default decoder, that of 8-bit images.
+        x_0: in [-1, 1] for the default decoder, which is for 8-bit images.
         denoise: called with all examples and one time for each.
-        variance: of the decoder.
+        variance: variance of the decoder.
 
     Returns:
         The bound; `steps` has one row for each sample.
@@ -193,7 +193,7 @@ def flow_likelihood(
 ) -> FlowLikelihood:
     """The density of the samples of `probability_flow.sample`, by the instantaneous change of variables.
 
-    Strictly it is that of x_t / alpha at t_min, which is x_0 with noise of sigma / alpha there.
+    Strictly, it is the likelihood of x_t / alpha at t_min, which is x_0 plus noise of deviation sigma / alpha.
 
     Args:
         keys: one key per example, of the random projections.

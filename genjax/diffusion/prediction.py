@@ -1,8 +1,11 @@
 """What a network predicts, and nothing else depends on it: four coefficients per kind.
 
 The estimate of the clean data is ``x0_hat = c_skip x_t + c_out F(c_in x_t, c_noise)`` with F the network. A
-prediction is a function from a schedule and a time to the four; noise, clean data, velocity, flow and EDM
-preconditioning differ in nothing but these.
+prediction is a function from a schedule and a time to the four; noise, clean data, velocity, flow and the
+preconditionings of EDM and of consistency models differ in nothing but these.
+
+c_noise is how a network is told the noise level. It is of order 1: the time t in [0, 1], or a quarter of
+log(sigma / alpha), in [-7.5, 7.5]. Each prediction says which. A factor that its embedding needs is the network's own.
 
 References:
     Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 7.
@@ -30,7 +33,14 @@ _LOG_SNR_RANGE = (-60.0, 60.0)
 
 
 class Coefficients(NamedTuple):
-    """``x0_hat = c_skip x_t + c_out F(c_in x_t, c_noise)``; each has the shape of its time."""
+    """``x0_hat = c_skip x_t + c_out F(c_in x_t, c_noise)``; each has the shape of its time.
+
+    Attributes:
+        c_skip: factor of x_t in x0_hat.
+        c_out: factor of the network's output in x0_hat. 0 where the network has no say.
+        c_in: factor of x_t as the network sees it.
+        c_noise: the noise level as the network sees it, of order 1: at most 7.5 in size.
+    """
 
     c_skip: Array
     c_out: Array
@@ -43,7 +53,7 @@ Prediction: TypeAlias = Callable[[Schedule, Array], Coefficients]
 
 
 def eps(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
-    """The network predicts the noise. Undefined where alpha(t) = 0.
+    """The network predicts the noise. Undefined where alpha(t) = 0. c_noise is t.
 
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), equation 15.
@@ -53,7 +63,7 @@ def eps(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
 
 
 def x0(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
-    """The network predicts the clean data.
+    """The network predicts the clean data. c_noise is t.
 
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), section 3.2.
@@ -65,7 +75,7 @@ def x0(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
 def v(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
     """The network predicts the velocity ``v = alpha noise - sigma x_0``.
 
-    The norm is 1 for variance-preserving schedules, for which the paper states it.
+    The norm is 1 for variance-preserving schedules, for which the paper states it. c_noise is t.
 
     References:
         Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models" (2022), appendix D.
@@ -78,6 +88,8 @@ def v(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
 def score(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
     """The network predicts the score, the gradient of log q(x_t): -noise / sigma. Undefined where alpha(t) = 0.
 
+    c_noise is t.
+
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 7.
     """
@@ -87,6 +99,8 @@ def score(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
 
 def flow(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
     """The network predicts ``noise - x_0``: the velocity of rectified flow, where alpha + sigma is 1.
+
+    c_noise is t.
 
     References:
         Liu et al., "Flow Straight and Fast" (2023), equation 1, there with the opposite sign; Esser et al., "Scaling
@@ -112,10 +126,77 @@ def edm(sigma_data: ArrayLike = 0.5) -> Prediction:
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         signal = alpha * sigma_data
         norm = jnp.sqrt(signal**2 + sigma**2)
-        c_noise = -jnp.clip(schedule.log_snr(t), *_LOG_SNR_RANGE) / 8
-        return Coefficients(signal * sigma_data / norm**2, sigma * sigma_data / norm, 1 / norm, c_noise)
+        return Coefficients(
+            signal * sigma_data / norm**2,
+            sigma * sigma_data / norm,
+            1 / norm,
+            _quarter_log_sigma(schedule, t),
+        )
 
     return coefficients
+
+
+def consistency_edm(sigma_min: ArrayLike = 0.002, sigma_data: ArrayLike = 0.5) -> Prediction:
+    """The prediction of consistency models: as `edm`, but with x0_hat = x_t / alpha at sigma_min.
+
+    The paper has alpha = 1; for other schedules its sigma is sigma / alpha, and its x is x_t / alpha.
+
+    c_noise is a quarter of log(sigma / alpha), as in `edm`. The paper's code hands on 1,000 times as much, 250
+    log(sigma): here that factor belongs to the network (it is `TIME_SCALE` of `genjax.models.UNet`).
+
+    Args:
+        sigma_min: epsilon of the paper, the least noise; with less, x0_hat is x_t / alpha too.
+        sigma_data: standard deviation of the data.
+
+    References:
+        Song et al., "Consistency Models" (2023), appendix C, and its reference code for c_noise.
+    """
+
+    def coefficients(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        signal, above = alpha * sigma_data, jnp.maximum(sigma - alpha * sigma_min, 0)
+        norm = jnp.sqrt(signal**2 + sigma**2)
+        c_skip = signal * sigma_data / (above**2 + signal**2)
+        return Coefficients(c_skip, above * sigma_data / norm, 1 / norm, _quarter_log_sigma(schedule, t))
+
+    return coefficients
+
+
+def lcm_boundary(
+    inner: Prediction = eps, num_steps: int = 1000, scaling: ArrayLike = 10.0, sigma_data: ArrayLike = 0.5
+) -> Prediction:
+    """The prediction of latent consistency models: as `inner`, but with x0_hat = x_t up to the time 1 / num_steps.
+
+    x0_hat is ``skip x_t + out x0_hat of inner`` with skip = sigma_data^2 / (tau^2 + sigma_data^2), out = tau /
+    sqrt(tau^2 + sigma_data^2) and tau = scaling (t num_steps - 1), the number of the step from 0 on.
+
+    c_in and c_noise are taken from `inner`: with `eps`, c_noise is t. Undefined where `inner` is.
+
+    Args:
+        inner: what the network predicts.
+        num_steps: T of the discrete schedule that the model was trained with.
+        scaling: factor of the number of the step.
+        sigma_data: standard deviation of the data.
+
+    References:
+        Luo et al., "Latent Consistency Models: Synthesizing High-Resolution Images with Few-Step Inference"
+        (2023), section 4, and its reference code.
+    """
+
+    def coefficients(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
+        t = jnp.asarray(t)
+        c_skip, c_out, c_in, c_noise = inner(schedule, t)
+        tau = jnp.asarray(scaling) * jnp.maximum(t * num_steps - 1, 0)
+        norm = tau**2 + jnp.asarray(sigma_data) ** 2
+        skip, out = jnp.asarray(sigma_data) ** 2 / norm, tau / jnp.sqrt(norm)
+        return Coefficients(skip + out * c_skip, out * c_out, c_in, c_noise)
+
+    return coefficients
+
+
+def _quarter_log_sigma(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
+    """A quarter of log(sigma / alpha)."""
+    return -jnp.clip(schedule.log_snr(t), *_LOG_SNR_RANGE) / 8
 
 
 PREDICTIONS: dict[str, Prediction] = {
@@ -125,6 +206,8 @@ PREDICTIONS: dict[str, Prediction] = {
     "score": score,
     "flow": flow,
     "edm": edm(),
+    "consistency_edm": consistency_edm(),
+    "lcm": lcm_boundary(),
 }
 """The predictions, by name."""
 
@@ -158,10 +241,14 @@ def target(
     """What the network should output at ``x_t = alpha x_0 + sigma noise`` for x0_hat to be x_0.
 
     The noise for `eps`, the clean data for `x0`, ``alpha noise - sigma x_0`` for `v`. In float32 it is
-    accurate to 1e-7 / sigma(t); at t = 0 it is undefined for those with c_out = 0 there.
+    accurate to 1e-7 / sigma(t).
+
+    Where c_out is 0, no output makes x0_hat x_0, and the target is not finite. For most predictions that is at t = 0
+    alone. For `consistency_edm` and `lcm_boundary` it is up to their least noise, and a little above it their targets
+    have no bound: such networks are not trained by denoising, but compared with themselves or with a teacher.
 
     Args:
-        coefficients: those of the prediction at t.
+        coefficients: what the prediction gives at t.
         t: in (0, 1].
 
     References:

@@ -26,7 +26,7 @@ def initial_noise(
 
     Args:
         keys: one key per sample.
-        shape: of one sample, [H, W, C] for an image.
+        shape: shape of one sample, [H, W, C] for an image.
         t: the first time of the grid.
     """
     sigma = schedule.sigma(t)

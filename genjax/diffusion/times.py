@@ -50,7 +50,7 @@ def strata(key: Key[Array, ""], index: Int[Array, "B"], batch_size: int) -> Floa
     Args:
         key: the same for all examples of a step.
         index: positions of the examples in the global batch.
-        batch_size: of the global batch.
+        batch_size: size of the global batch.
 
     References:
         Kingma et al., "Variational Diffusion Models" (2021), appendix I.1.
@@ -118,8 +118,8 @@ def loss_aware(num_steps: int = 1000, history: int = 10, uniform_share: float = 
 
     Args:
         num_steps: T.
-        history: how many losses of each time are remembered.
-        uniform_share: of the draws that stay uniform, in [0, 1].
+        history: number of losses of each time that are remembered.
+        uniform_share: share of the draws that stay uniform, in [0, 1].
 
     Raises:
         UserError: if an argument is out of range.

@@ -40,7 +40,7 @@ def vlb(schedule: Schedule, t: Float[Array, "B"], coefficients: Coefficients) ->
     """The variational bound in continuous time: SNR (-d log_snr / dt) / 2 of the error of x0_hat.
 
     For t uniform on (0, 1) the weighted error, summed over the pixels, is in nats. A schedule with a table has a
-    derivative by pieces; where t is a point of the table it is that of the piece above.
+    piecewise derivative; at a point of the table it is the derivative of the piece above.
 
     References:
         Kingma et al., "Variational Diffusion Models" (2021), equation 17.

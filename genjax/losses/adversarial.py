@@ -1,7 +1,7 @@
 """The games of generative adversarial networks: what each side minimises, as functions of a discriminator's logits."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def minimax(real_weight: float = 1.0, smoothing: float = 0.0) -> AdversarialLoss
     Args:
         real_weight: factor of ``-log D(x)``, above 0.
         smoothing: s in [0, 0.5). The label of real images is 1 - s, so that ``-log D(x)`` becomes
-            ``-(1 - s) log D(x) - s log(1 - D(x))``; that of fake images stays 0.
+            ``-(1 - s) log D(x) - s log(1 - D(x))``; the label of fake images stays 0.
 
     Raises:
         UserError: a value that is not valid.
@@ -186,3 +186,19 @@ def _cross_entropy(real_weight: float, smoothing: float) -> Callable[[Array, Arr
 def _mean(x: Float[Array, "B ..."]) -> Float[Array, "B"]:
     """Over the patches of each image."""
     return x.reshape(x.shape[0], -1).mean(1)
+
+
+GAMES: dict[str, Callable[..., AdversarialLoss]] = {
+    "non_saturating": non_saturating,
+    "minimax": minimax,
+    "hinge": hinge,
+    "least_squares": least_squares,
+    "wasserstein": wasserstein,
+    "relativistic": relativistic,
+}
+"""Games by name; each can be called without arguments."""
+
+if TYPE_CHECKING:
+    GameName: TypeAlias = str
+else:
+    GameName = Literal[tuple(GAMES)]

@@ -1,71 +1,77 @@
 """Looking into a trained model: reconstructions, codes, and images of codes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genjax.conditions import select
 from genjax.losses.gaussian import Gaussian
 from genjax.losses.likelihood import Likelihood
+from genjax.methods.averages import averaged
 from genjax.random import example_keys
-from genjax.typing import Array, Batch, Key, PyTree, TrainState
+from genjax.typing import Array, Batch, Condition, Key, TrainState
 
 
 class LatentSpace(NamedTuple):
-    """What a model with an encoder can do beside making images. All functions are pure; images are in [-1, 1].
+    """What a model with an encoder can do in addition to making images. All functions are pure; images are in [-1, 1].
 
     Attributes:
         reconstruct: ``(key, state, batch) -> float32[B,H,W,C]``.
         encode: ``(state, batch) -> float32[B,D]``, the code, or the mean of its distribution; None where a model has no
             single vector for an image.
-        decode: ``(state, z float32[B,D], label int32[B] | None) -> float32[B,H,W,C]``; None where `encode` is.
+        decode: ``(state, z float32[B,D], condition) -> float32[B,H,W,C]``, where the condition is None or as in
+            `genjax.conditions`; None where `encode` is.
         posterior: ``(state, batch) -> Gaussian`` of float32[B,D], the distribution of the code; None where it is not
             normal.
     """
 
     reconstruct: Callable[[Key, TrainState, Batch], Array]
     encode: Callable[[TrainState, Batch], Array] | None = None
-    decode: Callable[[TrainState, Array, Array | None], Array] | None = None
+    decode: Callable[[TrainState, Array, Condition | None], Array] | None = None
     posterior: Callable[[TrainState, Batch], Gaussian] | None = None
 
 
-def vae_space(network: nn.Module, likelihood: Likelihood, num_classes: int | None = None) -> LatentSpace:
-    """That of a variational autoencoder: reconstructions are expected images of draws from the posterior.
+def vae_space(network: nn.Module, likelihood: Likelihood, conditions: Sequence[str] = ()) -> LatentSpace:
+    """The functions of a variational autoencoder: reconstructions are expected images of draws from the posterior.
 
     Args:
         network: as for `genjax.methods.vae.vae`. With methods ``encode``, ``decode`` and ``posterior``, as
             `genjax.models.VAE`, there are codes too.
         likelihood: what the outputs mean.
-        num_classes: of a conditional model.
+        conditions: names of the arrays of a batch that the network is told; all of them must be there.
     """
 
     def reconstruct(key: Key, state: TrainState, batch: Batch) -> Array:
         keys = example_keys(key, batch["_index"])
-        outputs, _ = _apply(network, state.ema, "infer", keys, batch["image"], _label(batch, num_classes))
+        told = select(batch, conditions, required=True)
+        outputs, _ = _apply(network, state, "infer", keys, batch["image"], told)
         return likelihood.mean(outputs)
 
     if not hasattr(network, "encode"):
         return LatentSpace(reconstruct)
 
     def posterior(state: TrainState, batch: Batch) -> Gaussian:
-        return _apply(network, state.ema, "posterior", batch["image"], _label(batch, num_classes))
+        told = select(batch, conditions, required=True)
+        return _apply(network, state, "posterior", batch["image"], told)
 
     normal = getattr(network, "posterior_flow", None) is None
-    codes = _codes(network, likelihood, num_classes)
+    codes = _codes(network, likelihood, conditions)
     return LatentSpace(reconstruct, *codes, posterior if normal else None)
 
 
 def autoencoder_space(
-    network: nn.Module, likelihood: Likelihood, num_classes: int | None = None
+    network: nn.Module, likelihood: Likelihood, conditions: Sequence[str] = ()
 ) -> LatentSpace:
-    """That of an autoencoder, as `vae_space`."""
+    """The functions of an autoencoder, with the arguments of `vae_space`."""
 
     def reconstruct(key: Key, state: TrainState, batch: Batch) -> Array:
-        outputs, _ = _apply(network, state.ema, "__call__", batch["image"], _label(batch, num_classes))
+        told = select(batch, conditions, required=True)
+        outputs, _ = _apply(network, state, "__call__", batch["image"], told)
         return likelihood.mean(outputs)
 
-    return LatentSpace(reconstruct, *_codes(network, likelihood, num_classes))
+    return LatentSpace(reconstruct, *_codes(network, likelihood, conditions))
 
 
 def traverse(z: Array, component: int, values: Array) -> Array:
@@ -109,19 +115,15 @@ def interpolate(first: Array, second: Array, steps: int) -> Array:
     return ((1 - t) * a + t * b) * direction
 
 
-def _codes(network: nn.Module, likelihood: Likelihood, num_classes: int | None) -> tuple[Any, Any]:
+def _codes(network: nn.Module, likelihood: Likelihood, conditions: Sequence[str]) -> tuple[Any, Any]:
     def encode(state: TrainState, batch: Batch) -> Array:
-        return _apply(network, state.ema, "encode", batch["image"], _label(batch, num_classes))
+        return _apply(network, state, "encode", batch["image"], select(batch, conditions, required=True))
 
-    def decode(state: TrainState, z: Array, label: Array | None = None) -> Array:
-        return likelihood.mean(_apply(network, state.ema, "decode", z, label))
+    def decode(state: TrainState, z: Array, condition: Condition | None = None) -> Array:
+        return likelihood.mean(_apply(network, state, "decode", z, condition))
 
     return encode, decode
 
 
-def _label(batch: Batch, num_classes: int | None) -> Array | None:
-    return None if num_classes is None else batch["label"]
-
-
-def _apply(network: nn.Module, params: PyTree, method: str, *args: Any) -> Any:
-    return network.apply({"params": params}, *args, method=method)
+def _apply(network: nn.Module, state: TrainState, method: str, *args: Any) -> Any:
+    return network.apply({"params": averaged(state)}, *args, method=method)

@@ -21,7 +21,7 @@ def bleu(captions: Sequence[str], references: Sequence[str | Sequence[str]]) -> 
         references: for each caption, one that is right or several.
 
     Returns:
-        In [0, 100]; 100 where every caption is one of its references. It is not the mean over captions, so that of
+        In [0, 100]; 100 if every caption is one of its references. It is not the mean over captions, so the score of
         fewer than some hundred captions says little.
 
     Raises:
@@ -60,11 +60,11 @@ def caption_round_trip(
 ) -> float:
     """BLEU of the captions that generated images get, against those they were generated from.
 
-    It measures the generator and the captioner together: report that of real images with the same captions beside it.
+    It measures the generator and the captioner together: also report the score of real images with the same captions.
 
     Args:
         images: generated from `captions`, one each.
-        captions: of each image, the one it was made from, or several that say the same.
+        captions: captions of each image, the one it was made from, or several that say the same.
         captioner: ``images -> captions``; it is called once, with all the images.
 
     Returns:
@@ -89,13 +89,13 @@ def caption_round_trip(
 def clip_score(image_features: Float[Array, "B D"], text_features: Float[Array, "B D"]) -> Float[Array, "B"]:
     """How well images fit their captions: ``100 max(cosine, 0)`` of the features of each pair. Pure, jittable.
 
-    The features are those of a network that was trained on images and captions together, as CLIP, before or after they
-    are scaled to length 1. Which one it is belongs to the number. The paper's factor is 2.5 instead of 100.
+    The features come from a network that was trained on images and captions together, such as CLIP, before or after
+    they are scaled to length 1. Which one it is belongs to the number. The paper's factor is 2.5 instead of 100.
     torchmetrics sets only the mean of all pairs to 0 if it is below, not each pair.
 
     Args:
-        image_features: of the images.
-        text_features: of the caption of each image.
+        image_features: features of the images.
+        text_features: features of the caption of each image.
 
     Returns:
         Of each pair, in [0, 100]; NaN where a feature vector is 0, which has no direction.

@@ -23,7 +23,7 @@ class CopyingScore(NamedTuple):
     Attributes:
         score: C_T, the mean of the cells' Z_U, each weighted by its held-out images. Below -3 or so: copies.
         cells: Z_U of each cell; NaN where there are too few images to say anything.
-        weights: of the cells in the mean, adding up to 1.
+        weights: weights of the cells in the mean, adding up to 1.
     """
 
     score: float
@@ -65,7 +65,7 @@ def copying_score(
     at_least: float | None = None,
     seed: int = 0,
 ) -> CopyingScore:
-    """C_T: the mean of Z_U over cells, which are those of k-means of the training images.
+    """C_T: the mean of Z_U over cells. The cells are found by k-means of the training images.
 
     In a cell, distances are to its own training images.
 
@@ -73,10 +73,10 @@ def copying_score(
         generated: as for `copying_rank`.
         test: as for `copying_rank`.
         train: as for `copying_rank`.
-        cells: of k-means. A cell should have some 20 images of each set.
+        cells: number of cells of k-means. A cell should have some 20 images of each set.
         at_least: share of the generated images a cell must have more than, to be in the mean (the paper's tau); None:
             ``20 / M``.
-        seed: of k-means.
+        seed: seed of k-means.
 
     Raises:
         UserError: as `copying_rank`; more cells than training images, or no cell that has enough images.
@@ -176,8 +176,8 @@ def copying_interval(
         found: see `locate`.
         cells: as there.
         confidence: in (0, 1).
-        resamples: of the bootstrap.
-        seed: of the draws.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the draws.
 
     Raises:
         UserError: as `copying_score_of` and `genjax.metrics.intervals.bootstrap`.
@@ -197,8 +197,8 @@ def authentic(generated: Float[np.ndarray, "M D"], train: Float[np.ndarray, "T _
     """Of each generated image, whether its nearest training image has another training image nearer than it.
 
     The mean of it is the authenticity, with `genjax.metrics.intervals.share_interval` around it. Copies are never
-    authentic, exact ones of duplicates in the training set included. Of images as the data has them about half are,
-    so that it says how many are copies only by comparison with that of held-out images.
+    authentic, exact ones of duplicates in the training set included. Of images as the data has them about half are, so
+    compare it with the value of held-out images to see how many images are copies.
 
     Args:
         generated: features.

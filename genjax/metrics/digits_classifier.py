@@ -80,7 +80,7 @@ def load_digits_classifier(
     `UserError`.
 
     Args:
-        path: of a weights file written by experiments/train_classifier.py; None is the bundled one.
+        path: path of a weights file written by experiments/train_classifier.py; None is the bundled one.
         sha256: hexadecimal digest the file must have; None accepts any (weights of your own).
 
     Raises:
@@ -117,7 +117,7 @@ def feature_maps(params: PyTree, images: Array) -> tuple[Array, ...]:
     """What the ReLUs of the convolutions put out: float32[B,14,14,32], [B,14,14,64], [B,7,7,96], [B,4,4,64].
 
     Args:
-        params: of the classifier.
+        params: parameters of the classifier.
         images: float32[B,H,W,1] in [-1, 1] of any size.
 
     Raises:

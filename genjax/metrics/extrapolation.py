@@ -15,8 +15,9 @@ class Extrapolation(NamedTuple):
 
     Attributes:
         limit: its value at 1/N = 0.
-        standard_error: of the limit, from how far the values are from the line. Subsets of one set of images have
-            images in common, so that it is too small: it says whether the line is one, not how other images would do.
+        standard_error: standard error of the limit, from how far the values are from the line. Subsets of one set of
+            images have images in common, so that it is too small: it says whether the line is one, not how other images
+            would do.
         slope: the values' bias at N images is about ``slope / N``.
         sizes: N of each value.
         values: the values.
@@ -36,7 +37,7 @@ def extrapolate(
 
     Args:
         sizes: numbers of images N, at least three of which two differ.
-        values: of a metric at these.
+        values: values of a metric at these.
 
     Raises:
         UserError: too few sizes, as many values are not there, or one that is not finite.
@@ -71,11 +72,11 @@ def fd_infinity(
     distance and 1.2 for every 10,000 images, on one core: a minute and a half for 50,000 images.
 
     Args:
-        features: of the generated images.
+        features: features of the generated images.
         reference: moments of the real images' features.
         smallest: size of the smallest subset; below twice D, distances are far from the line (and warned of).
-        points: how many sizes, evenly spaced from the smallest to N.
-        seed: of the subsets, each of which is drawn by itself.
+        points: number of sizes, evenly spaced from the smallest to N.
+        seed: seed of the subsets, each of which is drawn by itself.
 
     Raises:
         UserError: fewer than three points, a smallest size out of range, or as `frechet.distance`.

@@ -50,7 +50,7 @@ def features(
 
     Args:
         images: N >= 1 of them.
-        extractor: of features and logits.
+        extractor: extractor of features and logits.
         batch_size: images passed to the extractor at a time, a multiple of the devices of `sharding`.
         sharding: how a batch is laid out on devices; None is one device.
 

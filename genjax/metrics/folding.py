@@ -30,7 +30,7 @@ def fold(arrays: Mapping[str, np.ndarray], conv: str, norm: str, epsilon: float)
             ``.running_mean`` and ``.running_var`` [O].
         conv: name of the convolution.
         norm: name of the normalisation.
-        epsilon: of the normalisation.
+        epsilon: epsilon of the normalisation.
     """
     scale, bias, mean, variance = (
         arrays[f"{norm}.{name}"].astype(np.float64)

@@ -78,7 +78,7 @@ def stream(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
                 raise UserError(f"features has a value that is not finite, first in row {row}")
             own = x.mean(axis=0)
             x -= own
-            # The last term of equation 1.5 (see `merge`) is that of one more row, and so costs next to nothing.
+            # The last term of equation 1.5 (see `merge`) is the product of one more row, so it costs next to nothing.
             shift = own - mean
             row = shift * (count * len(x) / (count + len(x))) ** 0.5
             x = np.concatenate([x, row[None]]) if count else x
@@ -128,12 +128,12 @@ def covariance(m: Moments) -> Float64[np.ndarray, "D D"]:
 def distance(a: Moments, b: Moments) -> float:
     """`frechet_distance` of the normal distributions with these moments: FID, where the features are Inception's.
 
-    With few vectors it says more of their number than of their distribution: that of N draws to the distribution
-    they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, and
+    With few vectors it depends more on their number than on their distribution: the distance of N draws to the
+    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, and
     `genjax.metrics.extrapolation` estimates the limit of many.
 
     Args:
-        a: of one set of features.
+        a: moments of one set of features.
         b: of the other.
 
     Raises:
@@ -216,7 +216,7 @@ def _factor(name: str, cov: np.ndarray, dim: int) -> np.ndarray:
         factor = np.empty_like(lower)
         factor[order] = lower
         return factor
-    # Not positive semi-definite to rounding of float64: to that of float32, maybe. What is negative counts as zero.
+    # Not positive semi-definite to rounding of float64, maybe to rounding of float32. Negative values count as zero.
     values, vectors = np.linalg.eigh(cov)
     if values.min(initial=0.0) < -1e-6 * scale * len(cov):
         raise UserError(f"{name} has the eigenvalue {values.min():.3g}: a covariance has none below zero")

@@ -65,7 +65,7 @@ def load_inception(
     TPUs round the factors of float32 products, to 11 or 8 bits.
 
     Args:
-        path: of ``weights-inception-2015-12-05-6726825d.pth``, from `URL`, or of a safetensors file with the same
+        path: path of ``weights-inception-2015-12-05-6726825d.pth``, from `URL`, or of a safetensors file with the same
             arrays.
         protocol: "legacy-tf" or "clean"; see the module. Distances of different protocols are not comparable, and
             their `genjax.metrics.Protocol` differs.

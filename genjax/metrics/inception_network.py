@@ -8,10 +8,10 @@ what torchvision has:
 * average pooling divides by the pixels in the window, not by 9 at the border;
 * the last block, `Mixed_7c`, takes the maximum where the other blocks take the average.
 
-Batch normalisation is not here: it is part of kernels and biases (`genjax.metrics.folding`). Names of layers are those
-of the common PyTorch conversion. Two rearrangements change nothing but rounding: the 1x1 convolutions by which the
-branches of a block begin are one matrix product, and that of the average-pooling branch comes before its pooling, which
-so has a quarter of the channels or less.
+Batch normalisation is not here: it is part of kernels and biases (`genjax.metrics.folding`). Names of layers are the
+same as in the common PyTorch conversion. Two rearrangements change only the rounding: the 1x1 convolutions at the start
+of a block's branches are one matrix product, and the average-pooling branch has its 1x1 convolution before the pooling,
+so that a quarter of the channels or less are pooled.
 """
 
 import functools
@@ -41,9 +41,9 @@ class Layers(NamedTuple):
     """The convolutions of (a part of) the network, by name.
 
     Attributes:
-        weights: of all.
-        prefix: of the names of this part.
-        precision: of products, as in jax.lax.
+        weights: weights of all.
+        prefix: prefix of the names of this part.
+        precision: precision of products, as in jax.lax.
     """
 
     weights: Weights
@@ -94,10 +94,10 @@ def network(
     """Features and logits.
 
     Args:
-        weights: of the convolutions.
+        weights: weights of the convolutions.
         fc: kernel of the last layer.
         images: levels 0..255, less 128, by 128.
-        precision: of products, as in jax.lax.
+        precision: precision of products, as in jax.lax.
 
     Returns:
         Means over the last feature maps, 8x8; and logits without the last layer's bias, as in the Inception Score.

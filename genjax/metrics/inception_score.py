@@ -28,10 +28,10 @@ def inception_score(
     split, so that 50,000 in 10 splits is the custom; it never sees real images.
 
     Args:
-        logits: of a classifier of K classes.
+        logits: logits of a classifier of K classes.
         splits: parts of ``N / splits`` images each, rounded.
-        seed: of the permutation by which the images are shuffled before, ``numpy.random.RandomState``'s; None: as they
-            are.
+        seed: seed of the permutation by which the images are shuffled before, ``numpy.random.RandomState``'s; None: as
+            they are.
 
     Returns:
         Scores in [1, K]: 1 if every image has the same p(y|x), K if all are sure and the classes equally frequent.

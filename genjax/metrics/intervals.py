@@ -33,7 +33,7 @@ def mean_interval(values: Float[np.ndarray, "N"] | list[float], confidence: floa
     values: what lies in [0, 1] is not normal, and the interval of a mean near 0 or 1 is an approximation.
 
     Args:
-        values: of N >= 2 runs.
+        values: values of N >= 2 runs.
         confidence: in (0, 1).
 
     Raises:
@@ -98,7 +98,7 @@ def bootstrap_interval(
         statistic: ``(float[R,N], axis=-1) -> float[R]``, such as `numpy.median`.
         confidence: in (0, 1).
         resamples: R, how often N of the values are drawn with replacement.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         UserError: as `mean_interval`, or fewer than one resample.
@@ -135,7 +135,7 @@ def bootstrap(
         sets: arrays of N_i >= 2 rows each, one for each argument of `metric`.
         confidence: in (0, 1).
         resamples: how often all sets are drawn.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         UserError: no set, one of fewer than two rows, fewer than two resamples, a confidence out of range, or a value

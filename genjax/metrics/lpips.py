@@ -114,11 +114,11 @@ def load_lpips(
     images. Authors report "alex" as the metric and train with "vgg"; their values are not comparable.
 
     Args:
-        path: of the network's weights: torchvision's state dictionary, as .pth or as safetensors. What belongs to its
-            classifier may be left out.
+        path: path of the network's weights: torchvision's state dictionary, as .pth or as safetensors. What belongs to
+            its classifier may be left out.
         backbone: "alex" or "vgg".
-        sha256: hexadecimal digest that this file must have; by default it must begin as that of torchvision's file
-            does. None accepts any.
+        sha256: hexadecimal digest that this file must have; by default it must begin as the digest of torchvision's
+            file does. None accepts any.
         heads: of the weights of the layers, one array each; None: those in the installed package lpips.
         heads_sha256: as `sha256`, of that file.
 
@@ -150,8 +150,8 @@ def load_heads(path: str | os.PathLike[str], sha256: str | None) -> tuple[Array,
     """Reads the learned weights of LPIPS for `genjax.losses.perceptual.perceptual`.
 
     Args:
-        path: of a file with one array for each layer, [c] or, as in the published state dictionaries, [1,c,1,1]. The
-            first number in the name of an array ("lin0.model.1.weight") is that of its layer.
+        path: path of a file with one array for each layer, [c] or, as in the published state dictionaries, [1,c,1,1].
+            The first number in the name of an array ("lin0.model.1.weight") is the number of its layer.
         sha256: hexadecimal digest that the file must have; None accepts any.
 
     Returns:

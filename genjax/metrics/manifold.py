@@ -44,8 +44,8 @@ class PrecisionRecall(NamedTuple):
     """Shares, in [0, 1].
 
     Attributes:
-        precision: of generated images that lie in the ball of a real one.
-        recall: of real images that lie in the ball of a generated one.
+        precision: share of generated images that lie in the ball of a real image.
+        recall: share of real images that lie in the ball of a generated image.
     """
 
     precision: float

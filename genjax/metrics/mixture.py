@@ -29,8 +29,8 @@ class Fitted(NamedTuple):
 
     Attributes:
         weights: float64[M], at least 0, of sum 1.
-        distance: of the mixture with these weights, by the criterion that they were fitted to.
-        alone: float64[M], that of each model alone.
+        distance: distance of the mixture with these weights, by the criterion that they were fitted to.
+        alone: float64[M], the distance of each model by itself.
     """
 
     weights: Float64[np.ndarray, "M"]
@@ -66,9 +66,9 @@ def kernel_terms(
     """The terms of `KernelTerms`, each estimated without bias.
 
     Args:
-        members: features of images of each model, drawn independently of those of the others.
+        members: features of each model's images. The images of different models are drawn independently.
         real: features of real images.
-        kernel: that of KID by default.
+        kernel: by default KID's kernel.
 
     Raises:
         UserError: as `genjax.metrics.kernel.kernel_means`, or no model.
@@ -90,7 +90,7 @@ def fit_mmd(
 
     Args:
         members: as for `kernel_terms`.
-        real: features of real images: those of the training set.
+        real: features of the training images.
         kernel: as for `kernel_terms`.
 
     Raises:
@@ -103,7 +103,7 @@ def fit_mmd(
 def mixture_moments(
     members: Sequence[Moments], weights: Float[np.ndarray, "M"]
 ) -> tuple[Float64[np.ndarray, "D"], Float64[np.ndarray, "D D"]]:
-    """Mean and covariance of a mixture: that within its members, and that of their means.
+    """Mean and covariance of a mixture: the covariance within its members plus the covariance of their means.
 
     Args:
         members: moments of the features of each model's images.
@@ -130,7 +130,7 @@ def fit_frechet(members: Sequence[Float[np.ndarray, "_ _"]], real: Float[np.ndar
 
     Args:
         members: features of images of each model.
-        real: features of real images: those of the training set.
+        real: features of the training images.
 
     Raises:
         UserError: no model, fewer than two vectors of one, widths that differ, or values that are not finite.

@@ -76,7 +76,7 @@ def uniform(num_modes: int) -> Int64[np.ndarray, "K"]:
 
 
 def mode_counts(modes: Int[np.ndarray, "N"], num_modes: int) -> Int64[np.ndarray, "K"]:
-    """How many samples there are of each mode; those of no mode (-1) are left out.
+    """Number of samples of each mode. Samples of no mode (-1) are left out.
 
     Raises:
         UserError: no sample, or a mode outside ``-1..num_modes-1``.
@@ -90,7 +90,7 @@ def mode_counts(modes: Int[np.ndarray, "N"], num_modes: int) -> Int64[np.ndarray
 
 
 def modes_covered(counts: Int[np.ndarray, "K"], *, at_least: int = 1) -> int:
-    """Number of modes of which there are at least so many samples; 1 is the custom on Stacked-MNIST.
+    """Number of modes with at least this number of samples. On Stacked-MNIST 1 is customary.
 
     Raises:
         UserError: `at_least` below 1.
@@ -107,7 +107,7 @@ def kl_divergence(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"
     modes and 25,600 samples.
 
     Args:
-        counts: of generated samples, or shares.
+        counts: counts of generated samples, or shares.
         reference: counts or shares of the data; `uniform` for the divergence to equally likely modes.
 
     Returns:
@@ -199,9 +199,9 @@ def samples_needed(
     """From how many samples on `collapse` of a generator that equals the data is 0 with at least this probability.
 
     Mode k is lost by chance if a binomial variable of N trials with the data's share q_k stays below
-    ``fraction * q_k * N``; the sum over the modes of these probabilities bounds that of a collapse above 0. The bound
-    goes up and down with N, as the limit is rounded to whole samples: the result is the smallest N with the bound at
-    most ``1 - confidence`` there and for every larger N. Mistakes of the classifier are not considered.
+    ``fraction * q_k * N``; the sum of these probabilities over the modes bounds the probability of a collapse above 0.
+    The bound goes up and down with N, as the limit is rounded to whole samples: the result is the smallest N with the
+    bound at most ``1 - confidence`` there and for every larger N. Mistakes of the classifier are not considered.
 
     Args:
         reference: counts or shares of the data.
@@ -248,8 +248,8 @@ def collapse_rate(
 
     Args:
         collapses: `collapse` of each run of a study, runs that differ in the seed only.
-        threshold: of `has_collapsed`, in (0, 1].
-        confidence: of the interval.
+        threshold: threshold of `has_collapsed`, in (0, 1].
+        confidence: confidence of the interval.
 
     Raises:
         UserError: no run, a collapse outside [0, 1], or a threshold out of range.
@@ -271,7 +271,7 @@ def nearest_mode(
 
     Args:
         points: generated samples; one that is not finite is of no mode.
-        centres: of the modes.
+        centres: centres of the modes.
         radius: for example ``3 * std``.
     """
     distance = np.square(points[:, None].astype(np.float64) - centres[None]).sum(-1)

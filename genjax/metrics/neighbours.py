@@ -31,7 +31,7 @@ class Neighbours(NamedTuple):
 
     Attributes:
         distance: Euclidean, to the nearest neighbour, or to the k-th nearest.
-        index: of this neighbour; the first of equally near ones, if k is 1.
+        index: index of this neighbour; the first of equally near ones, if k is 1.
     """
 
     distance: Float64[np.ndarray, "N"]
@@ -86,10 +86,10 @@ def squared_distances(
     Args:
         x: vectors.
         y: at least one vector.
-        dtype: of the products; None: float64 if x or y is, and float32 otherwise.
+        dtype: dtype of the products; None: float64 if x or y is, and float32 otherwise.
 
     Yields:
-        Which rows of x; [B,M], which is the caller's to write to; [B], a bound on the error in each row, from that of a
+        The rows of x; [B,M], which the caller may overwrite; [B], a bound on the error in each row, from the error of a
         scalar product of D terms (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, equation 3.5).
 
     Raises:

@@ -53,7 +53,7 @@ class Result:
     """A measured number.
 
     Attributes:
-        name: of what was measured: a model, a run.
+        name: name of what was measured: a model, a run.
         value: the number.
         protocol: how it was measured.
     """

@@ -205,7 +205,7 @@ def _halve(x: Array) -> Array:
 
 
 def _power(x: Array, exponent: float) -> Array:
-    """``max(x, 0)^exponent``, with gradient 0 at and below 0, where that of a root is infinite."""
+    """``max(x, 0)^exponent``, with gradient 0 at and below 0: the gradient of a root is infinite at 0."""
     positive = x > 0
     return jnp.where(positive, jnp.where(positive, x, 1.0) ** exponent, 0.0)
 

@@ -63,7 +63,7 @@ class Reference:
 
     @property
     def moments(self) -> Moments:
-        """For `frechet.merge` with those of more images.
+        """For `frechet.merge` with the statistics of more images.
 
         Raises:
             UserError: if the number of images is unknown.
@@ -81,7 +81,7 @@ class Reference:
         return digest.hexdigest()
 
     def protocol(self, num_samples: int) -> Protocol:
-        """That of a Fréchet distance of so many generated images to this reference."""
+        """The protocol of a Fréchet distance between this number of generated images and this reference."""
         number = UNKNOWN if self.count is None else self.count
         reference = f"{self.images}, number of images {number}#{self.sha256[:16]}"
         return Protocol("fd", self.extractor, self.resize, num_samples, reference)
@@ -91,8 +91,8 @@ def fd(name: str, generated: Moments, reference: Reference) -> Result:
     """Fréchet distance of generated images to a reference, with its protocol.
 
     Args:
-        name: of what is measured.
-        generated: moments of the features, made as those of the reference.
+        name: name of what is measured.
+        generated: moments of the features, computed in the same way as the reference's moments.
         reference: what they are compared with.
 
     Raises:
@@ -160,17 +160,17 @@ def load_foreign(
 ) -> Reference:
     """Reads ``mu`` and ``sigma`` from a file of another code base. Nothing in it is executed.
 
-    Known are those of pytorch-fid, clean-fid, EDM and ADM (guided-diffusion), which are .npz files, and of
+    Known formats are the .npz files of pytorch-fid, clean-fid, EDM and ADM (guided-diffusion), and the files of
     torch-fidelity's cache, ``*-stat-fid-*.pt`` (needs torch). Files of statistics that are pickled, as EDM2's, are not
     read.
 
     Args:
-        path: of the file.
+        path: path of the file.
         count: number of images they were computed from.
         extractor: as for `Protocol`. The same name for two implementations of Inception is a mistake: they differ.
         resize: as for `Protocol`. Code bases differ in it most.
         images: which.
-        spatial: of ADM's files, ``mu_s`` and ``sigma_s``: statistics of sFID's features.
+        spatial: in ADM's files, ``mu_s`` and ``sigma_s``: statistics of sFID's features.
 
     Raises:
         UserError: if there is no such file, it is of another format, or its arrays are no mean and covariance.

@@ -30,7 +30,7 @@ def robust_correct(
     Args:
         classify: ``images -> logits float[B,K]``, each image alone.
         attack: raises the cross-entropy of the logits with the labels.
-        keys: of the attack, one an image.
+        keys: keys of the attack, one per image.
         images: in [-1, 1].
         labels: true classes.
 

@@ -42,11 +42,11 @@ def score(
         generated: uint8[N1,H,W,C], or float[N1,H,W,C] in [-1, 1], or images that are read when needed.
         test: as `generated`: held-out real images, the reference.
         train: as `generated`: real images the model was trained on; None where they are not known.
-        extractor: of features and logits.
+        extractor: extractor of features and logits.
         metrics: names in `suite.METRICS`.
         labels: int[N1], the class asked of each generated image; None if the model takes none.
         equal: cut every set to the size of the smallest one, by `subset`.
-        resamples: of the bootstrap for 95 % intervals; 0: none.
+        resamples: number of bootstrap resamples for 95 % intervals; 0: no intervals.
         batch_size: images passed to the extractor at a time, a multiple of the devices of `sharding`.
         sharding: how a batch is laid out on devices; None is one device.
         reference: name of the test set, for the protocol: "mnist/test".
@@ -77,7 +77,7 @@ def score(
 class Scorer:
     """`score` of one set of generated images after another: features of the real images are computed once.
 
-    The arguments are those of `score`, and `num`, the number of images in each set.
+    The arguments are the same as in `score`, plus `num`, the number of images in each set.
 
     Raises:
         UserError: as `score` does.
@@ -201,7 +201,7 @@ def quantize(images: np.ndarray, name: str = "images") -> np.ndarray:
 
 
 def _ready(images: Images, n: int, name: str) -> Images:
-    """`n` of the images; those of an array quantised."""
+    """`n` of the images. Images from an array are quantised."""
     chosen = (
         images
         if n == len(images)

@@ -54,8 +54,8 @@ def _remaining(gray: Float[Array, "B H W"], window: int) -> Float[Array, "B"]:
 def _slopes(gray: Float[Array, "B H W"], window: int = 1) -> Float[Array, "B h w"]:
     """Sobel's absolute derivatives along H of what a moving average along H makes of an image.
 
-    Those of pixels 2 to n - 2 along both axes: at the start one more is left out than Sobel needs, as in scikit-image.
-    Beyond the edges the moving average sees the mirror image.
+    Only the derivatives of pixels 2 to n - 2 along both axes: at the start one more is left out than Sobel needs, as in
+    scikit-image. Beyond the edges the moving average sees the mirror image.
     """
     before = window // 2
     padded = jnp.pad(gray, ((0, 0), (before, window - 1 - before), (0, 0)), mode="symmetric")

@@ -10,12 +10,13 @@ from genjax.typing import Array, UserError
 def stacked(extractor: Extractor, channels: int = 3) -> Extractor:
     """Applies an extractor of width D with K classes to each of C channels, which are images of their own.
 
-    Features are those of the channels side by side, D * C wide. The K^C classes are the combinations of those of the
-    channels, the last one running fastest (``100 a + 10 b + c`` for digits), and the logits their log-probabilities,
-    the channels being independent: the likeliest class is that of the likeliest classes of the channels.
+    The features of the channels are put side by side, D * C wide. The K^C classes are the combinations of the classes
+    of the channels, the last one running fastest (``100 a + 10 b + c`` for digits), and the logits their
+    log-probabilities, because the channels are independent: the likeliest class combines the likeliest classes of the
+    channels.
 
     Args:
-        extractor: of images [B,H,W,1].
+        extractor: extractor of images [B,H,W,1].
         channels: C.
 
     Returns:

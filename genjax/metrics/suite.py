@@ -121,7 +121,7 @@ def classifier_score(sets: Sets) -> dict[str, float]:
 
 
 def _classifier_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
-    """That of the mean, which is what is reported; each resample is split as the images are."""
+    """The interval of the mean, which is the reported number. Each resample is split as the images are."""
     found = intervals.bootstrap(
         lambda logits: inception_score.inception_score(logits).mean,
         sets.generated.logits,
@@ -165,7 +165,7 @@ def looked_up(sets: Sets) -> Copies:
 
 def copies(found: Copies) -> dict[str, float]:
     """``c_t``, below -3 where generated images are nearer to training images than test images are; ``authenticity``,
-    and ``authenticity_test``, that of the test images, with which it is to be compared."""
+    and ``authenticity_test``, the same number for the test images, to compare with."""
     return {"c_t": copying.copying_score_of(found.located).score, **_means(found.authentic)}
 
 
@@ -243,15 +243,15 @@ def measure(names: Sequence[str], sets: Sets, images: Protocol, *, resamples: in
     """What the metrics say, together, and how that was measured.
 
     Args:
-        names: of `METRICS`.
+        names: names of `METRICS`.
         sets: see `Sets`.
         images: how the images reached the extractor; its `metric` is of no meaning.
-        resamples: of the bootstrap; 0: no intervals.
+        resamples: number of resamples of the bootstrap; 0: no intervals.
 
     Returns:
         The numbers by name; with `resamples`, ``intervals``, by name the 95 % interval [low, high] over the images;
-        ``num_samples``, the number of generated images; ``protocol``, that of a Fréchet distance, as text; and
-        ``protocols``, that of each metric.
+        ``num_samples``, the number of generated images; ``protocol``, the protocol of the Fréchet distance, as text;
+        and ``protocols``, the protocol of each metric.
 
     Raises:
         UserError: as `check`, or as the metrics themselves.

@@ -11,12 +11,12 @@ from genjax.typing import UserError
 def vendi_score(features: Float[np.ndarray, "N D"], *, q: float = 1.0) -> float:
     """Vendi score of the cosine similarity of features.
 
-    The eigenvalues of ``X X^T / N``, N x N, are those of ``X^T X / N``, D x D, and zeros; the smaller of the two is
-    taken.
+    ``X X^T / N``, N x N, and ``X^T X / N``, D x D, have the same eigenvalues apart from zeros. The smaller matrix is
+    used.
 
     Args:
-        features: of N images, none of them 0; only their directions matter. Cosines of features that are all positive
-            are near 1, and so is the score: it is relative to the features.
+        features: features of N images, none of them 0; only their directions matter. Cosines of features that are all
+            positive are near 1, and so is the score: it is relative to the features.
         q: order of the entropy; see `vendi_score_of_kernel`.
 
     Returns:

@@ -24,7 +24,7 @@ def read(path: str | os.PathLike[str], sha256: str | None) -> tuple[str, dict[st
     the file.
 
     Args:
-        path: of the file.
+        path: path of the file.
         sha256: hexadecimal digest the file must have; None accepts any (weights of your own).
 
     Returns:
@@ -62,12 +62,12 @@ def check_arrays(
     expected: Mapping[str, tuple[int, ...]],
     what: str,
 ) -> None:
-    """Compares the arrays of a file with those of a network.
+    """Compares the arrays of a file with the arrays of a network.
 
     Batch normalisation's counters of steps, ``num_batches_tracked``, may be there or not: nothing depends on them.
 
     Args:
-        path: of the file.
+        path: path of the file.
         arrays: what is in it.
         expected: names and shapes.
         what: what the weights are of.

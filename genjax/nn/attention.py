@@ -11,7 +11,7 @@ MAX_LOGITS_BYTES = 256 << 20
 """Most memory for the logits of one block of queries."""
 
 
-def dot_product_attention(query: Array, key: Array, value: Array) -> Array:
+def dot_product_attention(query: Array, key: Array, value: Array, *, scaled: bool = True) -> Array:
     """softmax(Q K^T / sqrt(D)) V for each head (Vaswani et al. 2017, equation 1).
 
     Where all logits would take more than `MAX_LOGITS_BYTES`, queries are taken in blocks, and the backward pass
@@ -20,16 +20,19 @@ def dot_product_attention(query: Array, key: Array, value: Array) -> Array:
     Args:
         query: float[B,Q,heads,D].
         key: float[B,K,heads,D].
-        value: float[B,K,heads,D].
+        value: float[B,K,heads,V].
+        scaled: whether logits are divided by sqrt(D).
 
     Returns:
-        float[B,Q,heads,D]; the softmax is float32.
+        float[B,Q,heads,V]; the softmax is float32.
     """
     batch, queries, heads, width = query.shape
 
     def attend(query: Array) -> Array:
-        """float[B,block,heads,D] -> the same."""
-        logits = jnp.einsum("bqhd,bkhd->bhqk", query / jnp.sqrt(width).astype(query.dtype), key)
+        """float[B,block,heads,D] -> float[B,block,heads,V]."""
+        if scaled:
+            query = query / jnp.sqrt(width).astype(query.dtype)
+        logits = jnp.einsum("bqhd,bkhd->bhqk", query, key)
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
         return jnp.einsum("bhqk,bkhd->bqhd", weights, value)
 
@@ -37,7 +40,8 @@ def dot_product_attention(query: Array, key: Array, value: Array) -> Array:
     if block == queries:
         return attend(query)
     blocks = jnp.moveaxis(query.reshape(batch, queries // block, block, heads, width), 1, 0)
-    return jnp.moveaxis(jax.lax.map(jax.checkpoint(attend), blocks), 0, 1).reshape(query.shape)
+    attended = jnp.moveaxis(jax.lax.map(jax.checkpoint(attend), blocks), 0, 1)
+    return attended.reshape(batch, queries, heads, value.shape[-1])
 
 
 def _block(queries: int, bytes_per_query: int) -> int:

@@ -18,10 +18,10 @@ STATISTICS = "batch_stats"
 class BatchNorm(nn.Module):
     """Batch normalisation, optionally modulated by a scale and a shift per example and channel.
 
-    Mean and variance are those of the global batch: under pmap and shard_map they are averaged over the data axis,
+    Mean and variance are computed over the global batch: under pmap and shard_map they are averaged over the data axis,
     under jit on a mesh arrays are global anyway. The large array is read once for both moments, and once for one
     multiply-add. Names and shapes of parameters ("scale", "bias") and of statistics ("mean", "var" in the collection
-    "batch_stats") are those of `flax.linen.BatchNorm`.
+    "batch_stats") are the same as in `flax.linen.BatchNorm`.
 
     Attributes:
         momentum: share of the old running statistics in the new ones, in [0, 1]: ``new = momentum * old + (1 -
@@ -30,7 +30,7 @@ class BatchNorm(nn.Module):
         unbiased: the running variance takes n / (n - 1) times the variance of a batch with n values per channel, as
             PyTorch's does; Flax's takes the variance itself. Images are always normalised by the latter.
         affine: learn a scale and a bias per channel.
-        scale_init: of the learned scale.
+        scale_init: initialiser of the learned scale.
         dtype: type of the result; moments are always float32.
 
     References:
@@ -101,8 +101,8 @@ class ConditionalBatchNorm(nn.Module):
     Attributes:
         num_classes: the condition is a label, which has a gain and a bias of its own; None: the condition is a
             vector, of which gain and bias are linear functions.
-        weight_norm: wraps the linear maps, which for a label are those of its one-hot code, see
-            `genjax.nn.weight_norm`; None: not.
+        weight_norm: wraps the linear maps (for a label, the linear maps of its one-hot code), see
+            `genjax.nn.weight_norm`; None: no normalisation.
         norm: makes the normalisation, without parameters of its own.
         dtype: type of the result.
 

@@ -7,7 +7,7 @@ import jax
 from jax.extend.core import jaxpr_as_fun
 from jax.interpreters import partial_eval
 
-from genjax.typing import Key, PyTree
+from genjax.typing import Key, PyTree, UserError
 
 
 def initialize(network: nn.Module, key: Key, *args: Any, **kwargs: Any) -> PyTree:
@@ -25,7 +25,17 @@ def initialize(network: nn.Module, key: Key, *args: Any, **kwargs: Any) -> PyTre
 
     Returns:
         The variable collections, as `network.init({"params": key}, *args, **kwargs)` returns them.
+
+    Raises:
+        UserError: the network is not a Linen module; an NNX module can become one.
     """
+    if not isinstance(network, nn.Module):
+        kind = network if isinstance(network, type) else type(network)
+        raise UserError(
+            f"network={kind.__name__}: it is no flax.linen module. An NNX class becomes one by "
+            f"flax.nnx.bridge.ToLinen({kind.__name__}, args=(...), metadata_fn=None), where args are what its __init__ "
+            "takes beside rngs"
+        )
     closed, shapes = jax.make_jaxpr(
         lambda key, *args: network.init({"params": key}, *args, **kwargs), return_shape=True
     )(key, *args)

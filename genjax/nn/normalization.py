@@ -19,7 +19,7 @@ class GroupNorm(nn.Module):
 
     The moments are sums per channel, joined into groups afterwards, so that the large array is read once for the
     moments and once for one multiply-add: three times faster on CPU than normalising a reshaped [B,H,W,G,C/G] array.
-    Parameter names and shapes are those of `flax.linen.GroupNorm`.
+    Parameter names and shapes are the same as in `flax.linen.GroupNorm`.
 
     Attributes:
         epsilon: added to the variance.

@@ -18,7 +18,7 @@ class Residual(nn.Module):
     """A bottleneck of convolutions 1x1, 3x3, 3x3, 1x1, each after a SiLU, without normalisation.
 
     Attributes:
-        channels: of the output.
+        channels: channels of the output.
         hidden: channels in between.
         scale: standard deviation of the last kernel at the start, in units of the usual one.
         dtype: type of the computation; parameters are float32.
@@ -47,7 +47,7 @@ class TopDownGroup(nn.Module):
     """The networks of one group of latent variables: float[B,h,w,channels] on features float[B,h,w,C].
 
     Attributes:
-        channels: of the group.
+        channels: channels of the group.
         width: channels C of the features.
         hidden: bottleneck of the residual branches.
         scale: see `Residual`.

@@ -103,7 +103,7 @@ class Checkpointer:
             raise UserError(f"the checkpoints in {self._directory} are open with read_only=True: cannot save")
         self.wait()
         step = int(step)
-        leaves = _named_leaves(state)
+        leaves = named_leaves(state)
         metadata = {"extra": dict(extra or {}), "leaves": {name: _describe(x) for name, x in leaves.items()}}
         try:
             # A copy: Orbax writes it in a thread, when the caller may have gone on to change `extra`.
@@ -143,8 +143,10 @@ class Checkpointer:
             self._executor.shutdown()
             self._orbax.close()
 
-    def restore_latest(self, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any], int] | None:
-        """The newest checkpoint whose files match its seal.
+    def restore_latest(
+        self, abstract_state: PyTree, step: int | None = None
+    ) -> tuple[PyTree, dict[str, Any], int] | None:
+        """The newest checkpoint whose files match its seal, or the one of a step.
 
         Newer ones that are unfinished, truncated or corrupt are reported by `logging.warning` and set aside
         (renamed to ``00001200.unusable``), so that the run can save that step again.
@@ -153,6 +155,7 @@ class Checkpointer:
             abstract_state: pytree of `jax.ShapeDtypeStruct` (or arrays) with the structure, shapes and dtypes
                 of the saved state. Each leaf is restored with the sharding given there, whatever sharding and
                 number of devices it was saved with; without one it goes to the first local device.
+            step: step of the checkpoint that is asked for; None: the newest. One that is asked for is not set aside.
 
         Returns:
             ``(state, extra, step)``, or None where no checkpoint was ever finished.
@@ -160,22 +163,61 @@ class Checkpointer:
         Raises:
             CheckpointError: there are checkpoints and none is usable (they are left in place), or the saved
                 state has other leaves, shapes or dtypes than `abstract_state` (those are listed).
+            UserError: there is no checkpoint of the step that is asked for; the message lists those that there are.
         """
         self.wait()
-        step = _on_first_process(self._latest_usable)
+        step = self._choose(step)
         if step == _NONE:
             return None
         path = self._path(step)
-        wanted = _named_leaves(abstract_state)
-        metadata = self._orbax.restore(
-            path, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())
-        ).metadata
+        wanted = named_leaves(abstract_state)
+        metadata = self._metadata(path)
         _check_structure(path, metadata["leaves"], {name: _describe(x) for name, x in wanted.items()})
         target = {name: _with_sharding(x) for name, x in wanted.items()}
         args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
         restored = self._orbax.restore(path, args=args).state
         state = jax.tree.unflatten(jax.tree.structure(abstract_state), [restored[name] for name in wanted])
         return state, metadata["extra"], step
+
+    def leaves(self, prefixes: tuple[str, ...], step: int | None = None) -> tuple[dict[str, np.ndarray], int]:
+        """Arrays of a checkpoint by name, whatever the rest of its state is.
+
+        Args:
+            prefixes: of the names, such as "params/".
+            step: step of the checkpoint; None: the newest whose files match its seal.
+
+        Returns:
+            The arrays, on the host, and the step.
+
+        Raises:
+            CheckpointError, UserError: as `restore_latest`; also where there is no checkpoint.
+        """
+        self.wait()
+        step = self._choose(step)
+        if step == _NONE:
+            raise UserError(f"{self._directory} holds no checkpoint that can be used")
+        path = self._path(step)
+        described = self._metadata(path)["leaves"]
+        if not any(name.startswith(prefixes) for name in described):
+            return {}, step
+        target = {name: _with_sharding(_parse(text)) for name, text in described.items()}
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        restored = self._orbax.restore(path, args=args).state
+        return {name: np.asarray(x) for name, x in restored.items() if name.startswith(prefixes)}, step
+
+    def _choose(self, step: int | None) -> int:
+        """The step to read: the newest usable one, or the one that is asked for."""
+        if step is None:
+            return _on_first_process(self._latest_usable)
+        if step not in self.steps():
+            there = ", ".join(map(str, self.steps())) or "none"
+            raise UserError(f"step={step}: {self._directory} holds no such checkpoint; there are {there}")
+        if reason := _defect(self._path(step)):
+            raise CheckpointError(f"the checkpoint {self._path(step)} cannot be used: {reason}")
+        return step
+
+    def _metadata(self, path: epath.Path) -> Any:
+        return self._orbax.restore(path, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())).metadata
 
     def _path(self, step: int) -> epath.Path:
         return self._directory / f"{step:08d}"
@@ -263,8 +305,8 @@ def _on_first_process(decide: Callable[[], int | None]) -> int:
     return value
 
 
-def _named_leaves(tree: PyTree) -> dict[str, Any]:
-    """The leaves by path, such as ``opt/0/mu/kernel``; empty nodes (`optax.EmptyState`) have no entry."""
+def named_leaves(tree: PyTree) -> dict[str, Any]:
+    """The leaves of a state by path, such as ``opt/0/mu/kernel``; empty nodes (`optax.EmptyState`) have no entry."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     named = {jax.tree_util.keystr(path, simple=True, separator="/") or ".": leaf for path, leaf in leaves}
     if len(named) != len(leaves):
@@ -276,6 +318,13 @@ def _describe(leaf: Any) -> str:
     """Dtype and shape, such as ``float32[3,4]``."""
     leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def _parse(text: str) -> jax.ShapeDtypeStruct:
+    """Inverts `_describe`."""
+    dtype, _, shape = text.rstrip("]").partition("[")
+    kind = jax.random.key(0).dtype if dtype.startswith("key<") else dtype
+    return jax.ShapeDtypeStruct(tuple(map(int, filter(None, shape.split(",")))), kind)
 
 
 def _with_sharding(leaf: Any) -> jax.ShapeDtypeStruct:

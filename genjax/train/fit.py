@@ -46,7 +46,7 @@ class Fitted(NamedTuple):
         state: at the end.
         step: of it.
         preempted: whether the run was stopped before its end.
-        trained: how many steps this call trained.
+        trained: number of steps that this call trained.
         times: how long the run took, with the starts before this one.
     """
 
@@ -69,6 +69,7 @@ def fit(
     mesh: Mesh | None = None,
     progress: bool | None = None,
     on_save: Callable[[Times], None] = lambda times: None,
+    initial: Callable[[TrainState], TrainState] = lambda state: state,
 ) -> Fitted:
     """Trains until `options.steps`, going on from the latest checkpoint in `workdir` if there is one.
 
@@ -86,6 +87,8 @@ def fit(
         mesh: devices; None: all, with `options.fsdp`.
         progress: show a progress bar; None: where stderr is a terminal, else a line now and then.
         on_save: called before each checkpoint is written, which holds these times too.
+        initial: what becomes of the state of `method.init` before the first step, as when parameters of another run
+            take the place of random ones. A run that goes on from a checkpoint does not call it.
 
     Returns:
         The state and how the run ended.
@@ -112,7 +115,7 @@ def fit(
     with Checkpointer(workdir / "checkpoints", keep=options.keep_checkpoints) as checkpoints:
         restored = checkpoints.restore_latest(target)
         if restored is None:
-            state, start = sharding.place(method.init(init_key, example), backend.layout), 0
+            state, start = sharding.place(initial(method.init(init_key, example)), backend.layout), 0
             extra: dict[str, Any] = {}
         else:
             state, extra, start = restored

@@ -1,7 +1,9 @@
 """Options of the training loop, apart from the loop so that configs need not import Orbax."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from genjax.ranges import Count, CountOrZero, Range
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,22 +14,23 @@ class FitOptions:
         steps: Number of updates of the whole run.
         batch_size: Examples per update, over all devices and hosts.
         seed: Seed of everything random in the run.
-        log_every: Steps between lines of metrics; each is the mean over the interval.
-        checkpoint_every: Steps between checkpoints; the last step always gets one.
-        keep_checkpoints: How many of the newest checkpoints stay.
+        log_every: Steps between lines of metrics. Each line has the means over these steps.
+        checkpoint_every: Steps between checkpoints. The last step always gets a checkpoint.
+        keep_checkpoints: Number of newest checkpoints that are kept.
         backend: How a step is spread over devices: "jit" (global arrays on a mesh) or "pmap".
-        fsdp: Over how many devices each large parameter is split; divides the number of devices.
-        fsdp_min_size: Arrays with fewer elements are not split.
-        steps_per_dispatch: Most updates per call of the compiled program; None: 1 on CPU, 32 elsewhere.
+        fsdp: Number of devices that each large parameter is split over. It must divide the number of devices.
+        fsdp_min_size: Smallest number of elements of an array that is split.
+        steps_per_dispatch: Largest number of updates in one call of the compiled program. Without it: 1 on CPU, 32
+            elsewhere.
     """
 
-    steps: int = 1000
-    batch_size: int = 64
-    seed: int = 0
-    log_every: int = 50
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 3
+    steps: Count = 1000
+    batch_size: Count = 64
+    seed: Annotated[int, Range("[0, 4294967296)")] = 0
+    log_every: Count = 50
+    checkpoint_every: Count = 500
+    keep_checkpoints: Count = 3
     backend: Literal["jit", "pmap"] = "jit"
-    fsdp: int = 1
-    fsdp_min_size: int = 2**14
-    steps_per_dispatch: int | None = None
+    fsdp: Count = 1
+    fsdp_min_size: CountOrZero = 2**14
+    steps_per_dispatch: Count | None = None

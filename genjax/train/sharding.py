@@ -22,7 +22,7 @@ def make_mesh(fsdp: int = 1, num_devices: int | None = None) -> Mesh:
     Devices are in process order, so that the contiguous share of a batch that a process loads lies on its own devices.
 
     Raises:
-        UserError: if there are not so many devices, or `fsdp` does not divide their number.
+        UserError: if there are fewer devices than asked for, or `fsdp` does not divide their number.
     """
     devices = jax.devices()
     count = len(devices) if num_devices is None else num_devices

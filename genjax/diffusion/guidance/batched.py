@@ -1,12 +1,14 @@
 """Two conditions in one call of the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from genjax.conditions import hide, mask_name
 from genjax.diffusion.guidance.base import Scale, at
 from genjax.diffusion.guidance.classifier_free import extrapolate
 from genjax.diffusion.prediction import Denoiser
@@ -23,11 +25,11 @@ def classifier_free_batched(
 
     For instance::
 
-        def denoise(x_t, t, labels):
-            network = lambda x, c_noise: unet.apply(params, x, c_noise, labels)
+        def denoise(x_t, t, condition):
+            network = lambda x, c_noise: unet.apply(params, x, c_noise, condition)
             return denoiser(network, schedule, prediction.v)(x_t, t)
 
-        guided = classifier_free_batched(denoise, labels, null_label, scale)
+        guided = classifier_free_batched(denoise, condition, without(condition, ["label"]), scale)
 
     One large call is faster than two small ones where the device is not full; it needs more memory. The two
     copies of an example lie side by side, so that a batch spread over devices stays where it is.
@@ -36,8 +38,10 @@ def classifier_free_batched(
         denoise: ``(x_t [2B, ...], t scalar or [2B], condition of 2B examples) -> x0_hat [2B, ...]``. No
             example may depend on another.
         condition: a pytree of arrays [B, ...].
-        null_condition: the same tree; each array broadcasts to that of `condition`, so that it may be a
-            single label or embedding.
+        null_condition: the same tree. Each array broadcasts to the corresponding array of `condition`, so it may be a
+            single label or embedding. Where the two are mappings as in `genjax.conditions`, it may also lack keys of
+            `condition`, as ``without(condition, keys)`` does: `denoise` is then given the arrays under these keys for
+            all 2B examples, and masks that are False in the second copies.
         scale: as in `classifier_free`. Where it is a function of the time and 1 for all examples, the network
             is called with the condition only.
 
@@ -84,6 +88,8 @@ def batched(
 def _both(
     denoise: Callable[[Array, Array, PyTree], Array], condition: PyTree, null_condition: PyTree
 ) -> Callable[[Array, Array], tuple[Array, Array]]:
+    if isinstance(condition, Mapping) and isinstance(null_condition, Mapping):
+        condition, null_condition = _of_equal_keys(condition, null_condition)
     tree, null_tree = str(jax.tree.structure(condition)), str(jax.tree.structure(null_condition))
     if null_tree != tree:
         raise UserError(f"null_condition has the tree {null_tree}, it must be that of condition, {tree}")
@@ -99,6 +105,20 @@ def _both(
         return pairs[:, 0], pairs[:, 1]
 
     return both
+
+
+def _of_equal_keys(condition: Mapping[str, Any], null: Mapping[str, Any]) -> tuple[PyTree, PyTree]:
+    """The two with masks in place of the keys that `null` lacks, and where only one of them has a mask."""
+    masks = {mask_name(name) for name in (*condition, *null)}
+    for name, array in [(name, array) for name, array in condition.items() if name not in masks]:
+        nobody = jnp.zeros(jnp.shape(array)[:1], bool)
+        if name not in null:
+            null = hide({**null, name: array}, name, ~nobody)
+        if mask_name(name) in condition and mask_name(name) not in null:
+            null = hide(null, name, nobody)
+        elif mask_name(name) in null and mask_name(name) not in condition:
+            condition = hide(condition, name, nobody)
+    return condition, null
 
 
 def _doubled(a: ArrayLike, b: ArrayLike) -> Array:

@@ -60,7 +60,7 @@ def residual(operator: Operator, measurement: ArrayLike, x: Array) -> Array:
 
 
 def transpose(operator: Operator, x: Array) -> Operator:
-    """A^T, from the space of the measurement to that of x (only whose shape and type matter)."""
+    """A^T, from the space of the measurement to the space of x. Only the shape and type of x matter."""
     transposed = jax.linear_transpose(operator, jax.ShapeDtypeStruct(x.shape, x.dtype))
     return lambda u: transposed(u)[0]
 
@@ -86,7 +86,7 @@ def solve(
         ridge: scalar or [B], at least 0.
         gram: where A A^T is a multiple of the identity, that number; then nothing is iterated.
         max_iterations: as many as A A^T has different eigenvalues are enough, but for rounding.
-        tolerance: of the norm of the residual, relative to that of b.
+        tolerance: bound on the norm of the residual, relative to the norm of b.
     """
     if gram is not None:
         return (b / expand(jnp.asarray(weight) * gram + ridge, b)).astype(b.dtype)

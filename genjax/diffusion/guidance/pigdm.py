@@ -25,18 +25,18 @@ def pigdm(
 ) -> Denoiser:
     """Bayes' rule for ``y = A x_0 + noise_std noise``, as if x_0 given x_t were normal around x0_hat.
 
-    The score of p(y | x_t) = N(A x0_hat, r^2 A A^T + noise_std^2) is ``J^T A^T (r^2 A A^T + noise_std^2)^-1
-    (y - A x0_hat)`` with J the derivative of x0_hat by x_t, and r the standard deviation of x_0 given x_t.
-    r is that of normal data of deviation `data_std`: ``1 / r^2 = 1 / data_std^2 + alpha^2 / sigma^2``. For
-    such data, the result with scale 1 is the exact denoiser of p(x_0 | y). It costs about three times as
-    much as the denoiser.
+    The score of p(y | x_t) = N(A x0_hat, r^2 A A^T + noise_std^2) is
+    ``J^T A^T (r^2 A A^T + noise_std^2)^-1 (y - A x0_hat)`` with J the derivative of x0_hat by x_t, and r the standard
+    deviation of x_0 given x_t. r belongs to normal data of deviation `data_std`:
+    ``1 / r^2 = 1 / data_std^2 + alpha^2 / sigma^2``. For such data, the result with scale 1 is the exact denoiser of
+    p(x_0 | y). It costs about three times as much as the denoiser.
 
     Args:
         operator: A, linear; see `operators`.
         measurement: y, broadcasts to the shape of A x_t.
         noise_std: 0 for measurements without noise.
-        data_std: above 0; the paper's r is that of 1.
-        scale: of the score; 0 is `denoise`, 1 is Bayes' rule. Implementations of the paper's algorithm often
+        data_std: above 0; the paper's r has data_std = 1.
+        scale: scale of the score; 0 is `denoise`, 1 is Bayes' rule. Implementations of the paper's algorithm often
             weight the times differently, which a scale that is a function of the time can do.
         gram: where A A^T is a multiple of the identity, that number (1 / size^2 for ``average_pool(size)``,
             1 for `masked`); else conjugate gradients solve for its inverse.

@@ -57,7 +57,7 @@ def _schedule(
     """The table of betas.
 
     Args:
-        options: of the file.
+        options: options of the file.
         start: beta_start where the file has none.
         end: beta_end where the file has none.
         kind: beta_schedule where the file has none.

@@ -15,7 +15,7 @@ class Options:
     Each is asked for by name; what is left in the end is an option that nobody knows.
 
     Attributes:
-        name: of the class that is described.
+        name: name of the class that is described.
     """
 
     def __init__(self, fields: Mapping[str, Any]) -> None:

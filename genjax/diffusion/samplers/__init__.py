@@ -1,16 +1,17 @@
 """Samplers, one a file. To add one: its file, and one line below.
 
-Every sampler in `SAMPLERS` is held to tests/contracts/test_samplers.py; what each costs and reaches is measured in
-docs/samplers.md.
+A sampler that needs something else than a denoiser says so in its file, as ``@needs("consistency")`` above its
+constructor; see `Needs`. Every sampler in `SAMPLERS` is held to tests/contracts/test_samplers.py; what each costs and
+reaches is measured in docs/samplers.md.
 """
 
-from collections.abc import Callable
-
+from genjax.diffusion.samplers.base import Needs as Needs
 from genjax.diffusion.samplers.base import Sampler as Sampler
+from genjax.diffusion.samplers.base import SamplerKind as SamplerKind
+from genjax.diffusion.samplers.base import kind as _kind
+from genjax.diffusion.samplers.base import needs as needs
 from genjax.diffusion.samplers.base import normal as normal
 from genjax.diffusion.samplers.consistency import consistency as consistency
-from genjax.diffusion.samplers.consistency import consistency_edm as consistency_edm
-from genjax.diffusion.samplers.consistency import lcm_boundary as lcm_boundary
 from genjax.diffusion.samplers.ddim import ddim as ddim
 from genjax.diffusion.samplers.ddpm import ddpm as ddpm
 from genjax.diffusion.samplers.deis import deis as deis
@@ -41,15 +42,12 @@ from genjax.diffusion.samplers.repaint import repaint as repaint
 from genjax.diffusion.samplers.repaint import repaint_times as repaint_times
 from genjax.diffusion.samplers.unipc import unipc as unipc
 
-FEW_STEP: dict[str, Callable[..., Sampler]] = {"consistency": consistency}
-"""Those for networks trained for few steps; with an ordinary denoiser their samples vary too little."""
-
 # `repaint` wraps a sampler, `ddim_inversion` goes the other way in time.
-_OTHERS = (consistency, repaint, ddim_inversion)
+_OTHERS = (repaint, ddim_inversion)
 
-SAMPLERS: dict[str, Callable[..., Sampler]] = {
-    name: constructor
-    for name, constructor in list(globals().items())
-    if getattr(constructor, "__annotations__", {}).get("return") is Sampler and constructor not in _OTHERS
+SAMPLERS: dict[str, SamplerKind] = {
+    name: _kind(make)
+    for name, make in list(globals().items())
+    if getattr(make, "__annotations__", {}).get("return") is Sampler and make not in _OTHERS
 }
-"""Constructors of the samplers, by name, all that are imported above; each can be called without arguments."""
+"""All samplers that are imported above, by name, each with what it needs; ``SAMPLERS[name](**options)`` makes one."""

@@ -1,7 +1,7 @@
 """What a sampler is: a pair of pure functions."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,45 @@ class Sampler(NamedTuple):
 
     init: Callable[[Array, Array], PyTree]
     step: Callable[[Array, PyTree, Array, Array, Array, Denoiser, Schedule], tuple[PyTree, Array]]
+
+
+Needs: TypeAlias = Literal["denoiser", "consistency"]
+"""What a sampler must be given as `denoise`: "denoiser", the mean of x_0 given x_t; "consistency", the end of the
+trajectory of the probability-flow ODE through x_t, to which a consistency model jumps."""
+
+_NEEDS = "_needs"
+_Make = TypeVar("_Make", bound=Callable[..., Sampler])
+
+
+class SamplerKind(NamedTuple):
+    """A sampler that can be chosen by name. It is called as its constructor is.
+
+    Attributes:
+        make: the constructor; it can be called without arguments.
+        needs: what it must be given as `denoise`.
+    """
+
+    make: Callable[..., Sampler]
+    needs: Needs = "denoiser"
+
+    def __call__(self, *args: Any, **options: Any) -> Sampler:
+        """The sampler, with the options of its constructor."""
+        return self.make(*args, **options)
+
+
+def needs(what: Needs) -> Callable[[_Make], _Make]:
+    """Marks the constructor of a sampler that needs something else than a denoiser."""
+
+    def mark(make: _Make) -> _Make:
+        setattr(make, _NEEDS, what)
+        return make
+
+    return mark
+
+
+def kind(make: Callable[..., Sampler]) -> SamplerKind:
+    """The constructor of a sampler with what it needs, as `needs` has marked it."""
+    return SamplerKind(make, getattr(make, _NEEDS, "denoiser"))
 
 
 def stateless(x_T: Array, times: Array) -> tuple[()]:

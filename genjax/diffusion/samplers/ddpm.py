@@ -16,12 +16,12 @@ def ddpm(variance: ArrayLike | Callable[[Array, Array], Array] = 0.0) -> Sampler
     """Draws x_s from the posterior q(x_s | x_t, x_0) at the estimated x_0, for any pair s < t.
 
     Args:
-        variance: where the variance of a step lies between its two bounds, on a logarithmic scale. 0 is the
-            posterior's own ("fixed small", beta tilde, exact if the data is a single point), 1 that of the
-            forward step ("fixed large", beta, exact if the data is standard normal). A scalar, one for
-            each example, an array that broadcasts against x, or, for a learned variance, a function
-            ``(x_t, t) -> array``: where it calls the network as `denoise` does, the compiler merges the two
-            calls. The last step, to s = 0, adds no noise whatever the variance.
+        variance: where the variance of a step lies between its two bounds, on a logarithmic scale. 0 is the posterior's
+            own variance ("fixed small", beta tilde, exact if the data is a single point), 1 the variance of the forward
+            step ("fixed large", beta, exact if the data is standard normal). A scalar, one for each example, an array
+            that broadcasts against x, or, for a learned variance, a function ``(x_t, t) -> array``: where it calls the
+            network as `denoise` does, the compiler merges the two calls. The last step, to s = 0, adds no noise
+            whatever the variance.
 
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), algorithm 2 and section 3.2;

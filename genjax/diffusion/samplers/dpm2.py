@@ -27,10 +27,11 @@ def dpm2() -> Sampler:
 
 
 def dpm2_ancestral(eta: ArrayLike = 1.0) -> Sampler:
-    """`dpm2` to a noise level below that of s, and new noise up to it. Stochastic, two evaluations a step.
+    """`dpm2` to a noise level below the level of s, then new noise up to s. Stochastic, two evaluations a step.
 
-    The levels are those of `euler_ancestral`. Order 2, of the distribution of the samples: an exact solution of
-    the ODE from x_t has the distribution of the lower level, and with the noise that of s, whatever eta is.
+    The levels are the same as in `euler_ancestral`. The distribution of the samples has order 2: an exact solution of
+    the ODE from x_t has the distribution of the lower level, and with the noise the distribution of the level of s, for
+    every eta.
 
     Args:
         eta: from 0, `dpm2`, to 1, as much noise as the posterior of DDPM. A scalar; it may be traced.
@@ -65,8 +66,7 @@ def dpm2_ancestral(eta: ArrayLike = 1.0) -> Sampler:
         mixed = kept * noise
         if not is_deterministic:
             mixed = mixed + new * normal(keys, x.shape[1:], x.dtype)
-        # The noise at the midpoint is that of x plus (x_0 - again) / u(middle); it counts u(end) - u(start)
-        # times.
+        # The noise at the midpoint is the noise of x plus (x_0 - again) / u(middle). Its weight is u(end) - u(start).
         missing = schedule.alpha(s) * 2 * jnp.sinh(0.5 * (end - start)) * (again - x_0)
         return carry, (schedule.alpha(s) * x_0 + schedule.sigma(s) * mixed + missing).astype(x.dtype)
 

@@ -40,8 +40,8 @@ def dpm_solver_multistep(
 ) -> Sampler:
     """DPM-Solver with the noise extrapolated from the last steps. Order 2, and with `order` = 3 still 2.
 
-    With `order` = 3 the coefficient of the second difference is that of the authors' code and of all that follow it:
-    half of what a quadratic polynomial asks for in its leading term. The error is smaller than with `order` = 2,
+    With `order` = 3 the coefficient of the second difference is taken from the authors' code, as other implementations
+    do: half of what a quadratic polynomial asks for in its leading term. The error is smaller than with `order` = 2,
     but falls with the same power of the step; `deis(3)` is the same method with the full quadratic, of order 3.
 
     Args:

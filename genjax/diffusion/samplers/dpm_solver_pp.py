@@ -1,8 +1,8 @@
 """DPM-Solver++: exponential integrators that are polynomial in the estimated clean data.
 
-The data stays in its range where guidance makes the estimated noise large, so that these remain stable where
-DPM-Solver does not, and alpha may be 0. Names are those of the paper: 2 or 3 is the order, S singlestep, M multistep.
-The stochastic methods with a second evaluation in a step are in `dpm_solver_pp_sde`.
+The data stays in its range where guidance makes the estimated noise large, so that these remain stable where DPM-Solver
+does not, and alpha may be 0. Names follow the paper: 2 or 3 is the order, S means singlestep, M multistep. The
+stochastic methods with a second evaluation in a step are in `dpm_solver_pp_sde`.
 """
 
 import numpy as np
@@ -38,7 +38,7 @@ def dpm_solver_pp_2s(solver_type: str = "midpoint", lower_order_final: bool = Tr
 def dpm_solver_pp_3s(solver_type: str = "midpoint", lower_order_final: bool = True) -> Sampler:
     """DPM-Solver++ singlestep with blocks of three steps. Order 3 on smooth grids (see `dpm_solver_singlestep`).
 
-    Arguments and errors are those of `dpm_solver_pp_2s`.
+    Arguments and errors are the same as in `dpm_solver_pp_2s`.
 
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),
@@ -52,7 +52,7 @@ def dpm_solver_pp_2m(solver_type: str = "midpoint", lower_order_final: bool = Tr
     """DPM-Solver++(2M), multistep. Order 2.
 
     Args:
-        solver_type: "midpoint" (that of the paper), or "heun", the exact integral of the line through two estimates.
+        solver_type: "midpoint", as in the paper, or "heun", the exact integral of the line through two estimates.
         lower_order_final: whether, if there are fewer than 15 steps, the last has order 1; a step to s = 0
             always has.
 
@@ -70,8 +70,8 @@ def dpm_solver_pp_2m(solver_type: str = "midpoint", lower_order_final: bool = Tr
 def dpm_solver_pp_3m(solver_type: str = "midpoint", lower_order_final: bool = True) -> Sampler:
     """DPM-Solver++(3M), multistep. Order 2, with a smaller error than `dpm_solver_pp_2m`.
 
-    The coefficient of the second difference is that of the authors' code and of all that follow it: half of what a
-    quadratic polynomial asks for in its leading term, which costs the third order.
+    The coefficient of the second difference is taken from the authors' code, as other implementations do: half of the
+    coefficient that a quadratic polynomial asks for in its leading term, which costs the third order.
     ``unipc(3, corrector=False)`` is the same method with the full quadratic.
 
     Args:
@@ -118,7 +118,7 @@ def dpm_solver_pp_3m_sde(
 ) -> Sampler:
     """SDE-DPM-Solver++(3M), multistep; for eta = 0 as `dpm_solver_pp_3m`.
 
-    Arguments and errors are those of `dpm_solver_pp_2m_sde`.
+    Arguments and errors are the same as in `dpm_solver_pp_2m_sde`.
 
     References:
         k-diffusion (`sample_dpmpp_3m_sde`).

@@ -58,8 +58,8 @@ def dpm_solver_pp_2s_ancestral(eta: ArrayLike = 1.0) -> Sampler:
 def dpm_solver_pp_sde(eta: ArrayLike = 1.0, r: ArrayLike = 0.5) -> Sampler:
     """SDE-DPM-Solver++, singlestep: noise is added in the stage between, too. Order 2 for eta = 0.
 
-    The noise of the stage and that of the step are increments of one Brownian path whose clock is lambda, so they
-    are correlated; k-diffusion's path has sigma as its clock. The step to s = 0 is of order 1, with one evaluation.
+    The stage's noise and the step's noise are increments of one Brownian path whose clock is lambda, so they are
+    correlated; k-diffusion's path has sigma as its clock. The step to s = 0 is of order 1, with one evaluation.
 
     Args:
         eta: how much of the noise added in a step is replaced, from 0, none, to 1, as in DDPM. A scalar; it may be

@@ -161,7 +161,7 @@ def higher_order(
     Args:
         k: a scalar, or one for each example.
         nodes: in units of h; the first is 0.
-        order: int[], how many of the nodes are used.
+        order: int[], number of nodes that are used.
     """
     total = jnp.zeros_like(values[0])
     for n, (w, d) in enumerate(
@@ -180,7 +180,7 @@ def moderate(h: Array) -> Array:
 
 
 def previous_lambda(schedule: Schedule, times: Array, i: Array) -> Array:
-    """lambda at the i-th time; that of the first one for negative i."""
+    """lambda at the i-th time; for negative i, lambda at the first time."""
     return half_log_snr(schedule, times[jnp.maximum(i, 0)])
 
 

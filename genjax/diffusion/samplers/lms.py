@@ -22,7 +22,7 @@ class History(NamedTuple):
     Attributes:
         noise: [K, N, ...], the noise estimates of the last K steps.
         times: [K], where they were made.
-        steps: int32[], how many steps there were so far: only so many entries mean anything.
+        steps: int32[], number of steps so far. Only this number of entries is valid.
     """
 
     noise: Array

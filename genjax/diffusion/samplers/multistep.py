@@ -41,10 +41,10 @@ class History(NamedTuple):
 
 
 def dpm_weights(solver_type: str) -> Weights:
-    """Those of DPM-Solver's multistep methods.
+    """The weights of DPM-Solver's multistep methods.
 
-    The second difference counts half of what the quadratic polynomial asks for in its u^2, as in the authors' code
-    and in those that follow it. So order 3 is not reached (see `dpm_solver_multistep`).
+    The second difference counts half of what the quadratic polynomial asks for in its u^2, as in the authors' code and
+    in the codes that follow it. So order 3 is not reached (see `dpm_solver_multistep`).
     """
 
     def weights(k: Array, nodes: Sequence[Array], order: Array) -> list[Array]:

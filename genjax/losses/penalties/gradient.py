@@ -51,9 +51,9 @@ def dragan(weight: ArrayLike = 10.0, target: ArrayLike = 1.0, std: ArrayLike | N
     Args:
         weight: lambda, 0 or more.
         target: k, 0 or more.
-        std: of the noise, 0 or more. It is the root of the paper's c, a constant. None: half the standard deviation of
-            all components of the real images of the global batch, as implementations of the method have it (with even
-            noise). Then, and only then, the value of an example depends on the others.
+        std: standard deviation of the noise, 0 or more. It is the root of the paper's c, a constant. None: half the
+            standard deviation of all components of the real images of the global batch, as implementations of the
+            method have it (with even noise). Then, and only then, the value of an example depends on the others.
 
     Raises:
         UserError: a negative argument.

@@ -1,4 +1,4 @@
-"""LeCam regularisation: logits are kept from running away from those of the other side."""
+"""LeCam regularisation keeps the logits of real and fake images close to each other."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -29,12 +29,12 @@ class LeCamState(NamedTuple):
 def lecam(weight: ArrayLike = 0.3, decay: float = 0.99, start: int = 1, one_sided: bool = False) -> Penalty:
     """``weight * ((D(x) - average of D(fake))^2 + (D(fake) - average of D(x))^2)``, D the logit.
 
-    The averages are those of the steps before, corrected for having started at 0, so that an example's value does not
-    depend on the examples beside it.
+    The averages are taken over the steps before, and corrected for their start at 0, so that an example's value does
+    not depend on the examples beside it.
 
     Args:
         weight: lambda, 0 or more.
-        decay: of the moving averages, in [0, 1).
+        decay: decay of the moving averages, in [0, 1).
         start: number of steps without the penalty, at least 1: before the first there is no average.
         one_sided: only real logits above the fakes' average and fake ones below the reals' count, as implementations
             of the method have it.

@@ -24,7 +24,7 @@ def orthogonal(params: PyTree, select: Callable[[str], bool] = is_kernel) -> Flo
     A kernel with more filters than entries a filter cannot reach 0.
 
     Args:
-        params: of a network.
+        params: parameters of a network.
         select: which of the parameters count, by path; each has its output channels last.
 
     Raises:
@@ -57,7 +57,7 @@ def clip_weights(params: PyTree, bound: ArrayLike = 0.01) -> PyTree:
     """The parameters with every entry brought into [-bound, bound]; done after each update of the critic.
 
     Args:
-        params: of a critic.
+        params: parameters of a critic.
         bound: above 0.
 
     Raises:

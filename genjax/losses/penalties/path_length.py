@@ -14,7 +14,7 @@ from genjax.losses.penalties.penalty import (
     global_mean,
     sum_of_squares,
 )
-from genjax.typing import Array, UserError
+from genjax.typing import Array, PyTree, UserError
 
 
 def path_length(weight: ArrayLike = 2.0, decay: float = 0.99) -> GeneratorPenalty:
@@ -23,12 +23,12 @@ def path_length(weight: ArrayLike = 2.0, decay: float = 0.99) -> GeneratorPenalt
     y has the variance 1 / (H W), so that lengths do not grow with the image. The state is the moving average of the
     lengths, float32[], from 0; the value is with the average of the steps before.
 
-    The latent w is float[B,D], or float[B,L,D] where each of L layers of the generator has one; the length is then the
-    root of the mean over the layers.
+    The latent w is float[B,D], or float[B,L,D] where each of L layers of the generator has one; the squared length is
+    then the mean over the layers. Of a pytree of latents it is the sum over the leaves.
 
     Args:
         weight: 0 or more.
-        decay: of the moving average, in [0, 1).
+        decay: decay of the moving average, in [0, 1).
 
     Raises:
         UserError: a value that is not valid.
@@ -42,18 +42,21 @@ def path_length(weight: ArrayLike = 2.0, decay: float = 0.99) -> GeneratorPenalt
         raise UserError(f"decay={decay}: valid are numbers in [0, 1)")
 
     def apply(
-        generate: Callable[[Array], Array],
+        generate: Callable[[PyTree], Array],
         keys: Key[Array, "B"],
-        latent: Float[Array, "B ..."],
+        latent: PyTree,
         state: Float[Array, ""],
     ) -> tuple[Float[Array, "B"], Float[Array, ""]]:
-        def noisy_sum(w: Array) -> Array:
+        def noisy_sum(w: PyTree) -> Array:
             images = generate(w)
             noise = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(keys)
             return (images * noise).sum() / math.sqrt(math.prod(images.shape[1:3]))
 
-        layers = math.prod(latent.shape[1:-1])
-        squares = sum_of_squares(jax.grad(noisy_sum)(latent)) / layers
+        slopes = jax.tree.leaves(jax.grad(noisy_sum)(latent))
+        squares = sum(
+            (sum_of_squares(slope) / math.prod(slope.shape[1:-1]) for slope in slopes),
+            start=jnp.zeros(keys.shape),
+        )
         # The root has no derivative at 0.
         moves = squares > 0
         lengths = jnp.where(moves, jnp.sqrt(jnp.where(moves, squares, 1.0)), 0.0)

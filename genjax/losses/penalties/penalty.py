@@ -34,8 +34,8 @@ class GeneratorPenalty(NamedTuple):
 
     Attributes:
         init: ``() -> state``.
-        apply: ``(generate, keys, latent, state) -> (float[B], state)``; `generate` is ``latent float[B,...] -> images
-            float[B,H,W,C]``, each made alone, and keys are Key[B].
+        apply: ``(generate, keys, latent, state) -> (float[B], state)``; `generate` is ``latent -> images
+            float[B,H,W,C]``, each made alone, the latent is a pytree of float[B,...], and keys are Key[B].
     """
 
     init: Callable[[], PyTree]
@@ -79,7 +79,7 @@ def lazy(penalty: AnyPenalty, every: int) -> AnyPenalty:
     corrects Adam's constants for it; where the values are added to the losses of the game, there is nothing to correct.
 
     Args:
-        penalty: of a critic or of a generator.
+        penalty: penalty of a critic or of a generator.
         every: at least 1.
 
     Raises:

@@ -13,11 +13,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax.conditions import drop, select, without
 from genjax.methods import update
+from genjax.methods.averages import Average, averaged, exponential
 from genjax.methods.codes.code_model import CodeModel
+from genjax.methods.gradients import Gradient, mean_gradient
 from genjax.nn import initialize
 from genjax.random import example_keys, fold_in
-from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
+from genjax.typing import Array, Batch, Condition, Key, Method, PyTree, TrainState, UserError
+
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 
 
 def code_prior(
@@ -26,10 +31,10 @@ def code_prior(
     first: CodeModel,
     *,
     first_state: Callable[[Key, Batch], TrainState],
-    num_classes: int | None = None,
+    conditions: Sequence[str] = (),
     condition_dropout: float = 0.1,
-    ema_decay: float = 0.999,
-    accumulate: int = 1,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
 ) -> Method:
     """A prior over codes as a method.
 
@@ -38,64 +43,64 @@ def code_prior(
 
     Args:
         networks: one a level, the coarsest first. Each is called as ``network.apply(variables, codes int32[B,h,w],
-            label, coarser int32[B,h',w'] | None, dropout_index=...)`` -> float32[B,h,w,K], the logits of each code
-            given those before it in raster order, as `genjax.models.PixelCNN` and `genjax.models.CodeTransformer`.
-        optimizer: of the parameters of all networks.
+            condition, coarser int32[B,h',w'] | None, dropout_index=...)`` -> float32[B,h,w,K], the logits of each code
+            given those before it in raster order, as the networks of `genjax.models.codes.autoregressive`.
+        optimizer: optimizer of the parameters of all networks.
         first: the first stage as a model of codes.
         first_state: ``(key, batch) -> TrainState`` of the first stage, which becomes ``TrainState.frozen``: so a
             checkpoint has both stages. A stage inside `genjax.methods.codes.two_stages` gets the state from there.
-        num_classes: number of classes, None for an unconditional model; label `num_classes` is the null label.
-        condition_dropout: probability of replacing a label by the null label in training, in [0, 1].
-        ema_decay: of the moving average of the parameters, with which images are made and losses evaluated.
-        accumulate: number of micro-batches a step is computed in.
+        conditions: names of the arrays of a batch that the networks are told, see `genjax.conditions`; `step` and
+            `evaluate` need all of them.
+        condition_dropout: probability of hiding all conditions of an example in training, in [0, 1].
+        average: moving average of the parameters, with which images are made and losses evaluated; see
+            `genjax.methods.averages`.
+        gradient: how gradients are computed, see `genjax.methods.gradients`.
 
     Returns:
-        The method. `evaluate` gives "loss", in nats, and "bits_per_code", which is that per code in bits; with several
+        The method. `evaluate` gives "loss", in nats, and "bits_per_code", the same per code and in bits; with several
         levels also "bits_per_code_0" (the coarsest), ... of each. `sample` draws the codes one after the other, each
-        with a call of its level's network on the whole grid, and decodes them. It takes ``condition = {"label":
-        int32[N], "temperature": float32[N], "guidance": float32[N]}``, all optional: without a label the null label
-        is used; a temperature other than 1 divides the logits by it, 0 takes the most likely code; a guidance scale
-        w draws from ``p(code|null) (p(code|label) / p(code|null))^w``, normalised, with two calls a code.
+        with a call of its level's network on the whole grid, and decodes them. It takes any of the `conditions`,
+        "temperature" float32[N] and "guidance" float32[N]: a temperature other than 1 divides the logits by it, 0 takes
+        the most likely code; a guidance scale w draws from ``p(code) (p(code|condition) / p(code))^w``, normalised,
+        with two calls a code.
 
     Raises:
-        UserError: another number of networks than of levels, a `condition_dropout` outside of [0, 1]; from `step` and
-            `evaluate`, a batch without labels for a conditional model.
+        UserError: another number of networks than of levels, a `condition_dropout` outside of [0, 1]; from `init`,
+            `step` and `evaluate`, a batch that lacks a condition.
     """
     if len(networks) != len(first.shapes):
         raise UserError(f"{len(networks)} networks: the first stage has {len(first.shapes)} levels of codes")
     if not 0 <= condition_dropout <= 1:
         raise UserError(f"condition_dropout={condition_dropout}: valid are [0, 1]")
-    levels = range(len(networks))
+    levels, names = range(len(networks)), tuple(conditions)
     num_codes = sum(math.prod(shape) for shape in first.shapes)
 
     def init(key: Key, batch: Batch) -> TrainState:
-        label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
+        blank = update.example_condition(select(batch, names, required=True), names)
         codes = [jnp.zeros((1, *shape), jnp.int32) for shape in first.shapes]
         params = {
             _name(i): initialize(
-                networks[i], jax.random.fold_in(key, i), codes[i], label, _coarser(codes, i)
+                networks[i], jax.random.fold_in(key, i), codes[i], blank, _coarser(codes, i)
             )["params"]
             for i in levels
         }
         frozen = first_state(jax.random.fold_in(key, len(networks)), batch)
-        return update.start(params, optimizer, frozen=frozen)
+        return update.start(params, optimizer, average, frozen=frozen)
 
     def logits(
-        params: PyTree, level: int, codes: Array, label: Array | None, coarser: Array | None, **dropout: Any
+        params: PyTree, level: int, codes: Array, told: Condition, coarser: Array | None, **dropout: Any
     ) -> Array:
-        values: Any = networks[level].apply(
-            {"params": params[_name(level)]}, codes, label, coarser, **dropout
-        )
+        values: Any = networks[level].apply({"params": params[_name(level)]}, codes, told, coarser, **dropout)
         return values
 
     def negative_log_likelihood(
-        params: PyTree, codes: Sequence[Array], label: Array | None, key: Key, dropout_index: Array | None
+        params: PyTree, codes: Sequence[Array], told: Condition, key: Key, dropout_index: Array | None
     ) -> dict[str, Array]:
         """float32[B] each."""
         nats, values = [], {}
         for i in levels:
             dropout = {"dropout_index": dropout_index, "rngs": {"dropout": jax.random.fold_in(key, i)}}
-            outputs = logits(params, i, codes[i], label, _coarser(codes, i), **dropout)
+            outputs = logits(params, i, codes[i], told, _coarser(codes, i), **dropout)
             loss = optax.softmax_cross_entropy_with_integer_labels(outputs, codes[i])
             nats.append(loss.sum((1, 2)))
             if len(networks) > 1:
@@ -103,46 +108,34 @@ def code_prior(
         total = sum(nats[1:], nats[0])
         return {"loss": total, "bits_per_code": total / (num_codes * math.log(2)), **values}
 
-    def label_of(batch: Batch) -> Array | None:
-        if num_classes is None:
-            return None
-        if "label" not in batch:
-            raise UserError(f"the batch has no labels: num_classes={num_classes} needs them, None does not")
-        return batch["label"]
-
-    def hide(label: Array | None, keys: Key) -> Array | None:
-        """Some of the labels become the null label."""
-        if label is None or num_classes is None:
-            return None
-        hidden = jax.vmap(lambda key: jax.random.bernoulli(key, condition_dropout))(keys)
-        return jnp.where(hidden, num_classes, label)
-
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Array]]:
             dropout_key, example_key = jax.random.split(key)
             index = batch["_index"]
-            label = hide(label_of(batch), example_keys(example_key, index))
+            told = select(batch, names, required=True)
+            told = drop(told, example_keys(example_key, index), condition_dropout)
             codes = first.encode(state.frozen, batch["image"])
-            values = negative_log_likelihood(params, codes, label, dropout_key, index)
+            values = negative_log_likelihood(params, codes, told, dropout_key, index)
             means = {name: value.mean() for name, value in values.items()}
             return means.pop("loss"), means
 
-        metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
-        return update.advance(state, optimizer, grads, ema_decay), metrics
+        metrics, grads = gradient(mean_loss, state.params, key, batch)
+        return update.advance(state, optimizer, grads, average), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
         codes = first.encode(state.frozen, batch["image"])
-        return negative_log_likelihood(state.ema, codes, label_of(batch), key, None)
+        told = select(batch, names, required=True)
+        return negative_log_likelihood(averaged(state), codes, told, key, None)
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
-        label, guidance = condition.get("label"), condition.get("guidance")
-        temperature = condition.get("temperature", jnp.ones(len(keys)))
+        told, params = select(condition, names), averaged(state)
+        guidance, temperature = condition.get("guidance"), update.temperature(condition, len(keys))
 
         def outputs(level: int, codes: Array, coarser: Array | None) -> Array:
             """float32[N,h*w,K]."""
-            values = logits(state.ema, level, codes, label, coarser)
+            values = logits(params, level, codes, told, coarser)
             if guidance is not None:
-                null = logits(state.ema, level, codes, None, coarser)
+                null = logits(params, level, codes, without(told), coarser)
                 values = null + guidance[:, None, None, None] * (values - null)
             return values.reshape(len(keys), -1, values.shape[-1])
 

@@ -26,9 +26,9 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
 
     Returns:
         The method. In its state, ``params``, ``opt``, ``ema`` and ``mutable`` are ``{"first": ..., "second": ...}``,
-        and ``frozen`` is that of the first stage; `stages` takes them apart. Metrics are those of both stages, prefixed
+        and ``frozen`` is the first stage's; `stages` takes them apart. Metrics of both stages are returned, prefixed
         "first/" and "second/", 0 of the stage that is not running, and "loss" and "grad_norm" of the one that is.
-        `evaluate` gives the values of both stages, with the same prefixes. `sample` is that of the second.
+        `evaluate` gives the values of both stages, with the same prefixes. `sample` is the second stage's.
 
     Raises:
         UserError: `switch` below 1.
@@ -75,7 +75,7 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
 
 
 def stages(state: TrainState, switch: int) -> tuple[TrainState, TrainState]:
-    """The states of both stages, as each would be alone, from that of a two_stages with this `switch`."""
+    """The state of each stage, as if it were trained alone, from the state of a `two_stages` with this `switch`."""
 
     def part(name: str, step: Array, frozen: object) -> TrainState:
         return TrainState(step=step, frozen=frozen, **{k: getattr(state, k)[name] for k in _PARTS})

@@ -4,8 +4,8 @@ Esser, Rombach and Ommer, "Taming Transformers for High-Resolution Image Synthes
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
 import flax.traverse_util
@@ -15,14 +15,32 @@ import optax
 
 from genjax.diffusion.distance import Distance
 from genjax.losses import adversarial as games
-from genjax.losses.adversarial import AdversarialLoss
+from genjax.losses import perceptual as perceptual_distance
+from genjax.losses.adversarial import GAMES, AdversarialLoss, GameName
 from genjax.methods import update
-from genjax.methods.codes.vq_vae import candidates, learn, share, vq_vae, vq_vae_codes
+from genjax.methods.averages import Average, averaged, exponential
+from genjax.methods.codes import vq_vae as codes
+from genjax.methods.codes.vq_vae import (
+    VQVAEConfig,
+    candidates,
+    learn,
+    learn_average,
+    share,
+    vq_vae,
+    vq_vae_codes,
+    with_prior,
+)
 from genjax.methods.gan.adversary import descend, judge, with_discriminator
+from genjax.methods.gradients import Gradient, mean_gradient
+from genjax.methods.kind import Context
+from genjax.metrics.digits_classifier import load_feature_maps
+from genjax.models.gan.discriminator import PatchDiscriminator
 from genjax.nn.quantization import Quantized
+from genjax.ranges import Count, CountOrZero, NonNegative, Positive
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _HINGE = games.hinge()
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 _STATISTICS = "_statistics"
 
 
@@ -47,8 +65,8 @@ def vq_gan(
     start: int = 0,
     last_layer: str | None = None,
     commitment: float = 0.25,
-    ema_decay: float = 0.999,
-    accumulate: int = 1,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
 ) -> Method:
     """An autoencoder with integer codes, and a discriminator, as a method.
 
@@ -65,8 +83,8 @@ def vq_gan(
     Args:
         network: as for `genjax.methods.vq_vae`, with as many output channels as the images have.
         discriminator: ``network.apply(variables, images) -> (logits, features)``, as in `genjax.models.gan`.
-        optimizer: of the network's parameters.
-        discriminator_optimizer: of the discriminator's.
+        optimizer: optimizer of the network's parameters.
+        discriminator_optimizer: optimizer of the discriminator's parameters.
         image_shape: H, W, C of the images.
         distance: ``(reconstruction, image) -> float[B]``; `absolute`, or `genjax.diffusion.distance.squared`.
         perceptual: ``(reconstruction, image) -> float[B]``, see `genjax.losses.perceptual`; None: without.
@@ -75,20 +93,20 @@ def vq_gan(
         adversarial_weight: 0 or more.
         max_weight: the largest value of lambda, 0 or more.
         start: number of steps, 0 or more, before the game begins; until then the discriminator does not change.
-        last_layer: name of the weights of the last layer, as "decoders_0/out/kernel"; None: those of the finest level
-            of `genjax.models.codes.vq_vae.VQVAE`.
+        last_layer: name of the weights of the last layer, such as "decoders_0/out/kernel"; None: the last layer of the
+            finest level of `genjax.models.codes.vq_vae.VQVAE`.
         commitment: see `genjax.methods.vq_vae`.
-        ema_decay: of the moving average of the network's parameters.
-        accumulate: number of micro-batches a step is computed in.
+        average: moving average of the network's parameters, see `genjax.methods.vq_vae`.
+        gradient: how gradients are computed, those in lambda too; see `genjax.methods.gradients`.
 
     Returns:
         The method. ``TrainState.params`` and ``opt`` are ``{"network": ..., "discriminator": ...}``; ``ema`` and
-        ``mutable`` are of the network alone, as those of `genjax.methods.vq_vae`: so
+        ``mutable`` are of the network alone, as in `genjax.methods.vq_vae`: so
         `genjax.methods.codes.vq_vae_codes` makes a first stage of it, for a prior over its codes. Metrics of a step
         are "reconstruction", "perceptual", "commitment", "adversarial", "discriminator", "adaptive_weight"
         (``adversarial_weight * lambda``, 0 before `start`) and the usage of the codes. "loss" there, and in
-        `evaluate`, is without the game, because a game has no value that falls; `evaluate` adds "perceptual" to what
-        that of `vq_vae` has, and "reconstruction" is `distance`. `sample` is as in `vq_vae`.
+        `evaluate`, is without the game, because a game has no value that falls; `evaluate` has the values of `vq_vae`
+        and "perceptual", and "reconstruction" is `distance`. `sample` is as in `vq_vae`.
 
     Raises:
         UserError: a negative weight or `start`; an image size that the network cannot halve as often as it has to;
@@ -105,7 +123,7 @@ def vq_gan(
         if not value >= 0:
             raise UserError(f"{name}={value}: valid are 0 and more")
     model = vq_vae_codes(network, image_shape)
-    base = vq_vae(network, optimizer, image_shape=image_shape, commitment=commitment, ema_decay=ema_decay)
+    base = vq_vae(network, optimizer, image_shape=image_shape, commitment=commitment, average=average)
     optimizers = {"network": optimizer, "discriminator": discriminator_optimizer}
     last = last_layer or f"decoders_{len(model.shapes) - 1}/out/kernel"
 
@@ -154,7 +172,7 @@ def vq_gan(
             return likeness.mean() + generate(state.params["discriminator"], outputs, x).mean(), {}
 
         copies = {"likeness": params[last], "game": params[last]}
-        _, grads = update.gradients(both, copies, key, batch, accumulate=accumulate)
+        _, grads = gradient(both, copies, key, batch)
         return adaptive_weight(grads["likeness"], grads["game"], maximum=max_weight)
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
@@ -180,7 +198,7 @@ def vq_gan(
                 _STATISTICS: share(levels, batch["_index"], chosen, batch_size),
             }
 
-        metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
+        metrics, grads = gradient(mean_loss, state.params, key, batch)
         statistics: Any = metrics.pop(_STATISTICS)
         params, opt = descend(optimizers, grads, state.opt, state.params)
         for new, old in ((params, state.params), (opt, state.opt)):
@@ -188,19 +206,17 @@ def vq_gan(
                 lambda a, b: jnp.where(playing, a, b), new["discriminator"], old["discriminator"]
             )
         number = state.step + 1
-        average = update.ema(state.ema, params["network"], number, ema_decay)
-        average, *_ = learn(network, average, state.mutable, statistics, state.step == 0)
+        ema = average.update(state.ema, params["network"], number)
+        ema = learn_average(network, ema, state.mutable, statistics, state.step == 0)
         params["network"], mutable, usage = learn(
             network, params["network"], state.mutable, statistics, state.step == 0
         )
         metrics = {**metrics, **usage, "adaptive_weight": weight, "loss": metrics.pop("network")}
-        new_state = dataclasses.replace(
-            state, step=number, params=params, opt=opt, ema=average, mutable=mutable
-        )
+        new_state = dataclasses.replace(state, step=number, params=params, opt=opt, ema=ema, mutable=mutable)
         return new_state, metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
-        values, *_ = losses({"params": state.ema, **state.mutable}, batch["image"])
+        values, *_ = losses({"params": averaged(state), **state.mutable}, batch["image"])
         return {**base.evaluate(key, state, batch), **values}
 
     return Method(init, step, evaluate, base.sample)
@@ -213,12 +229,91 @@ def adaptive_weight(
 
     Args:
         likeness: gradient of the reconstruction's loss with respect to the weights of the last layer.
-        adversarial: that of the generator's loss.
+        adversarial: gradient of the generator's loss, with respect to the same weights.
         delta: keeps the ratio finite, above 0.
-        maximum: of the result.
+        maximum: largest value of the result.
 
     References:
         Esser et al. (2021), equation 7.
     """
     ratio = jnp.linalg.norm(likeness.ravel()) / (jnp.linalg.norm(adversarial.ravel()) + delta)
     return jnp.minimum(ratio, maximum)
+
+
+DISTANCES: dict[str, Callable[[], Distance | None]] = {
+    "none": lambda: None,
+    "digits_classifier": lambda: perceptual_distance.perceptual(load_feature_maps()),
+}
+"""Perceptual distances by the name of the network whose features they compare."""
+
+if TYPE_CHECKING:
+    FeaturesName = str
+else:
+    FeaturesName = Literal[tuple(DISTANCES)]
+
+
+@dataclasses.dataclass(frozen=True)
+class VQGANConfig(VQVAEConfig):
+    """The training methods: VQGAN, then a prior over its codes (genjax.methods.codes.vq_gan, code_prior, two_stages).
+
+    Attributes:
+        features: Network whose features the perceptual distance compares. The bundled classifier knows digits only.
+        perceptual_weight: Weight of the perceptual distance.
+        game: Loss of the network and the discriminator.
+        adversarial_weight: Factor of the adaptive weight of the game. 0 trains without a game.
+        max_weight: Upper bound of the adaptive weight.
+        game_start: Number of updates before the game begins.
+        discriminator_layers: Number of strided convolutions of the patch discriminator.
+        discriminator_channels: Width of the first of these convolutions.
+        discriminator_rate: Learning rate of the discriminator, as a multiple of the autoencoder's learning rate.
+    """
+
+    features: FeaturesName = "digits_classifier"
+    perceptual_weight: NonNegative = 1.0
+    game: GameName = "hinge"
+    adversarial_weight: NonNegative = 1.0
+    max_weight: NonNegative = 1e4
+    game_start: CountOrZero = 500
+    discriminator_layers: Count = 2
+    discriminator_channels: Count = 32
+    discriminator_rate: Positive = 1.0
+
+
+def _build(context: Context) -> Method:
+    options = context.config.method
+    first = vq_gan(
+        context.network("codes", image_shape=context.image_shape),
+        PatchDiscriminator(options.discriminator_layers, options.discriminator_channels),
+        context.optimizer(options.first_steps),
+        context.optimizer(options.first_steps, options.discriminator_rate),
+        image_shape=context.image_shape,
+        perceptual=DISTANCES[options.features](),
+        perceptual_weight=options.perceptual_weight,
+        game=GAMES[options.game](),
+        adversarial_weight=options.adversarial_weight,
+        max_weight=options.max_weight,
+        start=options.game_start,
+        commitment=options.commitment,
+        average=context.average,
+        gradient=context.gradient,
+    )
+    return with_prior(context, first)
+
+
+def _check(config: Any, image_shape: tuple[int, int, int]) -> None:
+    if config.method.features == "digits_classifier" and image_shape[-1] != 1:
+        raise UserError(
+            "method.features='digits_classifier' compares grayscale images, and these have "
+            f"{image_shape[-1]} channels; valid is 'none'"
+        )
+
+
+METHOD = codes.METHOD._replace(
+    config=VQGANConfig,
+    build=_build,
+    check=_check,
+    small={
+        **{"first_steps": 2, "game": "non_saturating", "game_start": 0},
+        **{"discriminator_layers": 1, "discriminator_channels": 4},
+    },
+)

@@ -11,19 +11,28 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from genjax.losses import likelihood as likelihoods
 from genjax.losses.gaussian import sum_components
 from genjax.losses.likelihood import Likelihood
 from genjax.methods import update
-from genjax.methods.codes.code_model import CodeModel, uniform
+from genjax.methods.averages import Average, Several, averaged, exponential
+from genjax.methods.codes.code_model import CodeModel, reconstruct, uniform
+from genjax.methods.codes.code_prior import code_prior
+from genjax.methods.codes.two_stages import stages, two_stages
+from genjax.methods.gradients import Gradient, mean_gradient
+from genjax.methods.kind import Context, MethodKind
+from genjax.methods.latent_space import LatentSpace
 from genjax.nn import initialize
 from genjax.nn.quantization import Quantized, Statistics, choose, collect
+from genjax.ranges import Count, NonNegative, Probability, Share
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 # Its negative logarithm is the squared error and a constant.
 _SQUARED_ERROR = likelihoods.gaussian(math.sqrt(0.5))
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 _STATISTICS = "_statistics"
 
 
@@ -34,8 +43,8 @@ def vq_vae(
     *,
     image_shape: tuple[int, int, int],
     commitment: float = 0.25,
-    ema_decay: float = 0.999,
-    accumulate: int = 1,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
 ) -> Method:
     """An autoencoder whose latent variables are integer codes.
 
@@ -53,12 +62,13 @@ def vq_vae(
         network: as `genjax.models.codes.vq_vae.VQVAE`: ``network.apply(variables, x) -> (outputs, levels)``, methods
             ``decode(codes)`` and ``learn(statistics, first)``, ``num_codes`` and ``code_shapes(image_shape)``. How its
             code books are learned, and when codes restart, are attributes of its quantisers.
-        optimizer: of the network's parameters.
+        optimizer: optimizer of the network's parameters.
         likelihood: what the outputs mean.
         image_shape: H, W, C of the images.
         commitment: weight of the commitment loss (the paper's beta), not negative.
-        ema_decay: of the moving average of the parameters, with which images are made and losses evaluated.
-        accumulate: number of micro-batches a step is computed in.
+        average: moving average of the parameters, with which images are made and losses evaluated; see
+            `genjax.methods.averages`. A code that is a parameter and is replaced, is replaced in the average too.
+        gradient: how gradients are computed, see `genjax.methods.gradients`.
 
     Returns:
         The method. Code books are in ``TrainState.mutable["codebook"]``. Metrics of a step are "perplexity" and
@@ -78,7 +88,7 @@ def vq_vae(
     def init(key: Key, batch: Batch) -> TrainState:
         variables = initialize(network, key, jnp.zeros((1, *batch["image"].shape[1:])))
         params = variables.pop("params")
-        return update.start(params, optimizer, mutable=variables)
+        return update.start(params, optimizer, average, mutable=variables)
 
     def losses(variables: PyTree, x: Array) -> tuple[dict[str, Array], Array, Sequence[Quantized]]:
         """The terms, float32[B] each, the outputs, and the quantised levels."""
@@ -105,18 +115,17 @@ def vq_vae(
                 _STATISTICS: share(levels, batch["_index"], chosen, batch_size),
             }
 
-        metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
+        metrics, grads = gradient(mean_loss, state.params, key, batch)
         statistics: Any = metrics.pop(_STATISTICS)
-        new = update.advance(state, optimizer, grads, ema_decay)
-        # Learning from the same statistics replaces the same dead codes, in the average too.
-        average, *_ = learn(network, new.ema, state.mutable, statistics, state.step == 0)
+        new = update.advance(state, optimizer, grads, average)
+        ema = learn_average(network, new.ema, state.mutable, statistics, state.step == 0)
         params, mutable, usage = learn(network, new.params, state.mutable, statistics, state.step == 0)
-        new = dataclasses.replace(new, params=params, ema=average, mutable=mutable)
+        new = dataclasses.replace(new, params=params, ema=ema, mutable=mutable)
         return new, {**metrics, **usage}
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
         x = batch["image"]
-        values, outputs, _ = losses({"params": state.ema, **state.mutable}, x)
+        values, outputs, _ = losses({"params": averaged(state), **state.mutable}, x)
         error = sum_components(jnp.square(likelihood.mean(outputs) - x)) / math.prod(x.shape[1:])
         return {**values, "mean_squared_error": error, "psnr": update.psnr(error)}
 
@@ -141,7 +150,7 @@ def vq_vae_codes(
     """
 
     def variables(state: TrainState) -> PyTree:
-        return {"params": state.ema, **state.mutable}
+        return {"params": averaged(state), **state.mutable}
 
     def encode(state: TrainState, image: Array) -> tuple[Array, ...]:
         return tuple(level.codes for level in _apply(network, variables(state), image, method="quantize"))
@@ -171,7 +180,7 @@ def share(
         levels: the part, quantised.
         index: int32[B], positions of its examples in the global batch.
         chosen: see `candidates`.
-        batch_size: of the global batch.
+        batch_size: size of the global batch.
     """
     parts = batch_size / index.size
     whole = [collect(level.vectors, level.codes, index, c) for level, c in zip(levels, chosen, strict=True)]
@@ -187,7 +196,7 @@ def learn(
         network: see `vq_vae`.
         params: its parameters; they change where a code in them is replaced.
         mutable: its other variables.
-        statistics: of each level, over the global batch.
+        statistics: statistics of each level, over the global batch.
         first: bool[], whether this is the first update.
 
     Returns:
@@ -207,5 +216,128 @@ def learn(
     return params, new, {f"{name}_{i}": x for i, level in enumerate(usage) for name, x in level.items()}
 
 
+def learn_average(
+    network: nn.Module, average: PyTree, mutable: PyTree, statistics: Sequence[Statistics], first: Array
+) -> PyTree:
+    """An average of the parameters, or several: learning from the same statistics replaces the same dead codes.
+
+    Args:
+        network: see `vq_vae`.
+        average: as in ``TrainState.ema``.
+        mutable: see `learn`, and so the other arguments.
+    """
+
+    def one(params: PyTree) -> PyTree:
+        return learn(network, params, mutable, statistics, first)[0]
+
+    if isinstance(average, Several):
+        return Several(one(average.first), {name: one(other) for name, other in average.others.items()})
+    return one(average)
+
+
 def _apply(network: nn.Module, variables: PyTree, *args: Any, **options: Any) -> Any:
     return network.apply(variables, *args, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class VQVAEConfig:
+    """The training methods: VQ-VAE, then a prior over its codes (genjax.methods.codes.vq_vae, code_prior, two_stages).
+
+    Attributes:
+        first_steps: Number of updates of the VQ-VAE. The remaining updates train the prior.
+        commitment: Weight of the commitment loss.
+        class_conditional: Condition the prior on labels if the data set has them.
+        condition_dropout: Probability that training hides the label from the network. Classifier-free guidance needs it
+            above 0.
+        ema_decay: Decay of the moving averages of the parameters. Images are made with these averages.
+    """
+
+    first_steps: Count = 5000
+    commitment: NonNegative = 0.25
+    class_conditional: bool = True
+    condition_dropout: Probability = 0.1
+    ema_decay: Share = 0.999
+
+
+def with_prior(context: Context, first: Method) -> Method:
+    """A first stage, and then a prior over its codes."""
+    options, conditions = context.config.method, context.conditions
+    model = _codes(context)
+    coarser = (None, *model.num_codes)
+    priors = [
+        context.network("code_prior", num_codes=k, coarser_codes=before, conditions=conditions)
+        for k, before in zip(model.num_codes, coarser, strict=False)
+    ]
+    second = code_prior(
+        priors,
+        context.optimizer(context.config.fit.steps - options.first_steps),
+        model,
+        first_state=first.init,
+        conditions=tuple(conditions),
+        condition_dropout=options.condition_dropout,
+        average=context.average,
+        gradient=context.gradient,
+    )
+    return two_stages(first, second, options.first_steps)
+
+
+def contradictions(config: Any) -> list[tuple[bool, str]]:
+    """Contradictions between numbers of steps; see `MethodKind.contradictions`."""
+    first, steps, warmup = config.method.first_steps, config.fit.steps, config.optimizer.warmup_steps
+    shorter = min(first, steps - first)
+    return [
+        (
+            first >= steps,
+            f"method.first_steps={first} must be less than steps={steps}: the rest is for the prior",
+        ),
+        (
+            0 < shorter <= warmup,
+            f"optimizer.warmup_steps={warmup} must be less than {shorter}, the steps of the shorter stage",
+        ),
+    ]
+
+
+def asked(config: Any, num: int) -> dict[str, np.ndarray]:
+    """What sampling is told in addition to the conditions: temperature and guidance, unless they are 1."""
+    options = {"temperature": config.sampling.temperature, "guidance": config.sampling.guidance}
+    return {name: np.full(num, value, np.float32) for name, value in options.items() if value != 1.0}
+
+
+def latent_space(context: Context) -> LatentSpace:
+    """Reconstructions."""
+    model, switch = _codes(context), context.config.method.first_steps
+
+    def rebuild(key: Key, state: TrainState, batch: Batch) -> Array:
+        return reconstruct(model, stages(state, switch)[0], batch["image"])
+
+    return LatentSpace(rebuild)
+
+
+def _codes(context: Context) -> CodeModel:
+    """The first stage as the prior sees it."""
+    return vq_vae_codes(context.network("codes", image_shape=context.image_shape), context.image_shape)
+
+
+def _build(context: Context) -> Method:
+    first = vq_vae(
+        context.network("codes", image_shape=context.image_shape),
+        context.optimizer(context.config.method.first_steps),
+        image_shape=context.image_shape,
+        commitment=context.config.method.commitment,
+        average=context.average,
+        gradient=context.gradient,
+    )
+    return with_prior(context, first)
+
+
+METHOD = MethodKind(
+    VQVAEConfig,
+    "codes",
+    _build,
+    lambda context: context.network("codes", image_shape=context.image_shape),
+    contradictions=contradictions,
+    sampling=("temperature", "guidance"),
+    condition=asked,
+    latent_space=latent_space,
+    small={"first_steps": 2},
+)

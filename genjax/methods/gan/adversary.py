@@ -20,7 +20,7 @@ def with_discriminator(
     key: Key,
     batch: Batch,
 ) -> TrainState:
-    """The state of a network, joined by a discriminator; `optimizers` are those of "network" and "discriminator"."""
+    """The state of a network and its discriminator; `optimizers` has one for "network", one for "discriminator"."""
     image = jnp.zeros((1, *batch["image"].shape[1:]))
     params = {
         "network": state.params,

@@ -5,7 +5,7 @@ Zhu, Park, Isola and Efros, "Unpaired Image-to-Image Translation using Cycle-Con
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -13,16 +13,22 @@ import jax.numpy as jnp
 import optax
 
 from genjax.losses import adversarial as games
-from genjax.losses.adversarial import AdversarialLoss
-from genjax.methods import update
-from genjax.methods.codes.vq_gan import absolute
+from genjax.losses.adversarial import GAMES, AdversarialLoss, GameName
+from genjax.methods import averages, update
+from genjax.methods.averages import Average, exponential
 from genjax.methods.gan.adversary import descend, initialize_all
 from genjax.methods.gan.image_pool import empty, exchange
-from genjax.methods.gan.translation import asked_source, check_translation
+from genjax.methods.gan.translation import asked_source, check_translation, source_shape_of
+from genjax.methods.gradients import Gradient, mean_gradient
+from genjax.methods.kind import Context, MethodKind
 from genjax.methods.variables import after, averaged, run
+from genjax.metrics.reconstruction import mean_absolute_error
+from genjax.models.gan.discriminator import PatchDiscriminator
+from genjax.ranges import Count, CountOrZero, NonNegative, Positive, Share
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _GAME = games.least_squares()
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 _STATISTICS = "_statistics"
 _OTHER = {"image": "source", "source": "image"}
 
@@ -41,8 +47,8 @@ def cycle_gan(
     adversarial_weight: float = 2.0,
     game: AdversarialLoss = _GAME,
     pool: int = 50,
-    ema_decay: float = 0.999,
-    accumulate: int = 1,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
 ) -> Method:
     """Translation between two domains, learned from images of each, as a method.
 
@@ -59,22 +65,24 @@ def cycle_gan(
 
     Args:
         to_image: ``network.apply(variables, images, train=...)``, from the domain "source" to the domain "image", as
-            `genjax.models.gan.translation.ResidualTranslator`.
+            `genjax.models.gan.residual_translator.ResidualTranslator`.
         to_source: the way back.
         discriminator: ``network.apply(variables, images, train=...) -> (logits, features)``, of which there are two.
-        optimizer: of both generators' parameters.
-        discriminator_optimizer: of both discriminators'.
+        optimizer: optimizer of both generators' parameters.
+        discriminator_optimizer: optimizer of both discriminators' parameters.
         image_shape: H, W, C of the domain "image".
         source_shape: H, W, C of the domain "source".
         cycle: weight of the way there and back, 0 or more.
-        identity: weight, beside that, of what a generator changes in an image that is of its domain already, 0 or
-            more; not 0 only where the domains have one shape.
+        identity: weight of the change that a generator makes to an image of its own output domain, as a multiple of
+            `cycle`, 0 or more. Above 0, both domains must have the same shape.
         adversarial_weight: 0 or more. `least_squares` halves both sides of the game, the paper the discriminators'
             only, which is a weight of 2.
         game: see `genjax.losses.adversarial`.
-        pool: how many translations are kept of each domain, see `genjax.methods.gan.image_pool`; 0: none.
-        ema_decay: of the moving average of the generators' parameters and statistics, with which images are made.
-        accumulate: number of micro-batches a step is computed in; batch normalisation then takes their moments.
+        pool: number of translations of each domain that are kept, see `genjax.methods.gan.image_pool`; 0 keeps none.
+        average: moving average of the generators' parameters and statistics, with which images are made, see
+            `genjax.methods.averages`.
+        gradient: how gradients are computed, see `genjax.methods.gradients`. Batch normalisation takes the moments of
+            each micro-batch.
 
     Returns:
         The method. ``TrainState.params`` is ``{"generators": {"to_image": ..., "to_source": ...}, "discriminators":
@@ -112,15 +120,15 @@ def cycle_gan(
         )
         params = {"generators": made[0], "discriminators": judged[0]}
         mutable = {"generators": made[1], "discriminators": judged[1]}
-        average = {name: {"params": made[0][name], **made[1][name]} for name in networks}
+        variables = {name: {"params": made[0][name], **made[1][name]} for name in networks}
         for name, shape in shapes.items():
             there = f"to_{name}"
-            check_translation(there, networks[there], average[there], shapes[_OTHER[name]], shape)
+            check_translation(there, networks[there], variables[there], shapes[_OTHER[name]], shape)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt={name: o.init(params[name]) for name, o in optimizers.items()},
-            ema=jax.tree.map(jnp.copy, {name: averaged(average[name]) for name in networks}),
+            ema=average.init({name: averaged(variables[name]) for name in networks}),
             mutable={**mutable, "pools": {name: empty(pool, shape) for name, shape in shapes.items()}},
         )
 
@@ -167,9 +175,7 @@ def cycle_gan(
             metrics = {"adversarial": adversarial, "cycle_l1": back, "identity": same, _STATISTICS: others}
             return total(adversarial, back, same), metrics
 
-        made, maker_grads = update.gradients(
-            translating, state.params["generators"], key, batch, accumulate=accumulate
-        )
+        made, maker_grads = gradient(translating, state.params["generators"], key, batch)
         statistics: Any = made.pop(_STATISTICS)
 
         # Computed again, of the whole batch; without accumulation XLA merges it with what the generators' loss has.
@@ -192,7 +198,7 @@ def cycle_gan(
             return loss, {_STATISTICS: others}
 
         seen = {**batch, **{f"fake_{name}": fake for name, fake in fakes.items()}}
-        judged, critic_grads = update.gradients(judging, critics, key, seen, accumulate=accumulate)
+        judged, critic_grads = gradient(judging, critics, key, seen)
         others: Any = judged.pop(_STATISTICS)
         grads = {"generators": maker_grads, "discriminators": critic_grads}
         params, opt = descend(optimizers, grads, state.opt, state.params)
@@ -205,14 +211,14 @@ def cycle_gan(
             step=number,
             params=params,
             opt=opt,
-            ema=update.ema(state.ema, variables, number, ema_decay),
+            ema=average.update(state.ema, variables, number),
             mutable={"generators": statistics, "discriminators": others, "pools": pools},
         )
         norm = jnp.hypot(made["grad_norm"], judged["grad_norm"])
         return new, {**made, "discriminator": judged["loss"], "grad_norm": norm}
 
     def apply(state: TrainState, name: str, images: Array) -> Array:
-        variables = {**state.mutable["generators"][name], **state.ema[name]}
+        variables = {**state.mutable["generators"][name], **averages.averaged(state)[name]}
         made: Any = networks[name].apply(variables, images, train=False)
         return made
 
@@ -247,9 +253,75 @@ def cycle_gan(
 def _distance(made: Mapping[str, Array], batch: Batch) -> Array:
     """float[B]: the mean absolute difference, averaged over the two domains; 0 where there are none."""
     zero = jnp.zeros(len(batch["image"]))
-    return sum((absolute(images, batch[name]) for name, images in made.items()), start=zero) / 2
+    return sum((mean_absolute_error(images, batch[name]) for name, images in made.items()), start=zero) / 2
 
 
 def _psnr(images: Array, target: Array) -> Array:
     """float[B] in dB."""
     return update.psnr(jnp.square(images - target).reshape(len(images), -1).mean(1))
+
+
+@dataclasses.dataclass(frozen=True)
+class CycleGANConfig:
+    """The training method: translation between two domains, learned without pairs (genjax.methods.gan.cycle_gan).
+
+    Attributes:
+        cycle: Weight of the mean absolute difference between an image and its translation there and back.
+        identity: Weight of the change that a generator makes to images of its own output domain, as a multiple
+            of `cycle`.
+        adversarial_weight: Weight of the game. The paper's weight is 2, with "least_squares".
+        game: Loss of the generators and the discriminators.
+        pool: Number of earlier translations of each domain that are kept for the discriminators.
+        discriminator_layers: Number of strided convolutions of the patch discriminators. With 3 they judge patches
+            of 70 pixels.
+        discriminator_channels: Width of the first of these convolutions.
+        discriminator_rate: Learning rate of the discriminators, as a multiple of the generators' learning rate.
+        ema_decay: Decay of the moving averages of the generators' parameters. Images are made with these averages.
+    """
+
+    class_conditional: ClassVar[bool] = False
+    cycle: NonNegative = 10.0
+    identity: NonNegative = 0.5
+    adversarial_weight: NonNegative = 2.0
+    game: GameName = "least_squares"
+    pool: CountOrZero = 50
+    discriminator_layers: Count = 3
+    discriminator_channels: Count = 64
+    discriminator_rate: Positive = 1.0
+    ema_decay: Share = 0.999
+
+
+def _networks(context: Context) -> tuple[nn.Module, nn.Module]:
+    """From sources to images, and back."""
+    channels = context.image_shape[-1], source_shape_of(context)[-1]
+    forth, back = (context.network("translator", out_channels=count) for count in channels)
+    return forth, back
+
+
+def _build(context: Context) -> Method:
+    options, source_shape = context.config.method, source_shape_of(context)
+    return cycle_gan(
+        *_networks(context),
+        PatchDiscriminator(options.discriminator_layers, options.discriminator_channels),
+        context.optimizer(),
+        context.optimizer(rate=options.discriminator_rate),
+        image_shape=context.image_shape,
+        source_shape=source_shape,
+        cycle=options.cycle,
+        identity=options.identity,
+        adversarial_weight=options.adversarial_weight,
+        game=GAMES[options.game](),
+        pool=options.pool,
+        average=context.average,
+        gradient=context.gradient,
+    )
+
+
+METHOD = MethodKind(
+    CycleGANConfig,
+    "translator",
+    _build,
+    _networks,
+    translates=("source", "image"),
+    small={"discriminator_layers": 1, "discriminator_channels": 4, "pool": 4, "identity": 0.0},
+)

@@ -1,7 +1,7 @@
 """Generative adversarial networks: a generator and a discriminator, in whatever game and under whatever rules."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,20 +10,24 @@ import jax.numpy as jnp
 import optax
 
 from genjax.augmentation import Augmentation, check_differentiable
+from genjax.conditions import select
 from genjax.losses import adversarial as games
 from genjax.losses.adversarial import AdversarialLoss
 from genjax.losses.attacks import Attack
 from genjax.losses.penalties import GeneratorPenalty, Penalty, combine
-from genjax.methods import update
-from genjax.methods.gan import latent_prior
-from genjax.methods.gan.auxiliary import Question, Referee
+from genjax.methods import averages, update
+from genjax.methods.averages import Average, exponential
+from genjax.methods.gan import generating, latent_prior
+from genjax.methods.gan.auxiliary import AuxiliaryTask, Referee
 from genjax.methods.gan.latent_prior import LatentPrior
+from genjax.methods.gradients import Gradient, mean_gradient
 from genjax.methods.variables import after, averaged, run
 from genjax.nn import initialize
 from genjax.random import example_keys, fold_in
-from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
+from genjax.typing import Array, Batch, Condition, Key, Method, PyTree, TrainState, UserError
 
 _GAME = games.non_saturating()
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 _SIDES = ("generator", "discriminator")
 
 
@@ -35,19 +39,19 @@ def gan(
     *,
     image_shape: tuple[int, int, int],
     latent: LatentPrior,
-    num_classes: int | None = None,
+    conditions: Sequence[str] = (),
     game: AdversarialLoss = _GAME,
     penalty: Penalty | None = None,
     generator_penalty: GeneratorPenalty | None = None,
     weight_penalties: Mapping[str, Callable[[PyTree], Array]] | None = None,
-    question: Question | None = None,
+    auxiliary: AuxiliaryTask | None = None,
     augmentation: Augmentation | None = None,
     attack: Attack | None = None,
     top_k: Callable[[Array], Array] | None = None,
     constrain: Callable[[PyTree], PyTree] | None = None,
     discriminator_steps: int = 1,
-    ema_decay: float = 0.999,
-    accumulate: int = 1,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
 ) -> Method:
     """Two networks that play a game, as a method.
 
@@ -55,23 +59,29 @@ def gan(
     latent variables, against the discriminator as it is now. With ``discriminator_steps=n`` the generator is updated
     on every n-th step only; all steps are one compiled program. Two time scales are two learning rates.
 
-    A conditional model is one whose networks look at the label; fakes get the labels of the real images beside them.
+    Fakes get the conditions of the real images beside them.
 
     Args:
-        generator: ``network.apply(variables, z, label, train=...) -> images`` in [-1, 1], see `genjax.models.gan`.
-        discriminator: ``network.apply(variables, images, label, train=...) -> (logits, features)``. Both may have
+        generator: ``network.apply(variables, z, condition, train=...) -> images`` in [-1, 1], see `genjax.models.gan`.
+            One with a latent space of its own, as StyleGAN's, has two more methods: ``mapping(z, condition, *, train)
+            -> w`` and ``synthesis(w, keys, *, train) -> images``, which is given a key for the noise of each image; see
+            `genjax.methods.gan.generating`.
+        discriminator: ``network.apply(variables, images, condition, train=...) -> (logits, features)``. Both may have
             variables beside parameters, as the statistics of a batch normalisation.
-        generator_optimizer: of the generator's parameters.
-        discriminator_optimizer: of the discriminator's, those of the head of `question` among them.
+        generator_optimizer: optimizer of the generator's parameters.
+        discriminator_optimizer: optimizer of the discriminator's parameters, including the head of `auxiliary`.
         image_shape: H, W, C of the images.
         latent: what the generator starts from.
-        num_classes: number of classes, None for an unconditional model.
+        conditions: names of the arrays of a batch that both networks are told, see `genjax.conditions`. A batch must
+            have all of them; masks may say which examples have them.
         game: see `genjax.losses.adversarial`.
-        penalty: of the discriminator, see `genjax.losses.penalties`. It sees the discriminator behind the augmentation.
-        generator_penalty: of the generator, as `genjax.losses.penalties.path_length`.
+        penalty: penalty of the discriminator, see `genjax.losses.penalties`. It sees the discriminator behind the
+            augmentation.
+        generator_penalty: penalty of the generator, as `genjax.losses.penalties.path_length`. Its latent is w, which is
+            z for a plain generator.
         weight_penalties: functions of the parameters of "generator" or "discriminator" that are added to the losses,
             as `genjax.losses.penalties.orthogonal` times a weight.
-        question: what else the discriminator's features are asked, see `genjax.methods.gan.auxiliary`.
+        auxiliary: what else is predicted from the discriminator's features, see `genjax.methods.gan.auxiliary`.
         augmentation: what happens to all images that the discriminator sees, see `genjax.augmentation`.
         attack: real images are changed, within its bounds, to those that the discriminator errs most about, see
             `genjax.losses.attacks`; adversarial training of the discriminator.
@@ -80,20 +90,21 @@ def gan(
         constrain: ``params -> params`` of the discriminator after each update, as
             `genjax.losses.penalties.clip_weights`.
         discriminator_steps: updates of the discriminator for one of the generator.
-        ema_decay: of the moving average of the generator's parameters, and of its batch statistics, which images are
-            made with. 0: none.
-        accumulate: number of micro-batches an update is computed in; a batch normalisation then normalises each alone.
+        average: moving average of the generator's parameters and batch statistics, with which images are made, see
+            `genjax.methods.averages`. It counts the generator's updates.
+        gradient: how gradients are computed, see `genjax.methods.gradients`. A batch normalisation normalises each
+            micro-batch alone.
 
     Returns:
         The method. ``TrainState.params`` is ``{"generator": ..., "discriminator": ...}``. Metrics of a step: "loss",
         the discriminator's with all that is added to it, "discriminator" and "generator", the losses in the game,
-        "penalty", "question", "real_logit" and "fake_logit", all of them before the updates; "grad_norm", the
-        discriminator's, and, where all steps update the generator, "generator_grad_norm".
-        `evaluate` gives "loss", that of the discriminator in the game, "real_logit" and "fake_logit" for each example:
-        real logits of test images far below those of training images tell that it remembers these.
-        `sample` takes ``condition = {"label": int32[N], "temperature": float32[N], "code": int32[N]}``: the label is
-        required with `num_classes`; the temperature is a factor of the noise, 1 without; the code is the value of the
-        first categorical code, drawn without.
+        "penalty", "question" (the auxiliary task's), "real_logit" and "fake_logit", all of them before the updates;
+        "grad_norm", the discriminator's, and, where all steps update the generator, "generator_grad_norm". `evaluate`
+        gives "loss", the discriminator's loss in the game, and "real_logit" and "fake_logit", for each example. If the
+        real logits of test images are far below the real logits of training images, the discriminator remembers the
+        training images. `sample` takes the `conditions`, all of which are required, and "temperature" float32[N], a
+        factor of the latent noise, 1 without it, and "code" int32[N], the value of the first categorical code, drawn
+        without it.
 
     Raises:
         UserError: ``discriminator_steps`` below 1, weight penalties of another network, an augmentation through which
@@ -111,17 +122,21 @@ def gan(
     if augmentation is not None:
         check_differentiable(augmentation, image_shape)
     penalty = combine() if penalty is None else penalty
-    referee = Referee(discriminator, None if question is None else question.head)
+    referee = Referee(discriminator, None if auxiliary is None else auxiliary.head)
 
-    def labels(batch: Batch) -> Array | None:
-        return update.asked_label(batch, num_classes)
+    names = tuple(conditions)
+
+    def told(batch: Batch) -> Condition:
+        """What both networks are told."""
+        return select(batch, names, required=True)
 
     def init(key: Key, batch: Batch) -> TrainState:
-        label = labels(batch)
-        one = None if label is None else label[:1]
+        one = {name: array[:1] for name, array in told(batch).items()}
         image, z = jnp.zeros((1, *image_shape)), jnp.zeros((1, latent.width))
-        made = initialize(generator, key, z, one, train=False)
-        shape = jax.eval_shape(lambda v: generator.apply(v, z, one, train=False), made).shape
+        made = generating.initial(generator, key, z, one)
+        shape = jax.eval_shape(
+            lambda v: generating.generate(generator, v, z, jax.random.split(key, 1), one)[0], made
+        ).shape
         if shape != image.shape:
             raise UserError(f"image_shape={image_shape}: the generator makes images of {shape[1:]}")
         judged = initialize(referee, jax.random.fold_in(key, 1), image, one, train=False)
@@ -140,7 +155,7 @@ def gan(
                 "generator": generator_optimizer.init(params["generator"]),
                 "discriminator": discriminator_optimizer.init(params["discriminator"]),
             },
-            ema=jax.tree.map(jnp.copy, averaged({"params": params["generator"], **made})),
+            ema=average.init(averaged({"params": params["generator"], **made})),
             mutable=mutable,
         )
 
@@ -153,14 +168,17 @@ def gan(
     def discriminator_loss(
         params: PyTree, key: Key, batch: Batch, state: TrainState
     ) -> tuple[Array, dict[str, Any]]:
-        x, label, keys = batch["image"], labels(batch), example_keys(key, batch["_index"])
+        x, condition, keys = batch["image"], told(batch), example_keys(key, batch["_index"])
         variables = {"params": params, **state.mutable["discriminator"]}
         made = {"params": state.params["generator"], **state.mutable["generator"]}
         z = latent_prior.draw(latent, fold_in(keys, 0))
-        fake = jax.lax.stop_gradient(run(generator, made, z, label)[0])
+        fake, _, _ = generating.generate(
+            generator, made, z, generating.noise_keys(keys), condition, train=True
+        )
+        fake = jax.lax.stop_gradient(fake)
 
         def look(variables: PyTree, images: Array, salt: int) -> tuple[tuple[Array, Any], PyTree]:
-            return run(referee, variables, show(fold_in(keys, salt), images, state), label)
+            return run(referee, variables, show(fold_in(keys, salt), images, state), condition)
 
         if attack is not None:
             fixed = jax.lax.stop_gradient(variables)
@@ -188,8 +206,8 @@ def gan(
             "fake_logit": fake_logits.mean(),
             "penalty": values.mean(),
         }
-        if question is not None:
-            asked = question.discriminator(real_answer, fake_answer, label, z).mean()
+        if auxiliary is not None:
+            asked = auxiliary.discriminator(real_answer, fake_answer, condition, z).mean()
             metrics["question"] = asked
             total += asked
         if "discriminator" in weight_penalties:
@@ -201,25 +219,26 @@ def gan(
     def generator_loss(
         params: PyTree, key: Key, batch: Batch, state: TrainState
     ) -> tuple[Array, dict[str, Any]]:
-        """The forward pass is that of the discriminator's update, and XLA merges the two."""
-        label, keys = labels(batch), example_keys(key, batch["_index"])
+        """The discriminator's update has the same forward pass, and XLA merges the two."""
+        condition, keys = told(batch), example_keys(key, batch["_index"])
         variables = {"params": params, **state.mutable["generator"]}
         judging = {"params": state.params["discriminator"], **state.mutable["discriminator"]}
         z = latent_prior.draw(latent, fold_in(keys, 0))
-        fake, changed = run(generator, variables, z, label)
-        (fake_logits, answer), _ = run(referee, judging, show(fold_in(keys, 5), fake, state), label)
+        noise = generating.noise_keys(keys)
+        fake, w, changed = generating.generate(generator, variables, z, noise, condition, train=True)
+        (fake_logits, answer), _ = run(referee, judging, show(fold_in(keys, 5), fake, state), condition)
         # Not computed for games that do not look at it.
-        (real_logits, _), _ = run(referee, judging, show(fold_in(keys, 6), batch["image"], state), label)
+        (real_logits, _), _ = run(referee, judging, show(fold_in(keys, 6), batch["image"], state), condition)
         playing = game if top_k is None else games.top_k(game, top_k(state.step))
         total = playing.generator(jax.lax.stop_gradient(real_logits), fake_logits).mean()
         states = {"generator": changed}
-        if question is not None:
-            total += question.generator(answer, label, z).mean()
+        if auxiliary is not None:
+            total += auxiliary.generator(answer, condition, z).mean()
         if generator_penalty is not None:
             values, states["generator_penalty"] = generator_penalty.apply(
-                lambda latents: run(generator, variables, latents, label)[0],
+                lambda w: generating.image(generator, variables, w, noise, condition, train=True)[0],
                 fold_in(keys, 7),
-                z,
+                w,
                 state.mutable["generator_penalty"],
             )
             total += values.mean()
@@ -240,7 +259,7 @@ def gan(
         def of_side(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Any]]:
             return loss(params, key, batch, state)  # type: ignore[no-any-return]
 
-        metrics, grads = update.gradients(of_side, state.params[side], key, batch, accumulate=accumulate)
+        metrics, grads = gradient(of_side, state.params[side], key, batch)
         states: Any = metrics.pop("_state")
         changes, opt = optimizer.update(grads, state.opt[side], state.params[side])
         params = optax.apply_updates(state.params[side], changes)
@@ -256,9 +275,7 @@ def gan(
         new, metrics = descend("generator", generator_optimizer, generator_loss, key, state, batch)
         made = averaged({"params": new.params["generator"], **new.mutable["generator"]})
         number = state.step // discriminator_steps + 1
-        return dataclasses.replace(new, ema=update.ema(new.ema, made, number, ema_decay)), metrics[
-            "grad_norm"
-        ]
+        return dataclasses.replace(new, ema=average.update(new.ema, made, number)), metrics["grad_norm"]
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         new, metrics = descend(
@@ -283,11 +300,11 @@ def gan(
         return dataclasses.replace(new, step=state.step + 1), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
-        label, keys = labels(batch), example_keys(key, batch["_index"])
+        condition, keys = told(batch), example_keys(key, batch["_index"])
         variables = {"params": state.params["discriminator"], **state.mutable["discriminator"]}
-        fake = make(state, latent_prior.draw(latent, keys), label)
+        fake = make(state, latent_prior.draw(latent, keys), keys, condition)
         real_logits, fake_logits = (
-            referee.apply(variables, images, label, train=False)[0] for images in (batch["image"], fake)
+            referee.apply(variables, images, condition, train=False)[0] for images in (batch["image"], fake)
         )
         return {
             "loss": game.discriminator(real_logits, fake_logits),
@@ -295,21 +312,25 @@ def gan(
             "fake_logit": fake_logits.reshape(len(keys), -1).mean(1),
         }
 
-    def make(state: TrainState, z: Array, label: Array | None) -> Array:
-        """Images by the averaged generator."""
-        return generator.apply({**state.mutable["generator"], **state.ema}, z, label, train=False)  # type: ignore[return-value]
+    def make(state: TrainState, z: Array, keys: Key, condition: Condition) -> Array:
+        """Images by the averaged generator; `keys` are of the images."""
+        variables = {**state.mutable["generator"], **averages.averaged(state)}
+        return generating.generate(generator, variables, z, generating.noise_keys(keys), condition)[0]
 
-    def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
-        label = update.asked_label(condition, num_classes)
+    def sample(keys: Key, state: TrainState, condition: Condition) -> Array:
         z = latent_prior.draw(latent, keys, condition.get("temperature"), condition.get("code"))
-        return make(state, z, label)
+        return make(state, z, keys, told(condition))
 
     return Method(init, step, evaluate, sample)
 
 
 def recognise(
-    discriminator: nn.Module, question: Question, state: TrainState, images: Array, label: Array | None = None
+    discriminator: nn.Module,
+    auxiliary: AuxiliaryTask,
+    state: TrainState,
+    images: Array,
+    condition: Condition | None = None,
 ) -> Any:
-    """What the head of a question answers to images float[B,H,W,C], after training by `gan`."""
+    """What the head of an auxiliary task answers to images float[B,H,W,C], after training by `gan`."""
     variables = {"params": state.params["discriminator"], **state.mutable["discriminator"]}
-    return Referee(discriminator, question.head).apply(variables, images, label, train=False)[1]
+    return Referee(discriminator, auxiliary.head).apply(variables, images, condition, train=False)[1]

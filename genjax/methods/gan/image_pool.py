@@ -10,24 +10,24 @@ from genjax.typing import Array, Key
 
 
 @flax.struct.dataclass
-class History:
+class ImagePool:
     """The pool.
 
     Attributes:
         images: float32[P,H,W,C].
-        count: int32[], how many of them are images; the others are still blank.
+        count: int32[], number of entries that are images; the others are still blank.
     """
 
     images: Array
     count: Array
 
 
-def empty(size: int, image_shape: tuple[int, int, int]) -> History:
+def empty(size: int, image_shape: tuple[int, int, int]) -> ImagePool:
     """A pool of `size` images, none of which is there yet; with ``size=0`` it never has one."""
-    return History(jnp.zeros((size, *image_shape)), jnp.zeros((), jnp.int32))
+    return ImagePool(jnp.zeros((size, *image_shape)), jnp.zeros((), jnp.int32))
 
 
-def exchange(key: Key, history: History, images: Array, index: Array) -> tuple[Array, History]:
+def exchange(key: Key, pool: ImagePool, images: Array, index: Array) -> tuple[Array, ImagePool]:
     """Gives each image to the pool, or not, and takes one back.
 
     Images come one after the other, in the order of the global batch. While the pool has room, an image is put into it,
@@ -35,8 +35,8 @@ def exchange(key: Key, history: History, images: Array, index: Array) -> tuple[A
     comes back; otherwise it comes back itself and the pool stays as it is.
 
     Args:
-        key: of the step.
-        history: the pool; the same on every device.
+        key: key of the step.
+        pool: earlier images; the same on every device.
         images: float[B,H,W,C].
         index: int32[B], positions in the global batch: the draws of an image derive from its own.
 
@@ -48,9 +48,9 @@ def exchange(key: Key, history: History, images: Array, index: Array) -> tuple[A
         section 2.3; with these probabilities Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent
         Adversarial Networks" (2017), section 4, implementation.
     """
-    size = len(history.images)
+    size = len(pool.images)
     if not size:
-        return images, history
+        return images, pool
     everything = gather_over_devices(images)
     keys = example_keys(key, gather_over_devices(index))
     swaps = jax.vmap(jax.random.bernoulli)(keys)
@@ -68,10 +68,10 @@ def exchange(key: Key, history: History, images: Array, index: Array) -> tuple[A
         slots = slots.at[place].set(jnp.where(full & ~swap, slots[place], new))
         return (slots, jnp.minimum(count + 1, size)), back
 
-    candidates = jnp.concatenate([history.images, everything])
+    candidates = jnp.concatenate([pool.images, everything])
     numbers = jnp.arange(len(candidates), dtype=jnp.int32)
     carry, back = jax.lax.scan(
-        give, (numbers[:size], history.count), (numbers[size:], swaps, places.astype(jnp.int32))
+        give, (numbers[:size], pool.count), (numbers[size:], swaps, places.astype(jnp.int32))
     )
     slots, count = carry
-    return own_rows(candidates[back]), History(candidates[slots], count)
+    return own_rows(candidates[back]), ImagePool(candidates[slots], count)

@@ -59,7 +59,7 @@ def with_codes(prior: LatentPrior, categorical: tuple[int, ...] = (10,), continu
     """The noise of `prior`, and codes beside it.
 
     Args:
-        prior: of the noise.
+        prior: distribution of the noise.
         categorical: number of values of each categorical code, at least 2.
         continuous: number of continuous codes.
 

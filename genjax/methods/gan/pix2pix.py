@@ -5,7 +5,7 @@ Isola, Zhu, Zhou and Efros, "Image-to-Image Translation with Conditional Adversa
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -13,16 +13,22 @@ import jax.numpy as jnp
 import optax
 
 from genjax.losses import adversarial as games
-from genjax.losses.adversarial import AdversarialLoss
-from genjax.methods import update
-from genjax.methods.codes.vq_gan import absolute
+from genjax.losses.adversarial import GAMES, AdversarialLoss, GameName
+from genjax.methods import averages
+from genjax.methods.averages import Average, exponential
 from genjax.methods.gan.adversary import descend, initialize_all
-from genjax.methods.gan.translation import asked_source, check_translation
+from genjax.methods.gan.translation import asked_source, check_translation, source_shape_of
+from genjax.methods.gradients import Gradient, mean_gradient
+from genjax.methods.kind import Context, MethodKind
 from genjax.methods.variables import after, averaged, run
+from genjax.metrics.reconstruction import mean_absolute_error
+from genjax.models.gan.discriminator import PatchDiscriminator
 from genjax.random import example_keys
+from genjax.ranges import Count, NonNegative, Positive, Share
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _GAME = games.non_saturating()
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 _STATISTICS = "_statistics"
 
 
@@ -37,8 +43,8 @@ def pix2pix(
     l1_weight: float = 100.0,
     discriminator_weight: float = 0.5,
     game: AdversarialLoss = _GAME,
-    ema_decay: float = 0.999,
-    accumulate: int = 1,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
 ) -> Method:
     """Translation of images, learned from pairs, as a method.
 
@@ -52,22 +58,23 @@ def pix2pix(
 
     Args:
         generator: ``network.apply(variables, source, train=..., dropout_index=...)``, as
-            `genjax.models.gan.translation.UNetGenerator`, with as many output channels as the images have. Dropout is
-            its only noise, in training and in sampling.
+            `genjax.models.gan.translation_unet.UNetGenerator`, with as many output channels as the images have. Dropout
+            is its only noise, in training and in sampling.
         discriminator: ``network.apply(variables, pairs, train=...) -> (logits, features)``;
             `genjax.models.gan.discriminator.PatchDiscriminator` with 3 layers sees patches of 70 pixels. The paper's
             normalises by batches, ours by groups.
-        optimizer: of the generator's parameters.
-        discriminator_optimizer: of the discriminator's.
+        optimizer: optimizer of the generator's parameters.
+        discriminator_optimizer: optimizer of the discriminator's parameters.
         image_shape: H, W, C of the images.
-        source_shape: H, W, C of the sources, H and W as those of the images.
+        source_shape: H, W, C of the sources. H and W are equal to the images' H and W.
         l1_weight: 0 or more.
         discriminator_weight: above 0; the paper halves the discriminator's loss.
         game: see `genjax.losses.adversarial`.
-        ema_decay: of the moving average of the generator's parameters and statistics, with which images are made. (The
-            paper makes them with the moments of the batch that is translated, and so an image would depend on those
-            beside it.)
-        accumulate: number of micro-batches a step is computed in; batch normalisation then takes their moments.
+        average: moving average of the generator's parameters and statistics, with which images are made, see
+            `genjax.methods.averages`. (The paper makes them with the moments of the batch that is translated, and so an
+            image would depend on its neighbours in the batch.)
+        gradient: how gradients are computed, see `genjax.methods.gradients`. Batch normalisation takes the moments of
+            each micro-batch.
 
     Returns:
         The method. ``TrainState.params`` and ``opt`` are ``{"generator": ..., "discriminator": ...}``, and so is
@@ -95,13 +102,13 @@ def pix2pix(
         params, mutable = initialize_all(
             {"generator": (generator, source_shape), "discriminator": (discriminator, pair_shape)}, key
         )
-        average = {"params": params["generator"], **mutable["generator"]}
-        check_translation("generator", generator, average, source_shape, image_shape)
+        variables = {"params": params["generator"], **mutable["generator"]}
+        check_translation("generator", generator, variables, source_shape, image_shape)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt={name: o.init(params[name]) for name, o in {**generators, **discriminators}.items()},
-            ema=jax.tree.map(jnp.copy, averaged(average)),
+            ema=average.init(averaged(variables)),
             mutable=mutable,
         )
 
@@ -127,9 +134,7 @@ def pix2pix(
             loss = discriminator_weight * game.discriminator(real_logits, fake_logits).mean()
             return loss, {_STATISTICS: others}
 
-        judged, grads = update.gradients(
-            judging, state.params["discriminator"], key, batch, accumulate=accumulate
-        )
+        judged, grads = gradient(judging, state.params["discriminator"], key, batch)
         others: Any = judged.pop(_STATISTICS)
         critic, critic_opt = descend(discriminators, {"discriminator": grads}, state.opt, state.params)
 
@@ -137,13 +142,11 @@ def pix2pix(
             fake, statistics = translate(params, old["generator"], key, batch)
             real_logits, fake_logits, _ = judge(critic["discriminator"], others, batch, fake)
             adversarial = game.generator(real_logits, fake_logits).mean()
-            l1 = absolute(fake, batch["image"]).mean()
+            l1 = mean_absolute_error(fake, batch["image"]).mean()
             metrics = {"adversarial": adversarial, "l1": l1, _STATISTICS: statistics}
             return adversarial + l1_weight * l1, metrics
 
-        made, grads = update.gradients(
-            translating, state.params["generator"], key, batch, accumulate=accumulate
-        )
+        made, grads = gradient(translating, state.params["generator"], key, batch)
         statistics: Any = made.pop(_STATISTICS)
         maker, maker_opt = descend(generators, {"generator": grads}, state.opt, state.params)
         number = state.step + 1
@@ -153,14 +156,14 @@ def pix2pix(
             step=number,
             params={**critic, **maker},
             opt={**critic_opt, **maker_opt},
-            ema=update.ema(state.ema, variables, number, ema_decay),
+            ema=average.update(state.ema, variables, number),
             mutable={"generator": statistics, "discriminator": others},
         )
         norm = jnp.hypot(made["grad_norm"], judged["grad_norm"])
         return new, {**made, "discriminator": judged["loss"], "grad_norm": norm}
 
     def make(state: TrainState, keys: Key, source: Array) -> Array:
-        variables = {**state.mutable["generator"], **state.ema}
+        variables = {**state.mutable["generator"], **averages.averaged(state)}
         images: Any = generator.apply(variables, source, train=False, **_noise(keys))
         return images
 
@@ -171,7 +174,7 @@ def pix2pix(
             discriminator.apply(variables, _pair(batch["source"], image), train=False)[0]
             for image in (batch["image"], fake)
         ]
-        adversarial, l1 = game.generator(*logits), absolute(fake, batch["image"])
+        adversarial, l1 = game.generator(*logits), mean_absolute_error(fake, batch["image"])
         return {"loss": adversarial + l1_weight * l1, "l1": l1, "adversarial": adversarial}
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
@@ -190,3 +193,58 @@ def _noise(keys: Key) -> dict[str, Any]:
         "dropout_index": jax.vmap(lambda key: jax.random.bits(key, (), jnp.uint32))(keys),
         "rngs": {"dropout": jax.random.key(0)},
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class Pix2PixConfig:
+    """The training method: translation learned from pairs (genjax.methods.gan.pix2pix).
+
+    Attributes:
+        l1_weight: Weight of the mean absolute difference between translated and true images. The game has weight 1.
+        game: Loss of the generator and the discriminator.
+        discriminator_layers: Number of strided convolutions of the patch discriminator. With 3 it judges patches of 70
+            pixels.
+        discriminator_channels: Width of the first of these convolutions.
+        discriminator_rate: Learning rate of the discriminator, as a multiple of the generator's learning rate.
+        ema_decay: Decay of the moving average of the generator's parameters. Images are made with this average.
+    """
+
+    class_conditional: ClassVar[bool] = False
+    l1_weight: NonNegative = 100.0
+    game: GameName = "non_saturating"
+    discriminator_layers: Count = 3
+    discriminator_channels: Count = 64
+    discriminator_rate: Positive = 1.0
+    ema_decay: Share = 0.999
+
+
+def _build(context: Context) -> Method:
+    options = context.config.method
+    return pix2pix(
+        context.network("translator", out_channels=context.image_shape[-1]),
+        PatchDiscriminator(options.discriminator_layers, options.discriminator_channels),
+        context.optimizer(),
+        context.optimizer(rate=options.discriminator_rate),
+        image_shape=context.image_shape,
+        source_shape=source_shape_of(context),
+        l1_weight=options.l1_weight,
+        game=GAMES[options.game](),
+        average=context.average,
+        gradient=context.gradient,
+    )
+
+
+def _contradictions(config: Any) -> list[tuple[bool, str]]:
+    pairing = config.data.pairing
+    return [(pairing != "paired", f"data.pairing={pairing!r}: pix2pix needs 'paired' images")]
+
+
+METHOD = MethodKind(
+    Pix2PixConfig,
+    "translator",
+    _build,
+    lambda context: context.network("translator", out_channels=context.image_shape[-1]),
+    contradictions=_contradictions,
+    translates=("source",),
+    small={"discriminator_layers": 1, "discriminator_channels": 4},
+)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 
+from genjax.methods.kind import Context
 from genjax.typing import Array, PyTree, UserError
 
 
@@ -28,7 +29,7 @@ def check_translation(
     shape: tuple[int, int, int],
     expected: tuple[int, int, int],
 ) -> None:
-    """That the network called `name` makes images of shape `expected` of those of shape `shape`.
+    """Checks that the network called `name` makes images of shape `expected` from images of shape `shape`.
 
     Raises:
         UserError: if not.
@@ -44,3 +45,8 @@ def check_translation(
             f"the network {name!r} makes images of shape {found} of images of shape {shape}: valid is {expected}; "
             + remedy
         )
+
+
+def source_shape_of(context: Context) -> tuple[int, int, int]:
+    """H, W, C of the images of the other domain, or of "image" where the data set has no other."""
+    return context.info.shape_of("source") if "source" in context.info.fields else context.image_shape

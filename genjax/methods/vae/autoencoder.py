@@ -1,21 +1,29 @@
 """Autoencoders: plain, sparse and denoising."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
+from genjax.conditions import select
 from genjax.devices import mean_over_devices
 from genjax.losses import sparsity as penalties
 from genjax.losses.likelihood import Likelihood
 from genjax.methods import update
+from genjax.methods.averages import Average, averaged, ema, exponential
+from genjax.methods.gradients import Gradient, mean_gradient
+from genjax.methods.kind import Context, MethodKind
+from genjax.methods.latent_space import LatentSpace, autoencoder_space
+from genjax.methods.vae import choices
+from genjax.models.vae.autoencoder import Autoencoder
 from genjax.nn import initialize
 from genjax.random import example_keys, fold_in
-from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
+from genjax.ranges import Count, NonNegative, Positive, Range, Share
+from genjax.typing import Array, Batch, Condition, Key, Method, PyTree, TrainState, UserError
 
 Penalty: TypeAlias = Callable[[Array], Array]
 """``code float[B,D] -> scalar``."""
@@ -23,6 +31,7 @@ Penalty: TypeAlias = Callable[[Array], Array]
 Corruption: TypeAlias = Callable[[Key, Array], Array]
 """``(keys[B], x float[B,H,W,C]) -> float[B,H,W,C]``, random, each example with its own key."""
 
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 _DECAY = 0.99
 
 
@@ -77,13 +86,13 @@ def autoencoder(
     likelihood: Likelihood,
     *,
     image_shape: tuple[int, int, int],
-    num_classes: int | None = None,
+    conditions: Sequence[str] = (),
     penalty: Penalty | None = None,
     corrupt: Corruption | None = None,
     walkback: int = 1,
     chain: int = 50,
-    ema_decay: float = 0.999,
-    accumulate: int = 1,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
 ) -> Method:
     """An autoencoder as a method.
 
@@ -92,60 +101,65 @@ def autoencoder(
     its own reconstructions, corrupted again (Bengio et al. 2013, algorithm 1, with a fixed number of steps).
 
     How images are made: a denoising autoencoder defines a Markov chain, ``x <- draw from p(x | corrupted x)``, whose
-    stationary distribution estimates that of the data; `sample` takes `chain` steps of it from noise and gives the last
-    mean. The others have no distribution over codes: a normal one with the mean and covariance of the codes seen in
-    training, kept in ``TrainState.mutable``, stands in for it (Ghosh et al. 2020, section 4).
+    stationary distribution estimates the distribution of the data; `sample` takes `chain` steps of it from noise and
+    gives the last mean. The others have no distribution over codes: a normal one with the mean and covariance of the
+    codes seen in training, kept in ``TrainState.mutable``, stands in for it (Ghosh et al. 2020, section 4).
 
     Args:
-        network: ``network.apply(variables, x, label) -> (outputs, code)`` with methods ``encode`` and ``decode``, as
-            `genjax.models.Autoencoder`.
-        optimizer: of the network's parameters.
+        network: ``network.apply(variables, x, condition) -> (outputs, code)`` with methods ``encode`` and ``decode``,
+            as `genjax.models.vae.autoencoder.Autoencoder`.
+        optimizer: optimizer of the network's parameters.
         likelihood: what the outputs mean, see `genjax.losses.likelihood`.
         image_shape: H, W, C of the images.
-        num_classes: number of classes, None for an unconditional model.
+        conditions: names of the arrays of a batch that the network is told, see `genjax.conditions`; all of them must
+            be there, in what `sample` is given too.
         penalty: on the code.
         corrupt: what a denoising autoencoder repairs.
         walkback: corruptions of each example in training.
         chain: steps of the Markov chain.
-        ema_decay: of the moving average of the parameters.
-        accumulate: number of micro-batches a step is computed in.
+        average: moving average of the parameters, with which images are made and losses evaluated; see
+            `genjax.methods.averages`.
+        gradient: how gradients are computed, see `genjax.methods.gradients`.
 
     Raises:
-        UserError: `walkback` or `chain` below 1, or `walkback` above 1 without a corruption.
+        UserError: `walkback` or `chain` below 1, or `walkback` above 1 without a corruption; from the functions of the
+            method, a condition that is missing.
     """
     if walkback < 1 or chain < 1:
         raise UserError(f"walkback={walkback}, chain={chain}: valid are 1 and more")
     if walkback > 1 and corrupt is None:
         raise UserError(f"walkback={walkback}: without a corruption, valid is 1")
+    names = tuple(conditions)
 
     def init(key: Key, batch: Batch) -> TrainState:
         image = jnp.zeros((1, *batch["image"].shape[1:]))
-        label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
-        params = initialize(network, key, image, label)["params"]
-        code = jax.eval_shape(lambda p: _apply(network, p, image, label)[1], params)
+        blank = update.example_condition(told(batch), names)
+        params = initialize(network, key, image, blank)["params"]
+        code = jax.eval_shape(lambda p: _apply(network, p, image, blank)[1], params)
         width = code.shape[-1]
-        return update.start(params, optimizer, mutable={"mean": jnp.zeros(width), "second": jnp.eye(width)})
+        moments = {"mean": jnp.zeros(width), "second": jnp.eye(width)}
+        return update.start(params, optimizer, average, mutable=moments)
 
-    def label_of(batch: Batch) -> Array | None:
-        return None if num_classes is None else batch["label"]
+    def told(batch: Batch) -> Condition:
+        return select(batch, names, required=True)
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Array]]:
             x, keys = batch["image"], example_keys(key, batch["_index"])
-            outputs, code = _apply(network, params, _corrupted(keys, x, 0), label_of(batch))
+            outputs, code = _apply(network, params, _corrupted(keys, x, 0), told(batch))
             distortion = -likelihood.log_prob(outputs, x).mean()
             for i in range(1, walkback):
                 drawn = likelihood.sample(fold_in(keys, 2 * i), jax.lax.stop_gradient(outputs))
-                outputs, _ = _apply(network, params, _corrupted(keys, drawn, 2 * i + 1), label_of(batch))
+                outputs, _ = _apply(network, params, _corrupted(keys, drawn, 2 * i + 1), told(batch))
                 distortion += -likelihood.log_prob(outputs, x).mean()
             price = jnp.zeros(()) if penalty is None else penalty(code)
             moments = {"_mean": code.mean(0), "_second": code.T @ code / len(code)}
             return distortion + price, {"distortion": distortion, "penalty": price, **moments}
 
-        metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
+        metrics, grads = gradient(mean_loss, state.params, key, batch)
         seen = {"mean": metrics.pop("_mean"), "second": metrics.pop("_second")}
-        new = update.advance(state, optimizer, grads, ema_decay)
-        return dataclasses.replace(new, mutable=update.ema(state.mutable, seen, new.step, _DECAY)), metrics
+        new = update.advance(state, optimizer, grads, average)
+        return dataclasses.replace(new, mutable=ema(state.mutable, seen, new.step, _DECAY)), metrics
 
     def _corrupted(keys: Key, x: Array, number: int | Array) -> Array:
         return x if corrupt is None else corrupt(fold_in(keys, number), x)
@@ -153,13 +167,13 @@ def autoencoder(
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
         keys = example_keys(key, batch["_index"])
         x = _corrupted(keys, batch["image"], 0)
-        outputs, _ = _apply(network, state.ema, x, label_of(batch))
+        outputs, _ = _apply(network, averaged(state), x, told(batch))
         return {"loss": -likelihood.log_prob(outputs, batch["image"])}
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
-        label = update.asked_label(condition, num_classes)
+        given = told(condition)
         if corrupt is not None:
-            return _markov_chain(keys, state, label)
+            return _markov_chain(keys, state, given)
         mean, second = state.mutable["mean"], state.mutable["second"]
         covariance = second - jnp.outer(mean, mean) + 1e-6 * jnp.eye(len(mean))
         noise = jax.vmap(lambda key: jax.random.normal(key, mean.shape))(keys)
@@ -168,11 +182,11 @@ def autoencoder(
         # Multiplied and summed, not a matrix product: an image must not depend on how many are made with it.
         factor = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
         code = mean[None] + (factor[None] * noise[:, None, :]).sum(-1)
-        return likelihood.mean(_apply(network, state.ema, code, label, method="decode"))
+        return likelihood.mean(_apply(network, averaged(state), code, given, method="decode"))
 
-    def _markov_chain(keys: Key, state: TrainState, label: Array | None) -> Array:
+    def _markov_chain(keys: Key, state: TrainState, given: Condition) -> Array:
         def outputs_of(x: Array, i: int | Array) -> Array:
-            return _apply(network, state.ema, _corrupted(keys, x, 2 * i), label)[0]
+            return _apply(network, averaged(state), _corrupted(keys, x, 2 * i), given)[0]
 
         def advance(i: Array, x: Array) -> Array:
             return likelihood.sample(fold_in(keys, 2 * i + 1), outputs_of(x, i))
@@ -192,3 +206,119 @@ def _apply(network: nn.Module, params: PyTree, *args: Any, method: str = "__call
 def _check_weight(weight: float) -> None:
     if not weight >= 0:
         raise UserError(f"weight={weight}: valid are 0 and more")
+
+
+LIKELIHOODS = {name: choices.LIKELIHOODS[name] for name in ("bernoulli", "gaussian")}
+"""By name, from an `AutoencoderConfig`."""
+
+PENALTIES: dict[str, Callable[[Any], Penalty | None]] = {
+    "none": lambda c: None,
+    "l1": lambda c: l1(c.sparsity_weight),
+    "kl": lambda c: kl(c.sparsity_weight, c.sparsity_target),
+}
+"""By name, from an `AutoencoderConfig`."""
+
+CORRUPTIONS: dict[str, Callable[[Any], Corruption | None]] = {
+    "none": lambda c: None,
+    "gaussian": lambda c: gaussian_noise(c.corruption_level),
+    "masking": lambda c: masking(c.corruption_level),
+}
+"""By name, from an `AutoencoderConfig`."""
+
+if TYPE_CHECKING:
+    LikelihoodName = PenaltyName = CorruptionName = str
+else:
+    LikelihoodName, PenaltyName = Literal[tuple(LIKELIHOODS)], Literal[tuple(PENALTIES)]
+    CorruptionName = Literal[tuple(CORRUPTIONS)]
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderConfig:
+    """The training method: an autoencoder (genjax.methods.vae.autoencoder).
+
+    Attributes:
+        likelihood: The distribution that the decoder predicts: "bernoulli" or "gaussian" (fixed scale).
+        scale: Standard deviation of "gaussian", where images span [-1, 1].
+        sparsity: Penalty on the code: its absolute values, or ("kl") the divergence of its mean activations, which lie
+            in (0, 1), from the target.
+        sparsity_weight: Weight of the penalty on the code.
+        sparsity_target: Target of the mean activations under "kl".
+        corruption: What a denoising autoencoder repairs. "none" makes a plain autoencoder.
+        corruption_level: Standard deviation of "gaussian", or probability of "masking".
+        walkback: Number of corruptions of each example in training. Above 1, reconstructions are corrupted too.
+        chain: Number of steps of the Markov chain with which a denoising autoencoder makes images.
+        class_conditional: Condition on labels if the data set has them.
+        ema_decay: Decay of the moving average of the parameters. Images are made with this average.
+    """
+
+    likelihood: LikelihoodName = "gaussian"
+    scale: Positive = 0.2
+    sparsity: PenaltyName = "none"
+    sparsity_weight: NonNegative = 1.0
+    sparsity_target: Annotated[float, Range("(0, 1)")] = 0.05
+    corruption: CorruptionName = "none"
+    corruption_level: NonNegative = 0.5
+    walkback: Count = 1
+    chain: Count = 50
+    class_conditional: bool = False
+    ema_decay: Share = 0.999
+
+
+def _network(context: Context) -> Autoencoder:
+    activation = nn.sigmoid if context.config.method.sparsity == "kl" else None
+    conditions = choices.asked_conditions(context)
+    encoder, decoder = context.network("encoder_decoder", outputs=context.image_shape, conditions=conditions)
+    return Autoencoder(encoder, decoder, context.config.model.latent, activation)
+
+
+def _build(context: Context) -> Method:
+    options = context.config.method
+    return autoencoder(
+        _network(context),
+        context.optimizer(),
+        choices.likelihood_of(context),
+        image_shape=context.image_shape,
+        conditions=tuple(context.conditions),
+        penalty=PENALTIES[options.sparsity](options),
+        corrupt=CORRUPTIONS[options.corruption](options),
+        walkback=options.walkback,
+        chain=options.chain,
+        average=context.average,
+        gradient=context.gradient,
+    )
+
+
+def _latent_space(context: Context) -> LatentSpace:
+    return autoencoder_space(_network(context), choices.likelihood_of(context), tuple(context.conditions))
+
+
+def _contradictions(config: Any) -> list[tuple[bool, str]]:
+    options = config.method
+    flows = [
+        name for name in ("posterior_flow", "prior_flow") if getattr(config.model, name, "none") != "none"
+    ]
+    return [
+        (
+            bool(flows),
+            f"model.{''.join(flows[:1])} is for variational autoencoders; valid for an autoencoder is 'none'",
+        ),
+        (
+            options.corruption == "none" and options.walkback > 1,
+            f"method.walkback={options.walkback}: method.corruption='none', where valid is 1",
+        ),
+        (
+            options.corruption == "masking" and options.corruption_level > 1,
+            f"method.corruption_level={options.corruption_level}: of 'masking' valid are [0, 1]",
+        ),
+    ]
+
+
+METHOD = MethodKind(
+    AutoencoderConfig,
+    "encoder_decoder",
+    _build,
+    _network,
+    contradictions=_contradictions,
+    latent_space=_latent_space,
+    small={"class_conditional": True, "corruption": "gaussian", "chain": 3},
+)

@@ -1,7 +1,7 @@
 """What a variational autoencoder pays for its latent variables: the second term of the evidence lower bound.
 
-A rate is ``(step int32[], groups) -> float[B]``, in nats; the loss is the distortion ``-log p(x|z)`` plus the rate. The
-members of the VAE family differ in little else.
+A regularizer is ``(step int32[], groups) -> float[B]``, in nats; it is added to the distortion
+``-log p(x|z)``, and makes the loss with it. Models of the VAE family differ in little else.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from genjax.losses.decomposition import decompose, minibatch_weighted
 from genjax.nn.latent import LatentGroup
 from genjax.typing import Array, UserError
 
-Rate: TypeAlias = Callable[[Array, Sequence[LatentGroup]], Array]
+Regularizer: TypeAlias = Callable[[Array, Sequence[LatentGroup]], Array]
 
 
 def divergence(groups: Sequence[LatentGroup]) -> Array:
@@ -24,8 +24,8 @@ def divergence(groups: Sequence[LatentGroup]) -> Array:
 
 def kl(
     beta: float | Array = 1.0, *, warmup_steps: int = 0, free_bits: float = 0.0, balance: bool = False
-) -> Rate:
-    """``beta * KL``, summed over the groups; with beta = 1 the rate of the evidence lower bound.
+) -> Regularizer:
+    """``beta * KL``, summed over the groups; with beta = 1 the second term of the evidence lower bound.
 
     Args:
         beta: weight of the divergence, 0 or more (Higgins et al. 2017, equation 4).
@@ -46,7 +46,7 @@ def kl(
     if balance and not warmup_steps:
         raise UserError("balance=True is for the warm-up, and warmup_steps=0")
 
-    def rate(step: Array, groups: Sequence[LatentGroup]) -> Array:
+    def price(step: Array, groups: Sequence[LatentGroup]) -> Array:
         nats = jnp.stack([group.kl for group in groups])
         if balance:
             nats = jnp.where(step < warmup_steps, _balanced(nats, groups), nats)
@@ -56,10 +56,10 @@ def kl(
         weight = jnp.minimum(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
         return beta * weight * nats.sum(0)
 
-    return rate
+    return price
 
 
-def capacity(gamma: float, max_capacity: float, steps: int) -> Rate:
+def capacity(gamma: float, max_capacity: float, steps: int) -> Regularizer:
     """``gamma |KL - C|`` of each example, where C grows linearly from 0 to `max_capacity` nats.
 
     Args:
@@ -75,16 +75,16 @@ def capacity(gamma: float, max_capacity: float, steps: int) -> Rate:
             f"gamma={gamma}, max_capacity={max_capacity}, steps={steps}: valid are [0, inf), [0, inf), [1, inf)"
         )
 
-    def rate(step: Array, groups: Sequence[LatentGroup]) -> Array:
+    def price(step: Array, groups: Sequence[LatentGroup]) -> Array:
         target = max_capacity * jnp.minimum(1.0, step / steps)
         return gamma * jnp.abs(divergence(groups) - target)
 
-    return rate
+    return price
 
 
 def total_correlation(
     beta: float = 6.0, *, mutual_information: float = 1.0, dimension: float = 1.0, dataset_size: int
-) -> Rate:
+) -> Regularizer:
     """beta-TCVAE: the divergence in three parts, each with a weight of its own; of a model with one group.
 
     The parts are estimated by minibatch-weighted sampling over the examples that a device sees at once.
@@ -103,7 +103,7 @@ def total_correlation(
             f"beta={beta}, mutual_information={mutual_information}, dimension={dimension}: valid are 0 and more"
         )
 
-    def rate(step: Array, groups: Sequence[LatentGroup]) -> Array:
+    def price(step: Array, groups: Sequence[LatentGroup]) -> Array:
         if len(groups) != 1:
             raise UserError(
                 f"the network has {len(groups)} groups of latent variables: the total correlation needs 1"
@@ -117,7 +117,7 @@ def total_correlation(
             + dimension * parts.dimension_kl
         )
 
-    return rate
+    return price
 
 
 def _balanced(nats: Array, groups: Sequence[LatentGroup]) -> Array:

@@ -1,5 +1,6 @@
-"""The variational autoencoder as a method: shallow or deep, conditional or not, with any likelihood and any rate."""
+"""The variational autoencoder as a method: shallow or deep, conditional or not, with any likelihood and regularizer."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,15 +9,24 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax.conditions import select
 from genjax.losses.likelihood import LEVELS, Likelihood
 from genjax.methods import update
-from genjax.methods.vae import regularizers as rates
+from genjax.methods.averages import Average, averaged, exponential
+from genjax.methods.gradients import Gradient, mean_gradient
+from genjax.methods.kind import Context, MethodKind
+from genjax.methods.latent_space import LatentSpace, vae_space
+from genjax.methods.vae import choices, regularizers
+from genjax.methods.vae.choices import LikelihoodName, RegularizerName
+from genjax.methods.vae.regularizers import Regularizer
 from genjax.nn import initialize
 from genjax.nn.latent import LatentGroup
 from genjax.random import example_keys, fold_in
+from genjax.ranges import Count, CountOrZero, NonNegative, Positive, Share
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
-_ELBO = rates.kl()
+_ELBO = regularizers.kl()
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 
 
 def vae(
@@ -25,88 +35,92 @@ def vae(
     likelihood: Likelihood,
     *,
     image_shape: tuple[int, int, int],
-    num_classes: int | None = None,
-    rate: rates.Rate = _ELBO,
+    conditions: Sequence[str] = (),
+    regularizer: Regularizer = _ELBO,
     draw_pixels: bool = False,
-    ema_decay: float = 0.999,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
     importance_samples: int = 0,
-    accumulate: int = 1,
 ) -> Method:
     """A variational autoencoder as a method.
 
-    The loss is ``-log p(x|z) + rate`` in nats, averaged over the batch; with the default rate, minus the evidence lower
-    bound (Kingma & Welling 2014, equation 3). beta-VAE, beta-TCVAE, capacity annealing and free bits are rates; a
-    conditional VAE is a network with classes; the depth of the hierarchy is the network's affair.
+    The loss is ``-log p(x|z) + regularizer`` in nats, averaged over the batch; with the default regularizer, minus the
+    evidence lower bound (Kingma & Welling 2014, equation 3). beta-VAE, beta-TCVAE, capacity annealing and free bits are
+    regularizers; a conditional VAE is a network that is told conditions; how deep the hierarchy is, is the network's
+    affair.
 
     Args:
-        network: has the methods ``infer(keys[B], x, label) -> (outputs, groups)`` and
-            ``generate(keys[N], label, temperature) -> outputs``, as `genjax.models.VAE` and `genjax.models.DeepVAE`.
-        optimizer: of the network's parameters.
+        network: has the methods ``infer(keys[B], x, condition) -> (outputs, groups)`` and
+            ``generate(keys[N], condition, temperature) -> outputs``, as `genjax.models.VAE` and
+            `genjax.models.DeepVAE`.
+        optimizer: optimizer of the network's parameters.
         likelihood: what the outputs mean, see `genjax.losses.likelihood`.
         image_shape: H, W, C of the images.
-        num_classes: number of classes, None for an unconditional model.
-        rate: the price of the latent variables, see `genjax.methods.vae.regularizers`.
+        conditions: names of the arrays of a batch that the network is told, see `genjax.conditions`; all of them must
+            be there.
+        regularizer: the price of the latent variables, see `genjax.methods.vae.regularizers`.
         draw_pixels: `sample` draws from the likelihood, instead of taking its mean.
-        ema_decay: of the moving average of the parameters, with which images are made and bounds evaluated.
+        average: moving average of the parameters, with which images are made and bounds evaluated, see
+            `genjax.methods.averages`.
+        gradient: how gradients are computed, see `genjax.methods.gradients`.
         importance_samples: k; `evaluate` adds the importance-weighted bound with k draws an image ("nll"; Burda et al.
             2016, equation 8), which falls towards the negative log-likelihood as k grows. 0: without.
-        accumulate: number of micro-batches a step is computed in.
 
     Returns:
-        The method. `evaluate` gives "loss" (the negative evidence lower bound, whatever the rate), "distortion" and
-        "rate" (the two parts), "kl_0", ... of each group where there are several, "nll", and "bits_per_dim" (of "nll",
-        else of "loss") where the likelihood is one of the 256 levels of a pixel. `sample` takes
-        ``condition = {"label": int32[N], "temperature": float32[N]}``: the label is required with `num_classes`; the
-        temperature is a factor of the standard deviations of the prior, 1 without.
+        The method. `evaluate` gives "loss" (the negative evidence lower bound, whatever the regularizer), "distortion"
+        and "rate" (the two parts), "kl_0", ... of each group where there are several, "nll", and "bits_per_dim" (of
+        "nll", else of "loss") where the likelihood is one of the 256 levels of a pixel. `sample` takes all
+        of the `conditions`, and "temperature" float32[N], a factor of the standard deviations of the prior, 1 without.
 
     Raises:
-        UserError: `importance_samples` below 0; from `sample`, a label that is missing.
+        UserError: `importance_samples` below 0; from the functions of the method, a missing condition.
     """
     if importance_samples < 0:
         raise UserError(f"importance_samples={importance_samples}: valid are 0 and more")
+    names = tuple(conditions)
 
     def init(key: Key, batch: Batch) -> TrainState:
         image = jnp.zeros((1, *batch["image"].shape[1:]))
-        label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
-        params = initialize(network, key, jax.random.split(key, 1), image, label)["params"]
-        return update.start(params, optimizer)
+        blank = update.example_condition(select(batch, names, required=True), names)
+        params = initialize(network, key, jax.random.split(key, 1), image, blank)["params"]
+        return update.start(params, optimizer, average)
 
     def infer(params: PyTree, keys: Key, batch: Batch) -> tuple[Array, Sequence[LatentGroup]]:
         """Logarithm of p(x|z), float[B], and the groups."""
         x = batch["image"]
-        label = None if num_classes is None else batch["label"]
-        outputs, groups = _apply(network, params, keys, x, label, method="infer")
+        told = select(batch, names, required=True)
+        outputs, groups = _apply(network, params, keys, x, told, method="infer")
         return likelihood.log_prob(outputs, x), groups
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         def mean_loss(params: PyTree, key: Key, batch: Batch) -> tuple[Array, dict[str, Array]]:
             log_prob, groups = infer(params, example_keys(key, batch["_index"]), batch)
-            loss = (rate(state.step, groups) - log_prob).mean()
-            return loss, {"distortion": -log_prob.mean(), "rate": rates.divergence(groups).mean()}
+            loss = (regularizer(state.step, groups) - log_prob).mean()
+            return loss, {"distortion": -log_prob.mean(), "rate": regularizers.divergence(groups).mean()}
 
-        metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
-        return update.advance(state, optimizer, grads, ema_decay), metrics
+        metrics, grads = gradient(mean_loss, state.params, key, batch)
+        return update.advance(state, optimizer, grads, average), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
-        keys = example_keys(key, batch["_index"])
-        log_prob, groups = infer(state.ema, keys, batch)
-        total = rates.divergence(groups)
+        keys, params = example_keys(key, batch["_index"]), averaged(state)
+        log_prob, groups = infer(params, keys, batch)
+        total = regularizers.divergence(groups)
         values = {"loss": total - log_prob, "distortion": -log_prob, "rate": total}
         if len(groups) > 1:
             values |= {f"kl_{i}": group.kl for i, group in enumerate(groups)}
         nats = values["loss"]
         if importance_samples:
             nats = values["nll"] = -_importance_weighted(
-                lambda keys: _log_weight(*infer(state.ema, keys, batch)), keys, importance_samples
+                lambda keys: _log_weight(*infer(params, keys, batch)), keys, importance_samples
             )
         if likelihood.levels == LEVELS:
             values["bits_per_dim"] = nats / (jnp.log(2.0) * batch["image"][0].size)
         return values
 
     def sample(keys: Key, state: TrainState, condition: Mapping[str, Array]) -> Array:
-        label = update.asked_label(condition, num_classes)
-        temperature = condition.get("temperature", jnp.ones(keys.shape[0]))
-        outputs = _apply(network, state.ema, fold_in(keys, 0), label, temperature, method="generate")
+        told = select(condition, names, required=True)
+        temperature = update.temperature(condition, len(keys))
+        outputs = _apply(network, averaged(state), fold_in(keys, 0), told, temperature, method="generate")
         return likelihood.sample(fold_in(keys, 1), outputs) if draw_pixels else likelihood.mean(outputs)
 
     return Method(init, step, evaluate, sample)
@@ -136,3 +150,68 @@ def _importance_weighted(log_weight: Any, keys: Key, k: int) -> Array:
     start = jnp.full(keys.shape, -jnp.inf), jnp.zeros(keys.shape)
     (largest, total), _ = jax.lax.scan(add, start, jnp.arange(k))
     return largest + jnp.log(total) - jnp.log(k)
+
+
+@dataclasses.dataclass(frozen=True)
+class VAEConfig:
+    """The training method: a variational autoencoder (genjax.methods.vae.vae).
+
+    Attributes:
+        likelihood: The distribution that the decoder predicts: "bernoulli" for black and white
+            pixels, "gaussian" (fixed scale), "gaussian_shared" (one learned scale), "gaussian_learned" (one for each
+            pixel), "logistic_mixture" (probabilities of the 256 levels).
+        scale: Standard deviation of "gaussian", where images span [-1, 1].
+        mixtures: Number of components of "logistic_mixture".
+        rate: The cost of the latent variables: "kl" (beta-VAE; beta 1 is the VAE), "capacity" (Burgess et al. 2018)
+            or "tc" (beta-TCVAE).
+        beta: Weight of the divergence ("kl"), of its distance from the capacity ("capacity"), or of the total
+            correlation ("tc").
+        warmup_steps: Number of updates over which the weight of "kl" grows from 0.
+        free_bits: Under "kl": number of nats that each group of latent variables may use without cost.
+        balance: During the warm-up, weight each group by the nats that it uses.
+        capacity: Under "capacity": number of nats that the divergence is led to.
+        capacity_steps: Number of updates until this capacity is reached.
+        dataset_size: Under "tc": number of training images.
+        class_conditional: Condition on labels if the data set has them.
+        draw_pixels: Draw the pixels of samples from the likelihood. Otherwise samples are its means.
+        ema_decay: Decay of the moving average of the parameters. Images are made with this average.
+    """
+
+    likelihood: LikelihoodName = "bernoulli"
+    scale: Positive = 0.2
+    mixtures: Count = 5
+    rate: RegularizerName = "kl"
+    beta: NonNegative = 1.0
+    warmup_steps: CountOrZero = 0
+    free_bits: NonNegative = 0.0
+    balance: bool = False
+    capacity: NonNegative = 25.0
+    capacity_steps: Count = 10_000
+    dataset_size: Count = 60_000
+    class_conditional: bool = False
+    draw_pixels: bool = False
+    ema_decay: Share = 0.999
+
+
+def _build(context: Context) -> Method:
+    likelihood = choices.likelihood_of(context)
+    return vae(choices.network(context), context.optimizer(), likelihood, **choices.settings(context))
+
+
+def latent_space(context: Context) -> LatentSpace:
+    """Reconstructions and codes."""
+    conditions = tuple(choices.asked_conditions(context))
+    return vae_space(choices.network(context), choices.likelihood_of(context), conditions)
+
+
+METHOD = MethodKind(
+    VAEConfig,
+    "vae",
+    _build,
+    choices.network,
+    contradictions=choices.contradictions,
+    sampling=("temperature",),
+    condition=choices.temperature,
+    latent_space=latent_space,
+    small={"class_conditional": True},
+)

@@ -12,19 +12,26 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from genjax.conditions import select
 from genjax.losses import adversarial as games
-from genjax.losses.adversarial import AdversarialLoss
+from genjax.losses.adversarial import GAMES, AdversarialLoss, GameName
 from genjax.losses.gaussian import sum_components
 from genjax.losses.likelihood import Likelihood
-from genjax.methods import update
+from genjax.methods.averages import Average, averaged, exponential
 from genjax.methods.gan.adversary import descend, judge, with_discriminator
-from genjax.methods.vae import regularizers as rates
-from genjax.methods.vae.vae import vae
+from genjax.methods.gradients import Gradient, mean_gradient
+from genjax.methods.kind import Context, MethodKind
+from genjax.methods.vae import choices, regularizers
+from genjax.methods.vae.regularizers import Regularizer
+from genjax.methods.vae.vae import VAEConfig, latent_space, vae
+from genjax.models.gan.discriminator import ImageDiscriminator
 from genjax.nn.latent import LatentGroup
 from genjax.random import example_keys
+from genjax.ranges import Count, Counts, NonNegative, Positive
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
-_ELBO = rates.kl()
+_ELBO = regularizers.kl()
+_AVERAGE, _GRADIENT = exponential(), mean_gradient()
 _GAME = games.non_saturating()
 _ENCODER = ("encoder", "parameters", "posterior_flow")
 
@@ -34,9 +41,9 @@ class _View(NamedTuple):
 
     Attributes:
         log_prob: float[B], log p(x|z).
-        groups: of latent variables.
+        groups: groups of latent variables.
         feature: float[B], half the squared distance of the features of images and reconstructions.
-        logits: of the images, of reconstructions, of images drawn from the prior.
+        logits: logits of the images, of reconstructions, of images drawn from the prior.
     """
 
     log_prob: Array
@@ -58,8 +65,8 @@ def vae_gan(
     likelihood: Likelihood,
     *,
     image_shape: tuple[int, int, int],
-    num_classes: int | None = None,
-    rate: rates.Rate = _ELBO,
+    conditions: Sequence[str] = (),
+    regularizer: Regularizer = _ELBO,
     pixel: float = 1.0,
     weight: float = 1.0,
     gamma: float = 1.0,
@@ -68,17 +75,17 @@ def vae_gan(
     layer: int = -1,
     encodes: Callable[[str], bool] = in_encoder,
     draw_pixels: bool = False,
-    ema_decay: float = 0.999,
+    average: Average = _AVERAGE,
+    gradient: Gradient = _GRADIENT,
     importance_samples: int = 0,
-    accumulate: int = 1,
 ) -> Method:
     """A variational autoencoder with a discriminator as a method.
 
     There are two kinds of fake images: reconstructions, and images of draws from the prior. All three parts are updated
     at once, on the same images, each on the mean over the batch of a loss of its own::
 
-        encoder        rate + pixel * distortion + weight * feature
-        decoder        rate + pixel * distortion + weight * (gamma * feature + adversarial)
+        encoder        regularizer + pixel * distortion + weight * feature
+        decoder        regularizer + pixel * distortion + weight * (gamma * feature + adversarial)
         discriminator  its loss in the game, summed over the kinds of fakes, each times its weight in `fakes`
 
     distortion is ``-log p(x|z)`` as in `genjax.methods.vae`, feature is ``|f(x) - f(reconstruction)|^2 / 2``, minus the
@@ -92,16 +99,17 @@ def vae_gan(
     Args:
         network: as for `genjax.methods.vae`.
         discriminator: ``network.apply(variables, images) -> (logits, features)``, as in `genjax.models.gan`.
-        optimizer: of the network's parameters, encoder and decoder (`optax.partition` gives each one of its own).
-        discriminator_optimizer: of the discriminator's.
+        optimizer: optimizer of the network's parameters, encoder and decoder (`optax.partition` gives each one of its
+            own).
+        discriminator_optimizer: optimizer of the discriminator's parameters.
         likelihood: what the outputs mean; the discriminator sees its expected images. Where these are clipped
             (`gaussian`) the discriminator has no say in clipped pixels, so with ``pixel=0`` take one that is smooth
             (`bernoulli`).
         image_shape: H, W, C of the images.
-        num_classes: number of classes, None for an unconditional model. The discriminator does not see labels.
-        rate: the price of the latent variables, see `genjax.methods.vae.regularizers`.
+        conditions: see `genjax.methods.vae`. The discriminator does not see them.
+        regularizer: the price of the latent variables, see `genjax.methods.vae.regularizers`.
         pixel: weight of the distortion, 0 or more; 1 where ``weight=0``.
-        weight: of all that the discriminator has to do with, 0 or more.
+        weight: weight of all losses that involve the discriminator, 0 or more.
         gamma: weight of the features against the game in the decoder's loss, 0 or more.
         game: see `genjax.losses.adversarial`.
         fakes: weights of reconstructions and of images drawn from the prior in the game, 0 or more.
@@ -109,13 +117,13 @@ def vae_gan(
         encodes: ``path -> bool``, which of the network's parameters are the encoder's, for networks other than
             `genjax.models.VAE`.
         draw_pixels: see `genjax.methods.vae`.
-        ema_decay: of the moving average of the network's parameters.
+        average: moving average of the network's parameters, see `genjax.methods.averages`.
+        gradient: how gradients are computed, see `genjax.methods.gradients`.
         importance_samples: see `genjax.methods.vae`.
-        accumulate: number of micro-batches a step is computed in.
 
     Returns:
         The method. ``TrainState.params`` and ``opt`` are ``{"network": ..., "discriminator": ...}``; ``ema`` is of the
-        network alone, as that of `genjax.methods.vae`, whose `sample` and `evaluate` this method has; `evaluate` adds
+        network alone, as in `genjax.methods.vae`, whose `sample` and `evaluate` this method has; `evaluate` adds
         "feature". Metrics of a step are "distortion", "rate", "feature", "adversarial" and "discriminator" too; "loss"
         is the decoder's.
 
@@ -129,18 +137,19 @@ def vae_gan(
     if len(fakes) != 2 or not min(fakes) >= 0:
         raise UserError(f"fakes={fakes}: valid are two numbers of 0 and more")
     if not weight and pixel != 1:
-        raise UserError(f"pixel={pixel} with weight=0: valid is 1, that of the variational autoencoder")
+        raise UserError(f"pixel={pixel} with weight=0: valid is 1, as in the variational autoencoder")
+    names = tuple(conditions)
     base = vae(
         network,
         optimizer,
         likelihood,
         image_shape=image_shape,
-        num_classes=num_classes,
-        rate=rate,
+        conditions=names,
+        regularizer=regularizer,
         draw_pixels=draw_pixels,
-        ema_decay=ema_decay,
+        average=average,
+        gradient=gradient,
         importance_samples=importance_samples,
-        accumulate=accumulate,
     )
     optimizers = {"network": optimizer, "discriminator": discriminator_optimizer}
 
@@ -162,11 +171,11 @@ def vae_gan(
         return state
 
     def look(params: PyTree, key: Key, batch: Batch) -> _View:
-        """The draws of z are those of `vae`."""
-        x, label = batch["image"], None if num_classes is None else batch["label"]
+        """z is drawn in the same way as in `vae`."""
+        x, told = batch["image"], select(batch, names, required=True)
         keys, prior_keys = (example_keys(k, batch["_index"]) for k in (key, jax.random.split(key)[1]))
-        outputs, groups = _apply(network, params["network"], keys, x, label, method="infer")
-        drawn = _apply(network, params["network"], prior_keys, label, method="generate")
+        outputs, groups = _apply(network, params["network"], keys, x, told, method="infer")
+        drawn = _apply(network, params["network"], prior_keys, told, method="generate")
         images = x, likelihood.mean(outputs), likelihood.mean(drawn)
         judged = [judge(discriminator, params["discriminator"], image) for image in images]
         (_, real), (_, reconstructed), _ = judged
@@ -185,18 +194,18 @@ def vae_gan(
             The network is written down three times and computed once: XLA merges equal operations.
             """
             view = look(_only("encoder", params, encodes), key, batch)
-            encoder = rate(state.step, view.groups) - pixel * view.log_prob + weight * view.feature
+            encoder = regularizer(state.step, view.groups) - pixel * view.log_prob + weight * view.feature
 
             view = look(_only("decoder", params, encodes), key, batch)
             played = play(game.generator, view.logits)
-            decoder = rate(state.step, view.groups) - pixel * view.log_prob
+            decoder = regularizer(state.step, view.groups) - pixel * view.log_prob
             decoder += weight * (gamma * view.feature + played)
 
             judge_view = look(_only("discriminator", params, encodes), key, batch)
             judging = play(game.discriminator, judge_view.logits)
             metrics = {
                 "distortion": -view.log_prob,
-                "rate": rates.divergence(view.groups),
+                "rate": regularizers.divergence(view.groups),
                 "feature": view.feature,
                 "adversarial": played,
                 "discriminator": judging,
@@ -205,29 +214,30 @@ def vae_gan(
             total = encoder.mean() + decoder.mean() + judging.mean()
             return total, {name: value.mean() for name, value in metrics.items()}
 
-        metrics, grads = update.gradients(mean_loss, state.params, key, batch, accumulate=accumulate)
+        metrics, grads = gradient(mean_loss, state.params, key, batch)
         params, opt = descend(optimizers, grads, state.opt, state.params)
         number = state.step + 1
-        average = update.ema(state.ema, params["network"], number, ema_decay)
-        new = dataclasses.replace(state, step=number, params=params, opt=opt, ema=average)
+        ema = average.update(state.ema, params["network"], number)
+        new = dataclasses.replace(state, step=number, params=params, opt=opt, ema=ema)
         return new, {**metrics, "loss": metrics.pop("decoder")}
 
     def step_alone(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
-        """That of the autoencoder, in a program that holds nothing else: in another one it could round otherwise."""
+        """A step of the autoencoder, in a program that holds nothing else: in another one it could round otherwise."""
         alone = dataclasses.replace(state, params=state.params["network"], opt=state.opt["network"])
         new, metrics = base.step(key, alone, batch)
         params, opt = {**state.params, "network": new.params}, {**state.opt, "network": new.opt}
         return dataclasses.replace(new, params=params, opt=opt), metrics
 
     def evaluate(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
-        view = look({"network": state.ema, "discriminator": state.params["discriminator"]}, key, batch)
+        params = {"network": averaged(state), "discriminator": state.params["discriminator"]}
+        view = look(params, key, batch)
         return {**base.evaluate(key, state, batch), "feature": view.feature}
 
     return Method(init, step if weight else step_alone, evaluate, base.sample)
 
 
 def _only(part: str, params: PyTree, encodes: Callable[[str], bool]) -> PyTree:
-    """The same parameters, of which only those of "encoder", "decoder" or "discriminator" have a gradient."""
+    """The same parameters, but only one part has a gradient: "encoder", "decoder" or "discriminator"."""
     fixed = jax.lax.stop_gradient
     if part == "discriminator":
         return {**params, "network": fixed(params["network"])}
@@ -249,3 +259,72 @@ def _of_encoder(params: PyTree, encodes: Callable[[str], bool]) -> PyTree:
 
 def _apply(network: nn.Module, params: PyTree, *args: Any, method: str) -> Any:
     return network.apply({"params": params}, *args, method=method)
+
+
+@dataclasses.dataclass(frozen=True)
+class VAEGANConfig(VAEConfig):
+    """The training method: a variational autoencoder with a discriminator (genjax.methods.vae.vae_gan).
+
+    Attributes:
+        pixel: Weight of the distortion -log p(x|z), the negative log-likelihood of the pixels.
+        weight: Weight of all losses that involve the discriminator. 0 makes a plain variational autoencoder.
+        gamma: In the decoder's loss, weight of the distance between the discriminator's features, relative to the game.
+        game: Loss of the decoder and the discriminator.
+        reconstructions: Weight of the reconstructions among the fake images.
+        draws: Weight, among the fake images, of images that are drawn from the prior.
+        discriminator_channels: Widths of the discriminator's convolutions. All but the first are strided.
+        discriminator_hidden: Width of the discriminator's dense layer.
+        discriminator_rate: Learning rate of the discriminator, as a multiple of the autoencoder's learning rate.
+    """
+
+    pixel: NonNegative = 1.0
+    weight: NonNegative = 1.0
+    gamma: NonNegative = 1.0
+    game: GameName = "non_saturating"
+    reconstructions: NonNegative = 0.5
+    draws: NonNegative = 0.5
+    discriminator_channels: Counts = (32, 128, 256)
+    discriminator_hidden: Count = 512
+    discriminator_rate: Positive = 1.0
+
+
+def _build(context: Context) -> Method:
+    options = context.config.method
+    return vae_gan(
+        choices.network(context),
+        ImageDiscriminator(options.discriminator_channels, options.discriminator_hidden),
+        context.optimizer(),
+        context.optimizer(rate=options.discriminator_rate),
+        choices.likelihood_of(context),
+        pixel=options.pixel,
+        weight=options.weight,
+        gamma=options.gamma,
+        game=GAMES[options.game](),
+        fakes=(options.reconstructions, options.draws),
+        **choices.settings(context),
+    )
+
+
+def _contradictions(config: Any) -> list[tuple[bool, str]]:
+    options = config.method
+    return [
+        *choices.contradictions(config),
+        (
+            not options.weight and options.pixel != 1,
+            f"method.pixel={options.pixel}: with method.weight=0 valid is 1",
+        ),
+        (not options.discriminator_channels, "method.discriminator_channels=(): at least one is needed"),
+    ]
+
+
+METHOD = MethodKind(
+    VAEGANConfig,
+    "encoder_decoder",  # which only networks with one code have
+    _build,
+    choices.network,
+    contradictions=_contradictions,
+    sampling=("temperature",),
+    condition=choices.temperature,
+    latent_space=latent_space,
+    small={"class_conditional": True, "discriminator_channels": (4, 8), "discriminator_hidden": 8},
+)

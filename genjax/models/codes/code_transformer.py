@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from genjax.models.codes.pixel_cnn import check_coarser, checked_label
+from genjax.models.codes.autoregressive import Autoregressive
 from genjax.nn import Dropout, materialize
 from genjax.typing import Array, UserError
 
@@ -41,8 +41,8 @@ class Block(nn.Module):
         return materialize(x + Dropout(self.dropout, name="dropout_2")(h, dropout_index))
 
 
-class CodeTransformer(nn.Module):
-    """p(code | the codes before it, the class, the codes of the next coarser level), as logits.
+class CodeTransformer(Autoregressive):
+    """A stack of `Block`; see `Autoregressive` for the attributes that are not here.
 
     The sequence is the class, the coarser codes, and the codes but the last, in raster order. The class and the
     coarser codes are seen from everywhere, a code from its own place on. The grid may not change its size after
@@ -52,80 +52,44 @@ class CodeTransformer(nn.Module):
     other costs T calls.
 
     Attributes:
-        num_codes: number K of values of a code.
         width: width D of the features.
         depth: number of blocks.
         heads: number of attention heads; divides `width`.
-        num_classes: number of classes, None for an unconditional network. Label `num_classes` is the null label.
-        coarser_codes: number of values of a code of the coarser level; None where there is no such level.
-        dropout: rate of dropout inside the blocks.
-        dtype: type of the computation (bfloat16 for mixed precision); parameters and the output are float32.
 
     References:
         Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021), section 3.2.
         Xiong et al., "On Layer Normalization in the Transformer Architecture" (2020): normalisation before.
     """
 
-    num_codes: int
     width: int = 128
     depth: int = 4
     heads: int = 4
-    num_classes: int | None = None
-    coarser_codes: int | None = None
-    dropout: float = 0.0
-    dtype: jnp.dtype | None = None
 
-    @nn.compact
-    def __call__(
-        self,
-        codes: Array,
-        label: Array | None = None,
-        coarser: Array | None = None,
-        *,
-        dropout_index: Array | None = None,
+    @property
+    def features(self) -> int:
+        """The width of the blocks."""
+        return self.width
+
+    def body(
+        self, codes: Array, label: Array | None, coarser: Array | None, dropout_index: Array | None
     ) -> Array:
-        """Apply the network.
-
-        Args:
-            codes: int32[B,h,w] in [0, num_codes).
-            label: int32[B] in [0, num_classes]; None is the null label.
-            coarser: int32[B,h',w'] in [0, coarser_codes).
-            dropout_index: int32[B], positions in the global batch, which choose each example's dropout mask;
-                None: no dropout.
-
-        Returns:
-            float32[B,h,w,num_codes], the logits of each code given those before it.
-
-        Raises:
-            UserError: for arguments that do not go with the attributes.
-        """
+        """See `Autoregressive.body`."""
         if self.width % self.heads:
             raise UserError(f"heads={self.heads} must divide width={self.width}")
-        label = checked_label(codes, label, self.num_classes)
-        check_coarser(coarser, self.coarser_codes)
         batch = codes.shape[0]
-
-        def embed(x: Array, count: int, name: str) -> Array:
-            """int32[B,...] -> float[B,L,D]."""
-            return nn.Embed(count, self.width, dtype=self.dtype, name=name)(x.reshape(batch, -1))
-
         # Without classes the table has one row: the token that starts a sequence.
-        start = jnp.zeros((batch,), jnp.int32) if label is None else label
-        parts = [embed(start, (self.num_classes or 0) + 1, "class")]
+        start = jnp.zeros(batch, jnp.int32) if label is None else label
+        parts = [self.embed(start[:, None], (self.num_classes or 0) + 1, "class")]
         if coarser is not None:
-            parts.append(embed(coarser, self.coarser_codes or 0, "coarser"))
-        prefix = sum(part.shape[1] for part in parts)
-        x = jnp.concatenate(
-            [*parts, embed(codes.reshape(batch, -1)[:, :-1], self.num_codes, "codes")], axis=1
-        )
+            parts.append(self.embed(coarser.reshape(batch, -1), self.coarser_codes or 0, "coarser"))
+        first = sum(part.shape[1] for part in parts) - 1  # the place from which the first code is told
+        parts.append(self.embed(codes.reshape(batch, -1)[:, :-1], self.num_codes, "codes"))
+        x = jnp.concatenate(parts, axis=1)
 
-        length = x.shape[1]
         positions = self.param("positions", nn.initializers.normal(0.02), x.shape[1:], jnp.float32)
         x = x + positions[None].astype(x.dtype)
-        place = jnp.arange(length)
-        visible = place[None] <= jnp.maximum(place, prefix - 1)[:, None]
+        place = jnp.arange(x.shape[1])
+        visible = place[None] <= jnp.maximum(place, first)[:, None]
         for i in range(self.depth):
             x = Block(self.heads, self.dropout, self.dtype, name=f"block_{i}")(x, visible, dropout_index)
-        x = nn.LayerNorm(name="norm_out")(x[:, prefix - 1 :])
-        x = nn.Dense(self.num_codes, dtype=self.dtype, name="out")(x)
-        return x.astype(jnp.float32).reshape(*codes.shape, self.num_codes)
+        return nn.LayerNorm(name="norm_out")(x[:, first:]).reshape(*codes.shape, self.width)

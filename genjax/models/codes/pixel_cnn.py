@@ -11,6 +11,7 @@ position itself. There is no normalisation over positions, which would show a co
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genjax.models.codes.autoregressive import Autoregressive
 from genjax.nn import Conv, Dropout, materialize
 from genjax.typing import Array, UserError
 
@@ -70,110 +71,63 @@ def _gate(x: Array) -> Array:
     return jnp.tanh(signal) * nn.sigmoid(gate)
 
 
-class PixelCNN(nn.Module):
-    """p(code | the codes before it, the class, the codes of the next coarser level), as logits.
+class PixelCNN(Autoregressive):
+    """A stack of gated layers; see `Autoregressive` for the attributes that are not here.
 
     An input j has no effect on the logits at i <= j: the derivative is exactly 0. A code is reached by all before it
-    if ``depth * (kernel_size // 2) + 1`` is at least the height and the width of the grid.
+    if ``depth * (kernel_size // 2) + 1`` is at least the height and the width of the grid. The height of the
+    coarser codes must divide the height of the codes, and so must the widths.
 
     Attributes:
-        num_codes: number K of values of a code.
         channels: width of the two stacks.
         depth: number of layers.
         kernel_size: odd, at least 3.
-        num_classes: number of classes, None for an unconditional network. Label `num_classes` is the null label.
-        coarser_codes: number of values of a code of the coarser level; None where there is no such level.
         coarser_blocks: residual blocks that spread the coarser codes over their neighbourhood.
-        dropout: rate of dropout inside the layers.
-        dtype: type of the computation (bfloat16 for mixed precision); parameters and the output are float32.
 
     References:
         van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (2016), section 2.
         Razavi et al., "Generating Diverse High-Fidelity Images with VQ-VAE-2" (2019), section 3.2: the coarser level.
     """
 
-    num_codes: int
     channels: int = 64
     depth: int = 8
     kernel_size: int = 5
-    num_classes: int | None = None
-    coarser_codes: int | None = None
     coarser_blocks: int = 2
-    dropout: float = 0.0
-    dtype: jnp.dtype | None = None
 
-    @nn.compact
-    def __call__(
-        self,
-        codes: Array,
-        label: Array | None = None,
-        coarser: Array | None = None,
-        *,
-        dropout_index: Array | None = None,
+    head = "out_2"
+
+    @property
+    def features(self) -> int:
+        """The width of both stacks."""
+        return self.channels
+
+    def body(
+        self, codes: Array, label: Array | None, coarser: Array | None, dropout_index: Array | None
     ) -> Array:
-        """Apply the network.
-
-        Args:
-            codes: int32[B,h,w] in [0, num_codes).
-            label: int32[B] in [0, num_classes]; None is the null label.
-            coarser: int32[B,h',w'] in [0, coarser_codes), where h' divides h and w' divides w.
-            dropout_index: int32[B], positions in the global batch, which choose each example's dropout mask;
-                None: no dropout.
-
-        Returns:
-            float32[B,h,w,num_codes], the logits of each code given those before it.
-
-        Raises:
-            UserError: for arguments that do not go with the attributes.
-        """
+        """See `Autoregressive.body`."""
         if self.kernel_size < 3 or self.kernel_size % 2 == 0:
             raise UserError(f"kernel_size={self.kernel_size}: valid are odd numbers from 3")
-        label = checked_label(codes, label, self.num_classes)
-        check_coarser(coarser, self.coarser_codes)
-        features = None if coarser is None else self._features(coarser, codes.shape[1:])
-
-        x = nn.Embed(self.num_codes, self.channels, dtype=self.dtype, name="codes")(codes)
+        above = None if coarser is None else self._spread(coarser, codes.shape[1:3])
+        x = self.embed(codes, self.num_codes, "codes")
         vertical = jnp.pad(x, ((0, 0), (1, 0), (0, 0), (0, 0)))[:, :-1]
         horizontal = jnp.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
         for i in range(self.depth):
             layer = GatedLayer(
                 self.channels, self.kernel_size, self.num_classes, self.dropout, self.dtype, name=f"layer_{i}"
             )
-            vertical, horizontal = layer(vertical, horizontal, label, features, dropout_index)
-        x = nn.Dense(self.channels, dtype=self.dtype, name="out_1")(nn.relu(horizontal))
-        x = nn.Dense(self.num_codes, dtype=self.dtype, name="out_2")(nn.relu(x))
-        return x.astype(jnp.float32)
+            vertical, horizontal = layer(vertical, horizontal, label, above, dropout_index)
+        return nn.relu(nn.Dense(self.channels, dtype=self.dtype, name="out_1")(nn.relu(horizontal)))
 
-    def _features(self, coarser: Array, size: tuple[int, ...]) -> Array:
+    def _spread(self, coarser: Array, size: tuple[int, ...]) -> Array:
         """int32[B,h',w'] -> float[B,h,w,C]."""
         if size[0] % coarser.shape[1] or size[1] % coarser.shape[2]:
             raise UserError(
                 f"coarser codes of {coarser.shape[1]}x{coarser.shape[2]} do not divide codes of {size[0]}x{size[1]}"
             )
-        x = nn.Embed(self.coarser_codes or 0, self.channels, dtype=self.dtype, name="coarser")(coarser)
+        height, width = size[0] // coarser.shape[1], size[1] // coarser.shape[2]
+        x = self.embed(coarser, self.coarser_codes or 0, "coarser")
         for i in range(self.coarser_blocks):
             h = Conv(self.channels, (3, 3), dtype=self.dtype, name=f"coarser_{i}_1")(nn.relu(x))
             h = Conv(self.channels, (3, 3), dtype=self.dtype, name=f"coarser_{i}_2")(nn.relu(h))
             x = materialize(x + h)
-        x = jnp.repeat(x, size[0] // coarser.shape[1], axis=1)
-        return jnp.repeat(x, size[1] // coarser.shape[2], axis=2)
-
-
-def checked_label(codes: Array, label: Array | None, num_classes: int | None) -> Array | None:
-    """int32[B]: `label`, or the null label where it is None; None for an unconditional network.
-
-    Raises:
-        UserError: if a label is given to an unconditional network.
-    """
-    if num_classes is None:
-        if label is not None:
-            raise UserError("label is given, but the network is unconditional (num_classes=None)")
-        return None
-    return jnp.full(codes.shape[:1], num_classes, jnp.int32) if label is None else label
-
-
-def check_coarser(coarser: Array | None, coarser_codes: int | None) -> None:
-    """Raises UserError unless coarser codes are given exactly where the network has a table for them."""
-    if (coarser is None) != (coarser_codes is None):
-        given = "no coarser codes are given" if coarser is None else "coarser codes are given"
-        raise UserError(f"{given}, but the network has coarser_codes={coarser_codes}")
+        return jnp.repeat(jnp.repeat(x, height, axis=1), width, axis=2)

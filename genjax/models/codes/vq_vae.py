@@ -4,14 +4,27 @@ van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning"
 Oord and Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2" (2019), section 3.1.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genjax.models.codes.autoregressive import Autoregressive
+from genjax.models.codes.code_transformer import CodeTransformer
+from genjax.models.codes.pixel_cnn import PixelCNN
+from genjax.models.kind import NetworkKind, num_classes, options
 from genjax.nn import Conv, ConvTranspose
-from genjax.nn.quantization import Quantized, Quantizer, Statistics, VectorQuantizer
+from genjax.nn.quantization import (
+    FiniteScalarQuantizer,
+    Quantized,
+    Quantizer,
+    Statistics,
+    VectorQuantizer,
+)
+from genjax.ranges import Count, CountOrZero, Range, Share
 from genjax.typing import Array, UserError
 
 
@@ -67,7 +80,7 @@ class Decoder(nn.Module):
     """Residual blocks, and transposed 4x4 convolutions, each doubling the resolution.
 
     Attributes:
-        out_channels: of the output.
+        out_channels: channels of the output.
         channels: width.
         doublings: number of transposed convolutions, at least 1.
         residual_blocks: see `ResidualStack`.
@@ -95,13 +108,13 @@ class Decoder(nn.Module):
 class VQVAE(nn.Module):
     """An autoencoder with integer codes in between: VQ-VAE with one level, VQ-VAE-2 with two or more.
 
-    The finest level has 1 / 2**downsamplings of the image's resolution, each coarser level half that of the one before.
-    An encoder of a level takes the features of the next finer one. The coarsest level is quantised first; what it
-    decodes to joins the features of the next finer level before that is quantised in turn, and joins its quantised
-    vectors before they are decoded: so the last decoder sees all levels.
+    The finest level has 1 / 2**downsamplings of the image's resolution. Each coarser level has half the resolution of
+    the level before. An encoder of a level takes the features of the next finer one. The coarsest level is quantised
+    first; what it decodes to joins the features of the next finer level before that is quantised in turn, and joins its
+    quantised vectors before they are decoded: so the last decoder sees all levels.
 
     Attributes:
-        out_channels: of the output, those that the likelihood needs.
+        out_channels: channels of the output, as the likelihood needs them.
         quantizer: makes the quantiser of a level: a class, or `functools.partial` of one.
         levels: number of levels, at least 1.
         downsamplings: halvings of the resolution before the finest level, at least 1.
@@ -198,3 +211,100 @@ class VQVAE(nn.Module):
 
 def _join(x: Array, decoded: Array | None) -> Array:
     return x if decoded is None else jnp.concatenate([x, decoded.astype(x.dtype)], axis=-1)
+
+
+QUANTIZERS: dict[str, Callable[[Any], Callable[..., Any]]] = {
+    "vector": lambda c: functools.partial(VectorQuantizer, num_codes=c.num_codes, width=c.code_width),
+    "finite_scalar": lambda c: functools.partial(FiniteScalarQuantizer, levels=c.scalar_levels),
+}
+"""Quantisers by name, from a `CodesConfig`."""
+
+PRIORS: dict[str, Callable[..., Autoregressive]] = {
+    # At a depth of 8 the kernels reach over 9x9 codes.
+    "pixel_cnn": lambda width, **options: PixelCNN(channels=width, kernel_size=3, **options),
+    "transformer": lambda width, **options: CodeTransformer(width=width, **options),
+}
+"""Networks of priors by name."""
+
+if TYPE_CHECKING:
+    QuantizerName = PriorName = str
+else:
+    QuantizerName, PriorName = Literal[tuple(QUANTIZERS)], Literal[tuple(PRIORS)]
+
+
+@dataclasses.dataclass(frozen=True)
+class CodesConfig:
+    """The networks: encoder and decoder of codes (genjax.models.codes.vq_vae), and the prior over the codes.
+
+    Attributes:
+        quantizer: How vectors become codes: by a learned code book, or by "finite_scalar" quantisation (Mentzer et
+            al. 2023).
+        num_codes: Number of codes in the code book.
+        code_width: Number of channels of a code.
+        scalar_levels: Under "finite_scalar": number of values of each channel. The product is the number of codes.
+        levels: Number of levels of codes: 1 is VQ-VAE, 2 is VQ-VAE-2.
+        downsamplings: Number of times that the resolution is halved before the finest codes.
+        channels: Width of the encoder and the decoder.
+        residual_blocks: Number of residual blocks in each encoder and decoder.
+        prior: Network of the prior over the codes.
+        prior_channels: Width of the prior.
+        prior_depth: Number of layers of the prior.
+        prior_dropout: Rate of dropout in the prior.
+    """
+
+    quantizer: QuantizerName = "vector"
+    num_codes: Count = 512
+    code_width: Count = 64
+    scalar_levels: Annotated[tuple[int, ...], Range("[2, inf)")] = (8, 8, 8)
+    levels: Count = 1
+    downsamplings: Count = 2
+    channels: Count = 64
+    residual_blocks: CountOrZero = 2
+    prior: PriorName = "pixel_cnn"
+    prior_channels: Count = 64
+    prior_depth: Count = 8
+    prior_dropout: Share = 0.0
+
+
+_OF_QUANTIZER = ("quantizer", "num_codes", "code_width", "scalar_levels")
+_OF_PRIOR = ("prior", "prior_channels", "prior_depth", "prior_dropout")
+
+
+def _build_codes(config: CodesConfig, image_shape: tuple[int, int, int]) -> VQVAE:
+    sizes = options(config, *_OF_QUANTIZER, *_OF_PRIOR)
+    return VQVAE(image_shape[-1], QUANTIZERS[config.quantizer](config), **sizes)
+
+
+def _build_prior(
+    config: CodesConfig, num_codes: int, coarser_codes: int | None, conditions: Mapping[str, Any]
+) -> Autoregressive:
+    return PRIORS[config.prior](
+        config.prior_channels,
+        depth=config.prior_depth,
+        dropout=config.prior_dropout,
+        num_codes=num_codes,
+        coarser_codes=coarser_codes,
+        num_classes=num_classes(conditions),
+    )
+
+
+def _check(config: CodesConfig, image_shape: tuple[int, int, int]) -> None:
+    if config.quantizer == "finite_scalar" and not config.scalar_levels:
+        raise UserError("model.scalar_levels=(): at least one is needed")
+
+
+NETWORK = NetworkKind(
+    CodesConfig,
+    {"codes": _build_codes, "code_prior": _build_prior},
+    conditions=("label",),
+    check=_check,
+    small={
+        "num_codes": 8,
+        "code_width": 4,
+        "downsamplings": 1,
+        "channels": 8,
+        "residual_blocks": 1,
+        "prior_channels": 4,
+        "prior_depth": 2,
+    },
+)

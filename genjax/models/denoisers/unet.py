@@ -5,12 +5,15 @@ shifts the features of every block, resampling happens inside residual blocks, a
 of blocks start at zero.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genjax.conditions import label_or_null
+from genjax.models.kind import NetworkKind, num_classes, options
 from genjax.nn import (
     Conv,
     Dropout,
@@ -21,11 +24,14 @@ from genjax.nn import (
     sinusoidal_embedding,
     upsample,
 )
-from genjax.typing import Array, UserError
+from genjax.ranges import Count, Counts, Range, Share
+from genjax.typing import Array, Condition, UserError
 
 Resample: TypeAlias = Callable[[Array], Array] | None
 
 _ZEROS = nn.initializers.zeros
+TIME_SCALE = 1000.0
+"""Of the noise level, which is of order 1, before its sines and cosines."""
 
 
 class ResBlock(nn.Module):
@@ -63,7 +69,7 @@ class ResBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """F(c_in * x_t, c_noise, label): the network of a diffusion model.
+    """F(c_in * x_t, c_noise, condition): the network of a diffusion model.
 
     Attributes:
         channels: width at full resolution.
@@ -72,9 +78,9 @@ class UNet(nn.Module):
         attention: resolutions (image heights) at which blocks are followed by self-attention; the innermost has it
             between its two middle blocks in any case.
         head_channels: width of an attention head.
-        out_channels: channels of the output; None: those of the input.
-        num_classes: number of classes, None for an unconditional network. Label `num_classes` is the null label,
-            which stands for "no class" in classifier-free guidance.
+        out_channels: channels of the output; None: the same as the input.
+        num_classes: number of classes of the condition "label", None for an unconditional network. Class `num_classes`
+            is the null class, which stands for "no class" in classifier-free guidance.
         dropout: rate of dropout inside the blocks.
         dtype: type of the computation (bfloat16 for mixed precision); parameters and the output are float32.
         remat: recompute each block's activations in the backward pass instead of storing them.
@@ -93,14 +99,21 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, c_noise: Array, label: Array | None = None, *, dropout_index: Array | None = None
+        self,
+        x: Array,
+        c_noise: Array,
+        condition: Condition | None = None,
+        *,
+        dropout_index: Array | None = None,
     ) -> Array:
         """Apply the network.
 
         Args:
             x: float[B,H,W,C], scaled noisy images; H and W divisible by 2 ** (len(multipliers) - 1).
-            c_noise: float[B], the noise level as the prediction passes it, in [0, 1] for discrete schedules.
-            label: int32[B] in [0, num_classes]; None is the null label.
+            c_noise: float[B], the noise level as the prediction passes it, of order 1; its features are sines and
+                cosines of 1,000 times as much.
+            condition: "label" int32[B] in [0, num_classes), see `genjax.conditions`; examples without it have the null
+                class, and so has None.
             dropout_index: int32[B], positions in the global batch, which choose each example's dropout mask;
                 None: no dropout.
 
@@ -117,7 +130,7 @@ class UNet(nn.Module):
                 f"{len(self.multipliers)} resolutions (multipliers={self.multipliers}) needs"
             )
         out_channels = self.out_channels or x.shape[-1]
-        embedding = self._embedding(c_noise, label)
+        embedding = self._embedding(c_noise, condition or {})
         block = nn.remat(ResBlock) if self.remat else ResBlock
 
         def res(h: Array, width: int, name: str, resample: Resample = None) -> Array:
@@ -154,16 +167,73 @@ class UNet(nn.Module):
         h = Conv(out_channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_out")(h)
         return h.astype(jnp.float32)
 
-    def _embedding(self, c_noise: Array, label: Array | None) -> Array:
+    def _embedding(self, c_noise: Array, condition: Condition) -> Array:
         """float[B, 4 * channels]: the noise level and the class, which add up."""
         width = 4 * self.channels
-        time = sinusoidal_embedding(1000.0 * c_noise, self.channels)
+        time = sinusoidal_embedding(TIME_SCALE * c_noise, self.channels)
         time = nn.silu(nn.Dense(width, dtype=self.dtype, name="time_1")(time))
         embedding = nn.Dense(width, dtype=self.dtype, name="time_2")(time)
         if self.num_classes is None:
-            if label is not None:
+            if "label" in condition:
                 raise UserError("label is given, but the network is unconditional (num_classes=None)")
             return embedding
-        if label is None:
-            label = jnp.full(c_noise.shape, self.num_classes, jnp.int32)
+        label = label_or_null(condition, "label", self.num_classes, c_noise.shape[0])
         return embedding + nn.Embed(self.num_classes + 1, width, dtype=self.dtype, name="class")(label)
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """The network: a U-Net (genjax.models.UNet).
+
+    Attributes:
+        channels: Number of channels at full resolution.
+        multipliers: Width at each resolution, as a multiple of channels, from the full resolution down. Each resolution
+            is half of the one before.
+        blocks: Number of residual blocks per resolution.
+        attention: Heights of the feature maps that have self-attention.
+        head_channels: Number of channels of an attention head.
+        dropout: Rate of dropout in the blocks.
+        dtype: Type of the computation. Parameters are always float32.
+        remat: Recompute activations in the backward pass instead of storing them.
+    """
+
+    channels: Annotated[int, Range("[2, inf)")] = 32
+    multipliers: Counts = (1, 2, 2)
+    blocks: Count = 1
+    attention: Counts = ()
+    head_channels: Count = 64
+    dropout: Share = 0.0
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
+
+
+def _build(config: UNetConfig, image_shape: tuple[int, int, int], conditions: Mapping[str, Any]) -> UNet:
+    return UNet(**options(config), num_classes=num_classes(conditions))
+
+
+def _check(config: UNetConfig, image_shape: tuple[int, int, int]) -> None:
+    if not config.multipliers:
+        raise UserError("model.multipliers=(): at least one is needed")
+    heights = [image_shape[0] // 2**level for level in range(len(config.multipliers))]
+    unknown = sorted(set(config.attention) - set(heights))
+    if unknown:
+        raise UserError(
+            f"model.attention={config.attention}: no features have height {unknown[0]}; valid are {heights}"
+        )
+    widths = {height: config.channels * m for height, m in zip(heights, config.multipliers, strict=True)}
+    for height in {*config.attention, heights[-1]}:
+        width = widths[height]
+        if width % max(1, width // config.head_channels):
+            raise UserError(
+                f"model.head_channels={config.head_channels}: {width} channels at height {height} cannot be "
+                f"divided into {width // config.head_channels} heads"
+            )
+
+
+NETWORK = NetworkKind(
+    UNetConfig,
+    {"denoiser": _build},
+    conditions=("label",),
+    check=_check,
+    small={"channels": 8, "multipliers": (1,)},
+)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from genjax.nn.attention import dot_product_attention
 from genjax.nn.convolution import Conv
 from genjax.nn.pooling import max_pool
 from genjax.nn.weight_norm import WeightNorm, apply_layer
@@ -14,13 +14,13 @@ from genjax.typing import Array
 
 
 class SpatialAttention(nn.Module):
-    """One head of attention from all positions to those of the halved map, added with a weight that starts at zero.
+    """One head of attention from all positions to the halved map, added with a weight that starts at zero.
 
     Unlike in `genjax.nn.SelfAttention` features are not normalised, and weights may be.
 
     Attributes:
-        weight_norm: wraps the 1x1 convolutions, see `genjax.nn.weight_norm`; None: not.
-        kernel_init: of all kernels.
+        weight_norm: wraps the 1x1 convolutions, see `genjax.nn.weight_norm`; None: no normalisation.
+        kernel_init: initialiser of all kernels.
         dtype: type of the computation; the softmax is float32.
 
     References:
@@ -48,7 +48,8 @@ class SpatialAttention(nn.Module):
             return apply_layer(self.weight_norm, layer, x, train)
 
         def flat(y: Array) -> Array:
-            return y.reshape(batch, -1, y.shape[-1])
+            """The positions, for one head."""
+            return y.reshape(batch, -1, 1, y.shape[-1])
 
         def halved(y: Array) -> Array:
             return y if min(height, width) < 2 else max_pool(y, (2, 2), (2, 2))
@@ -58,8 +59,6 @@ class SpatialAttention(nn.Module):
             flat(halved(project(x, channels // 8, "key"))),
             flat(halved(project(x, channels // 2, "value"))),
         )
-        logits = jnp.einsum("bqd,bkd->bqk", query, key)
-        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
-        h = jnp.einsum("bqk,bkd->bqd", weights, value).reshape(batch, height, width, -1)
+        h = dot_product_attention(query, key, value, scaled=False).reshape(batch, height, width, -1)
         gate = self.param("gate", nn.initializers.zeros, (), jnp.float32)
         return x + (gate * project(h, channels, "out")).astype(x.dtype)

@@ -5,21 +5,25 @@ References:
     and appendix B.
 """
 
+import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from genjax.models.gan.attention import SpatialAttention
-from genjax.models.gan.conditioning import Projection, one_hot
+from genjax.models.gan.conditioning import Conditioning, Projection, one_hot
 from genjax.models.gan.residual import ResidualDiscriminator, UpBlock, level_of
 from genjax.models.gan.sizes import base_of
+from genjax.models.gan.weight_norms import WEIGHT_NORMS, WeightNormName
+from genjax.models.kind import NetworkKind
 from genjax.nn.batch_norm import BatchNorm, ConditionalBatchNorm
 from genjax.nn.convolution import Conv
 from genjax.nn.weight_norm import WeightNorm, apply_layer
-from genjax.typing import Array, UserError
+from genjax.ranges import Count, Counts
+from genjax.typing import Array, Condition, UserError
 
 _ORTHOGONAL = nn.initializers.orthogonal()
 
@@ -33,10 +37,10 @@ class BigGANGenerator(nn.Module):
     Attributes:
         num_classes: number of labels.
         image_shape: H, W, C of the images; sides are multiples of ``2 ** len(channels)``.
-        channels: of the blocks.
+        channels: channels of the blocks.
         embedding: width of the label's embedding.
-        attention: height of the feature map which is followed by self-attention; None: none is.
-        weight_norm: wraps all layers but the label's embedding, see `genjax.nn.weight_norm`; None: not.
+        attention: height of the feature map that is followed by self-attention; None: there is no attention.
+        weight_norm: wraps all layers but the label's embedding, see `genjax.nn.weight_norm`; None: no normalisation.
         dtype: type of the computation; parameters and images are float32.
     """
 
@@ -49,11 +53,11 @@ class BigGANGenerator(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
-        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
+    def __call__(self, z: Array, condition: Condition | None = None, *, train: bool = False) -> Array:
+        """float[B,Z] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
 
         Raises:
-            UserError: if Z cannot be split evenly, labels are missing, the sides of the images cannot be halved so
+            UserError: if Z cannot be split evenly, the sides of the images cannot be halved so
                 often, or no feature map has the height `attention`.
         """
         count = len(self.channels)
@@ -64,7 +68,7 @@ class BigGANGenerator(nn.Module):
                 f"z has {z.shape[-1]} components: valid are multiples of {count + 1}, a part for the first layer and "
                 f"for each of {count} blocks"
             )
-        code = one_hot(label, self.num_classes)
+        code = one_hot(condition, self.num_classes, z.shape[0])
         shared = nn.Dense(
             self.embedding, use_bias=False, kernel_init=nn.initializers.normal(1.0), name="embed"
         )(code)
@@ -80,8 +84,8 @@ class BigGANGenerator(nn.Module):
         linear = nn.Dense(math.prod(start), dtype=self.dtype, kernel_init=_ORTHOGONAL, name="project")
         h = apply_layer(self.weight_norm, linear, first, train).reshape(-1, *start)
         for i, (features, part) in enumerate(zip(self.channels, parts, strict=True)):
-            condition = jnp.concatenate([part, shared.astype(part.dtype)], axis=-1)
-            h = UpBlock(features, norm, **layers, name=f"block_{i}")(h, condition, train=train)
+            chosen_by = jnp.concatenate([part, shared.astype(part.dtype)], axis=-1)
+            h = UpBlock(features, norm, **layers, name=f"block_{i}")(h, chosen_by, train=train)
             if i == attended:
                 h = SpatialAttention(**layers, name="attention")(h, train=train)
         h = nn.relu(BatchNorm(dtype=self.dtype, name="norm_out")(h, train=train))
@@ -102,10 +106,11 @@ def biggan_discriminator(
 
     Args:
         num_classes: number of labels.
-        channels: of the blocks.
+        channels: channels of the blocks.
         halvings: number of blocks that halve the size.
-        attention: height of the feature map which is followed by self-attention; None: none is.
-        weight_norm: wraps all layers, the label's embedding among them, see `genjax.nn.weight_norm`; None: not.
+        attention: height of the feature map that is followed by self-attention; None: there is no attention.
+        weight_norm: wraps all layers, the label's embedding among them, see `genjax.nn.weight_norm`; None: no
+            normalisation.
         dtype: type of the computation.
     """
     return ResidualDiscriminator(
@@ -117,3 +122,57 @@ def biggan_discriminator(
         kernel_init=_ORTHOGONAL,
         dtype=dtype,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class BigGANConfig:
+    """The networks: class-conditional residual networks with self-attention (genjax.models.gan.biggan).
+
+    Attributes:
+        channels: Channels of the generator's blocks. Each block doubles the size.
+        discriminator_channels: Channels of the discriminator's blocks.
+        halvings: Number of the discriminator's first blocks that halve the size.
+        embedding: Width of the embedding of a class.
+        attention: Height of the feature maps that get self-attention, in both networks. Without it, there is no
+            attention.
+        weight_norm: Normalisation of the weights of both networks.
+    """
+
+    conditionings: ClassVar[tuple[str, ...]] = ("projection",)
+    channels: Counts = (128, 128)
+    discriminator_channels: Counts = (128, 128, 128)
+    halvings: Count = 2
+    embedding: Count = 32
+    attention: Count | None = 14
+    weight_norm: WeightNormName = "spectral"
+
+
+def _adversaries(
+    config: BigGANConfig, image_shape: tuple[int, int, int], conditioning: Conditioning
+) -> tuple[nn.Module, nn.Module]:
+    assert conditioning.num_classes is not None, "`conditionings` is checked before"
+    shared: dict[str, Any] = {
+        "attention": config.attention,
+        "weight_norm": WEIGHT_NORMS[config.weight_norm],
+    }
+    generator = BigGANGenerator(
+        conditioning.num_classes, image_shape, config.channels, config.embedding, **shared
+    )
+    discriminator = biggan_discriminator(
+        conditioning.num_classes, config.discriminator_channels, config.halvings, **shared
+    )
+    return generator, discriminator
+
+
+NETWORK = NetworkKind(
+    BigGANConfig,
+    {"adversaries": _adversaries},
+    conditions=("label",),
+    small={
+        "channels": (4,),
+        "discriminator_channels": (4, 4),
+        "halvings": 1,
+        "embedding": 4,
+        "attention": None,
+    },
+)

@@ -1,11 +1,14 @@
-"""How a label enters a network: joined to its input, or projected on the discriminator's features."""
+"""How a condition enters a pair of networks: joined to their input, or projected on the discriminator's features."""
+
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from genjax.conditions import label_or_null
 from genjax.nn.weight_norm import WeightNorm, apply_layer
-from genjax.typing import Array, UserError
+from genjax.typing import Array, Condition, UserError
 
 
 class Join(nn.Module):
@@ -16,6 +19,7 @@ class Join(nn.Module):
     Attributes:
         num_classes: number of labels.
         width: number of channels of a learned embedding; None: the one-hot code, of `num_classes` channels.
+        key: name of the condition that has the labels.
 
     References:
         Mirza and Osindero, "Conditional Generative Adversarial Nets" (2014), section 3.2.
@@ -23,11 +27,12 @@ class Join(nn.Module):
 
     num_classes: int
     width: int | None = None
+    key: str = "label"
 
     @nn.compact
-    def __call__(self, x: Array, label: Array | None) -> Array:
-        """float[B,...,F], int32[B] -> float[B,...,F + width]."""
-        code = one_hot(label, self.num_classes)
+    def __call__(self, x: Array, condition: Condition | None = None) -> Array:
+        """float[B,...,F] -> float[B,...,F + width]. The code of an example without a label is zero."""
+        code = one_hot(condition, self.num_classes, x.shape[0], self.key)
         if self.width is not None:
             code = nn.Dense(
                 self.width, use_bias=False, kernel_init=nn.initializers.normal(1.0), name="embed"
@@ -41,7 +46,9 @@ class Projection(nn.Module):
 
     Attributes:
         num_classes: number of labels.
-        weight_norm: wraps the embedding, a linear map of the one-hot code, see `genjax.nn.weight_norm`; None: not.
+        weight_norm: wraps the embedding, a linear map of the one-hot code, see `genjax.nn.weight_norm`; None: no
+            normalisation.
+        key: name of the condition that has the labels.
 
     References:
         Miyato and Koyama, "cGANs with Projection Discriminator" (2018), equation 3.
@@ -49,49 +56,78 @@ class Projection(nn.Module):
 
     num_classes: int
     weight_norm: WeightNorm | None = None
+    key: str = "label"
 
     @nn.compact
-    def __call__(self, features: Array, label: Array | None, *, train: bool = False) -> Array:
-        """float[B,...,F], int32[B] -> float[B,...]."""
+    def __call__(self, features: Array, condition: Condition | None = None, *, train: bool = False) -> Array:
+        """float[B,...,F] -> float[B,...]; 0 for an example without a label."""
         embed = nn.Dense(features.shape[-1], use_bias=False, name="embed")
-        code = apply_layer(self.weight_norm, embed, one_hot(label, self.num_classes), train)
+        code = one_hot(condition, self.num_classes, features.shape[0], self.key)
+        code = apply_layer(self.weight_norm, embed, code, train)
         code = code.reshape(code.shape[0], *(1,) * (features.ndim - 2), code.shape[-1])
         return jnp.sum(features * code, axis=-1)
 
 
-def one_hot(label: Array | None, num_classes: int) -> Array:
-    """int32[B] -> float32[B,num_classes].
+def one_hot(condition: Condition | None, num_classes: int, batch_size: int, key: str = "label") -> Array:
+    """float32[B,num_classes]: the one-hot codes of the labels under `key`, and zeros for examples without one."""
+    return jax.nn.one_hot(label_or_null(condition, key, num_classes, batch_size), num_classes)
+
+
+def joined(join: nn.Module | None, z: Array, condition: Condition | None) -> Array:
+    """What a generator sees of z and the condition; without `join`, z.
 
     Raises:
-        UserError: if there is no label.
-    """
-    if label is None:
-        raise UserError(f"label is missing: the network is conditional, valid are 0..{num_classes - 1}")
-    return jax.nn.one_hot(label, num_classes)
-
-
-def joined(join: nn.Module | None, z: Array, label: Array | None) -> Array:
-    """What a generator sees of z and the label; without `join`, z.
-
-    Raises:
-        UserError: if there is a label for a generator that would not look at it.
+        UserError: there is a condition for a generator that would not look at it.
     """
     if join is not None:
-        result: Array = join(z, label)
+        result: Array = join(z, condition)
         return result
-    if label is not None:
-        raise UserError("label is given, but the generator is unconditional (join=None)")
+    if condition:
+        raise UserError(f"{next(iter(condition))} is given, but the generator is unconditional (join=None)")
     return z
 
 
-def seen(join: nn.Module | None, images: Array, label: Array | None) -> Array:
-    """What a discriminator sees of images and labels. An unconditional one ignores labels: what they are may be asked
-    of its features, by a classifier."""
-    return images if join is None else join(images, label)  # type: ignore[no-any-return]
+def seen(join: nn.Module | None, images: Array, condition: Condition | None) -> Array:
+    """What a discriminator sees of images and conditions. An unconditional one ignores conditions: an auxiliary task
+    may ask its features for them."""
+    return images if join is None else join(images, condition)  # type: ignore[no-any-return]
 
 
 def projected(
-    projection: nn.Module | None, logits: Array, features: Array, label: Array | None, train: bool
+    projection: nn.Module | None, logits: Array, features: Array, condition: Condition | None, train: bool
 ) -> Array:
     """Logits [B,...], with the projection of features [B,...,F] where there is one."""
-    return logits if projection is None else logits + projection(features, label, train=train)
+    return logits if projection is None else logits + projection(features, condition, train=train)
+
+
+class Conditioning(NamedTuple):
+    """Where the labels enter a pair of networks.
+
+    Attributes:
+        num_classes: number of labels; None: the networks are told none.
+        joins_latent: whether a label is joined to z.
+        joins_images: whether a label is joined to the images that the discriminator sees.
+        projects: whether the discriminator's features are projected on the label.
+    """
+
+    num_classes: int | None
+    joins_latent: bool = False
+    joins_images: bool = False
+    projects: bool = False
+
+    def layers(self, weight_norm: Any = None) -> tuple[nn.Module | None, dict[str, Any]]:
+        """The generator's `join`, and the arguments "join" and "projection" of the discriminator."""
+        if self.num_classes is None:
+            return None, {"join": None, "projection": None}
+        latent, images = (Join(self.num_classes) if wanted else None for wanted in self[1:3])
+        projection = Projection(self.num_classes, weight_norm) if self.projects else None
+        return latent, {"join": images, "projection": projection}
+
+
+CONDITIONINGS: dict[str, tuple[bool, bool, bool]] = {
+    "none": (False, False, False),
+    "concatenation": (True, True, False),
+    "auxiliary": (True, False, False),
+    "projection": (True, False, True),
+}
+"""By name: the last three attributes of `Conditioning`."""

@@ -1,18 +1,22 @@
 """DCGAN: strided convolutions down, transposed ones up, batch normalisation in between."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genjax.models.gan.conditioning import joined, projected, seen
+from genjax.models.gan.conditioning import Conditioning, joined, projected, seen
 from genjax.models.gan.sizes import doublings
+from genjax.models.gan.weight_norms import WEIGHT_NORMS, WeightNormName
+from genjax.models.kind import NetworkKind
 from genjax.nn.batch_norm import BatchNorm
 from genjax.nn.convolution import Conv, ConvTranspose
 from genjax.nn.weight_norm import WeightNorm, apply_layer
-from genjax.typing import Array
+from genjax.ranges import Count
+from genjax.typing import Array, Condition
 
 _NORMAL = nn.initializers.normal(0.02)
 
@@ -34,11 +38,11 @@ class DCGANGenerator(nn.Module):
 
     Attributes:
         image_shape: H, W, C of the images.
-        channels: of the largest feature map; they double with each halving of the size.
+        channels: channels of the largest feature map; the number doubles with each halving of the size.
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`; None: an unconditional generator.
-        norm: makes the normalisation, called with `train`, of all layers but the last; None: none.
-        hidden: width of a fully connected layer before the linear map; None: none. Images of 28 pixels have only two
-            transposed convolutions, which see little of the whole.
+        norm: makes the normalisation, called with `train`, of all layers but the last; None: no normalisation.
+        hidden: width of a fully connected layer before the linear map; None: there is no such layer. Images of 28
+            pixels have only two transposed convolutions, which see little of the whole.
         dtype: type of the computation; parameters and images are float32.
 
     References:
@@ -54,14 +58,14 @@ class DCGANGenerator(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
-        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
+    def __call__(self, z: Array, condition: Condition | None = None, *, train: bool = False) -> Array:
+        """float[B,Z] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
 
         Raises:
             UserError: if doubling a map of 4 to 7 pixels does not lead to the size of the images.
         """
         count, (height, width) = doublings(self.image_shape)
-        h = joined(self.join, z, label)
+        h = joined(self.join, z, condition)
         if self.hidden is not None:
             dense = nn.Dense(
                 self.hidden, use_bias=False, dtype=self.dtype, kernel_init=_NORMAL, name="hidden"
@@ -103,15 +107,15 @@ class DCGANDiscriminator(nn.Module):
     """The mirror image: strided 4x4 convolutions with leaky units, and a linear map of the smallest feature map.
 
     Attributes:
-        channels: of the largest feature map; they double with each halving of the size.
+        channels: channels of the largest feature map; the number doubles with each halving of the size.
         join: how a label joins the image, as constant channels, see `genjax.models.gan.conditioning.Join`.
-        projection: of the smallest feature map's sum over positions, or of the fully connected layer, see
+        projection: projection of the smallest feature map's sum over positions, or of the fully connected layer, see
             `genjax.models.gan.conditioning.Projection`.
-        norm: makes the normalisation, called with `train`, of all layers but the first and last; None: none, as
-            gradient penalties want it.
-        weight_norm: wraps all layers, see `genjax.nn.weight_norm`; None: not.
-        hidden: width of a fully connected layer after the smallest feature map; None: none. It is the last of the
-            features then.
+        norm: makes the normalisation, called with `train`, of all layers but the first and last; None: no
+            normalisation, as gradient penalties need it.
+        weight_norm: wraps all layers, see `genjax.nn.weight_norm`; None: no normalisation.
+        hidden: width of a fully connected layer after the smallest feature map; None: there is no such layer. If there
+            is one, it is the last of the features.
         dtype: type of the computation; parameters, logits and features are float32.
 
     References:
@@ -128,15 +132,15 @@ class DCGANDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Array, label: Array | None = None, *, train: bool = False
+        self, images: Array, condition: Condition | None = None, *, train: bool = False
     ) -> tuple[Array, tuple[Array, ...]]:
-        """float[B,H,W,C] in [-1, 1], int32[B] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
+        """float[B,H,W,C] in [-1, 1] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
 
         Raises:
             UserError: if halving images does not lead to a map of 4 to 7 pixels.
         """
         count, _ = doublings(images.shape[1:])
-        h = seen(self.join, images, label)
+        h = seen(self.join, images, condition)
         features = []
         for i in range(count):
             down = Conv(
@@ -166,5 +170,44 @@ class DCGANDiscriminator(nn.Module):
             features.append(flat.astype(jnp.float32)[:, None, None])
         linear = nn.Dense(1, use_bias=False, dtype=self.dtype, kernel_init=_NORMAL, name="logits")
         logits = apply_layer(self.weight_norm, linear, flat, train)[:, 0]
-        logits = projected(self.projection, logits, pooled, label, train)
+        logits = projected(self.projection, logits, pooled, condition, train)
         return logits.astype(jnp.float32), tuple(features)
+
+
+@dataclasses.dataclass(frozen=True)
+class DCGANConfig:
+    """The networks: strided and transposed convolutions (genjax.models.gan.dcgan).
+
+    Attributes:
+        channels: Channels of the largest feature maps. The number doubles with each halving of the size.
+        hidden: Width of a fully connected layer at the smallest feature maps of both networks. Without it, there is no
+            such layer.
+        discriminator_norm: Normalisation in the discriminator. The generator always has batch normalisation.
+        weight_norm: Normalisation of the discriminator's weights: by the spectral norm of the kernel as a matrix, or by
+            the spectral norm of the convolution as an operator.
+    """
+
+    channels: Count = 64
+    hidden: Count | None = None
+    discriminator_norm: Literal["batch", "none"] = "batch"
+    weight_norm: WeightNormName = "none"
+
+
+def _adversaries(
+    config: DCGANConfig, image_shape: tuple[int, int, int], conditioning: Conditioning
+) -> tuple[nn.Module, nn.Module]:
+    weight_norm = WEIGHT_NORMS[config.weight_norm]
+    join, judged = conditioning.layers(weight_norm)
+    discriminator = DCGANDiscriminator(
+        config.channels,
+        hidden=config.hidden,
+        norm={"batch": DCGANNorm, "none": None}[config.discriminator_norm],
+        weight_norm=weight_norm,
+        **judged,
+    )
+    return DCGANGenerator(image_shape, config.channels, join, hidden=config.hidden), discriminator
+
+
+NETWORK = NetworkKind(
+    DCGANConfig, {"adversaries": _adversaries}, conditions=("label",), small={"channels": 4}
+)

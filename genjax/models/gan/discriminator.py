@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from genjax.nn import Conv, GroupNorm
-from genjax.typing import Array, UserError
+from genjax.typing import Array, Condition, UserError
 
 
 class PatchDiscriminator(nn.Module):
@@ -23,7 +23,7 @@ class PatchDiscriminator(nn.Module):
     Attributes:
         layers: number of strided convolutions, at least 1; images need a height and width of ``3 * 2**layers``.
         channels: width of the first one; it doubles with each layer, up to 8 times.
-        norm: makes the normalisation of all layers but the first and the last; None: none.
+        norm: makes the normalisation of all layers but the first and the last; None: no normalisation.
         dtype: type of the computation (bfloat16 for mixed precision); parameters, logits and features are float32.
 
     References:
@@ -38,11 +38,11 @@ class PatchDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, label: Array | None = None, *, train: bool = False
+        self, x: Array, condition: Condition | None = None, *, train: bool = False
     ) -> tuple[Array, tuple[Array, ...]]:
         """float[B,H,W,C] in [-1, 1] -> logits float32[B,h,w], features (float32[B,h_i,w_i,c_i], ...).
 
-        Labels are ignored, and training changes nothing.
+        Conditions are ignored, and training changes nothing.
         """
         if self.layers < 1 or min(x.shape[1:3]) < 3 * 2**self.layers:
             raise UserError(
@@ -61,9 +61,7 @@ class PatchDiscriminator(nn.Module):
         features = []
         for i in range(self.layers + 1):
             stride = 2 if i < self.layers else 1
-            x = convolve(x, self.channels * min(2**i, 8), stride, f"conv_{i}")
-            if i and self.norm is not None:
-                x = self.norm(dtype=self.dtype, name=f"norm_{i}")(x)
+            x = _normalized(self, convolve(x, self.channels * min(2**i, 8), stride, f"conv_{i}"), i)
             x = nn.leaky_relu(x, 0.2)
             features.append(x.astype(jnp.float32))
         return convolve(x, 1, 1, "logits")[..., 0].astype(jnp.float32), tuple(features)
@@ -75,7 +73,7 @@ class ImageDiscriminator(nn.Module):
     Attributes:
         channels: widths of the convolutions, whose outputs are the features.
         hidden: width of the first dense layer.
-        norm: makes the normalisation of all convolutions but the first; None: none.
+        norm: makes the normalisation of all convolutions but the first; None: no normalisation.
         dtype: type of the computation (bfloat16 for mixed precision); parameters, logits and features are float32.
 
     References:
@@ -89,20 +87,26 @@ class ImageDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, label: Array | None = None, *, train: bool = False
+        self, x: Array, condition: Condition | None = None, *, train: bool = False
     ) -> tuple[Array, tuple[Array, ...]]:
         """float[B,H,W,C] in [-1, 1] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
 
-        Labels are ignored, and training changes nothing.
+        Conditions are ignored, and training changes nothing.
         """
         features = []
         for i, width in enumerate(self.channels):
             stride = 2 if i else 1
-            x = Conv(width, (5, 5), (stride, stride), dtype=self.dtype, name=f"conv_{i}")(x)
-            if i and self.norm is not None:
-                x = self.norm(dtype=self.dtype, name=f"norm_{i}")(x)
-            x = nn.relu(x)
+            layer = Conv(width, (5, 5), (stride, stride), dtype=self.dtype, name=f"conv_{i}")
+            x = nn.relu(_normalized(self, layer(x), i))
             features.append(x.astype(jnp.float32))
         h = nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name="hidden")(x.reshape(x.shape[0], -1)))
         logits = nn.Dense(1, dtype=self.dtype, name="logits")(h)
         return logits[:, 0].astype(jnp.float32), tuple(features)
+
+
+def _normalized(network: PatchDiscriminator | ImageDiscriminator, x: Array, i: int) -> Array:
+    """The normalisation after convolution i, where there is one; called inside of the network."""
+    if not i or network.norm is None:
+        return x
+    y: Array = network.norm(dtype=network.dtype, name=f"norm_{i}")(x)
+    return y

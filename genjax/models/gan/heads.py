@@ -16,7 +16,7 @@ class ClassHead(nn.Module):
 
     Attributes:
         num_classes: number of labels.
-        weight_norm: wraps the linear map, see `genjax.nn.weight_norm`; None: not.
+        weight_norm: wraps the linear map, see `genjax.nn.weight_norm`; None: no normalisation.
         dtype: type of the computation; parameters and logits are float32.
 
     References:
@@ -54,7 +54,7 @@ class CodeHead(nn.Module):
         categorical: number of values of each categorical code.
         continuous: number of continuous codes, which are normally distributed under Q.
         hidden: width of the hidden layer.
-        norm: makes its normalisation, called with `train`; None: none.
+        norm: makes its normalisation, called with `train`; None: no normalisation.
         learn_variance: of the continuous codes; else it is one.
         dtype: type of the computation; parameters and the result are float32.
 

@@ -1,19 +1,22 @@
 """The multilayer perceptrons of the first generative adversarial networks."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genjax.models.gan.conditioning import joined, projected, seen
+from genjax.models.gan.conditioning import Conditioning, joined, projected, seen
+from genjax.models.kind import NetworkKind
 from genjax.nn.batch_norm import BatchNorm
-from genjax.typing import Array, UserError
+from genjax.ranges import Count, Counts, Probability
+from genjax.typing import Array, Condition, UserError
 
 MLPNorm = functools.partial(BatchNorm, momentum=0.8, epsilon=1e-3)
-"""Batch normalisation of a generator whose running statistics follow quickly, as that of Linder-Noren's Keras-GAN."""
+"""Batch normalisation of a generator, with quick running statistics as in Linder-Noren's Keras-GAN."""
 
 
 class MLPGenerator(nn.Module):
@@ -23,8 +26,8 @@ class MLPGenerator(nn.Module):
         image_shape: H, W, C of the images.
         hidden: widths of the layers.
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`; None: an unconditional generator.
-        norm: makes the normalisation, called with `train`, after the units of each layer; None: none.
-        slope: of the units below zero.
+        norm: makes the normalisation, called with `train`, after the units of each layer; None: no normalisation.
+        slope: slope of the units below zero.
         dtype: type of the computation; parameters and images are float32.
 
     References:
@@ -40,9 +43,9 @@ class MLPGenerator(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
-        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; `train` is the normalisation's."""
-        h = joined(self.join, z, label)
+    def __call__(self, z: Array, condition: Condition | None = None, *, train: bool = False) -> Array:
+        """float[B,Z] -> float32[B,H,W,C] in [-1, 1]; `train` is the normalisation's."""
+        h = joined(self.join, z, condition)
         for i, width in enumerate(self.hidden):
             h = nn.leaky_relu(nn.Dense(width, dtype=self.dtype, name=f"hidden_{i}")(h), self.slope)
             if self.norm is not None:
@@ -56,7 +59,7 @@ class MLPDiscriminator(nn.Module):
 
     Attributes:
         hidden: widths of the layers, whose outputs are the features.
-        pieces: a unit is the largest of so many linear functions; 1: leaky rectified linear units instead.
+        pieces: number of linear functions whose maximum is a unit; 1: leaky rectified linear units instead.
         join: how a label joins the pixels, see `genjax.models.gan.conditioning.Join`.
         projection: see `genjax.models.gan.conditioning.Projection`.
         dtype: type of the computation; parameters, logits and features are float32.
@@ -73,20 +76,57 @@ class MLPDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Array, label: Array | None = None, *, train: bool = False
+        self, images: Array, condition: Condition | None = None, *, train: bool = False
     ) -> tuple[Array, tuple[Array, ...]]:
-        """float[B,H,W,C] in [-1, 1], int32[B] -> logits float32[B], features (float32[B,1,1,width], ...).
+        """float[B,H,W,C] in [-1, 1] -> logits float32[B], features (float32[B,1,1,width], ...).
 
         Raises:
             UserError: if `pieces` is less than 1.
         """
         if self.pieces < 1:
             raise UserError(f"pieces={self.pieces}: valid are 1 and more")
-        h = seen(self.join, images.reshape(images.shape[0], -1), label)
+        h = seen(self.join, images.reshape(images.shape[0], -1), condition)
         features = []
         for i, width in enumerate(self.hidden):
             h = nn.Dense(width * self.pieces, dtype=self.dtype, name=f"hidden_{i}")(h)
             h = h.reshape(-1, width, self.pieces).max(-1) if self.pieces > 1 else nn.leaky_relu(h, 0.2)
             features.append(h.astype(jnp.float32)[:, None, None])
         logits = nn.Dense(1, dtype=self.dtype, name="logits")(h)[:, 0]
-        return projected(self.projection, logits, h, label, train).astype(jnp.float32), tuple(features)
+        return projected(self.projection, logits, h, condition, train).astype(jnp.float32), tuple(features)
+
+
+@dataclasses.dataclass(frozen=True)
+class MLPGANConfig:
+    """The networks: multilayer perceptrons (genjax.models.gan.mlp).
+
+    Attributes:
+        hidden: Widths of the generator's layers.
+        discriminator_hidden: Widths of the discriminator's layers.
+        pieces: Number of linear functions whose maximum is a unit of the discriminator (maxout). 1: leaky rectified
+            units instead.
+        generator_norm: Normalisation in the generator, after the units of each layer.
+        generator_slope: Slope of the generator's units below zero.
+    """
+
+    hidden: Counts = (512, 512)
+    discriminator_hidden: Counts = (240, 240)
+    pieces: Count = 5
+    generator_norm: Literal["none", "batch"] = "none"
+    generator_slope: Probability = 0.0
+
+
+def _adversaries(
+    config: MLPGANConfig, image_shape: tuple[int, int, int], conditioning: Conditioning
+) -> tuple[nn.Module, nn.Module]:
+    join, judged = conditioning.layers()
+    norm = {"none": None, "batch": MLPNorm}[config.generator_norm]
+    generator = MLPGenerator(image_shape, config.hidden, join, norm, config.generator_slope)
+    return generator, MLPDiscriminator(config.discriminator_hidden, config.pieces, **judged)
+
+
+NETWORK = NetworkKind(
+    MLPGANConfig,
+    {"adversaries": _adversaries},
+    conditions=("label",),
+    small={"hidden": (16,), "discriminator_hidden": (8,), "pieces": 2},
+)

@@ -6,6 +6,7 @@ References:
     al., "Aggregated Residual Transformations for Deep Neural Networks" (2017), section 3.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +15,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from genjax.models.gan.bilinear import bilinear_downsample, bilinear_upsample
-from genjax.models.gan.conditioning import joined, projected, seen
+from genjax.models.gan.conditioning import Conditioning, joined, projected, seen
 from genjax.models.gan.grouped import GroupedConv
 from genjax.models.gan.sizes import base_of, check_halvings
+from genjax.models.kind import NetworkKind, options
 from genjax.nn.convolution import Conv
 from genjax.nn.materialize import materialize
-from genjax.typing import Array, UserError
+from genjax.ranges import Count, Counts
+from genjax.typing import Array, Condition, UserError
 
 SLOPE = 0.2
 """Of the leaky rectified linear units, for negative numbers."""
@@ -83,8 +86,8 @@ class R3GANGenerator(nn.Module):
 
     Attributes:
         image_shape: H, W, C of the images; sides are multiples of ``2 ** (len(channels) - 1)``.
-        channels: of the stages, from the smallest size to that of the images.
-        blocks: of each stage.
+        channels: channels of the stages, from the smallest size to the size of the images.
+        blocks: number of blocks of each stage.
         expansion: see `R3GANBlock`.
         group_channels: see `R3GANBlock`.
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`; None: an unconditional generator.
@@ -102,8 +105,8 @@ class R3GANGenerator(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
-        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; training changes nothing.
+    def __call__(self, z: Array, condition: Condition | None = None, *, train: bool = False) -> Array:
+        """float[B,Z] -> float32[B,H,W,C] in [-1, 1]; training changes nothing.
 
         Raises:
             UserError: if the sides of the images cannot be halved so often.
@@ -112,7 +115,7 @@ class R3GANGenerator(nn.Module):
         width = self.channels[0]
         basis = self.param("basis", nn.initializers.normal(1.0), (*base, width), jnp.float32)
         h = nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=_linear_init, name="project")(
-            joined(self.join, z, label)
+            joined(self.join, z, condition)
         )
         h = h[:, None, None] * basis[None].astype(h.dtype)
         for i, width in enumerate(self.channels):
@@ -134,12 +137,12 @@ class R3GANDiscriminator(nn.Module):
     """Stages of blocks at shrinking sizes, a learned weight for each position and channel, and a linear map.
 
     Attributes:
-        channels: of the stages, from the size of the images to the smallest.
-        blocks: of each stage; the features are the stages' outputs.
+        channels: channels of the stages, from the size of the images to the smallest.
+        blocks: number of blocks of each stage; the features are the stages' outputs.
         expansion: see `R3GANBlock`.
         group_channels: see `R3GANBlock`.
         join: how a label joins the image, as constant channels, see `genjax.models.gan.conditioning.Join`.
-        projection: of the weighed features, see `genjax.models.gan.conditioning.Projection`.
+        projection: projection of the weighed features, see `genjax.models.gan.conditioning.Projection`.
         dtype: type of the computation; parameters, logits and features are float32.
     """
 
@@ -153,15 +156,15 @@ class R3GANDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Array, label: Array | None = None, *, train: bool = False
+        self, images: Array, condition: Condition | None = None, *, train: bool = False
     ) -> tuple[Array, tuple[Array, ...]]:
-        """float[B,H,W,C] in [-1, 1], int32[B] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
+        """float[B,H,W,C] in [-1, 1] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
 
         Raises:
             UserError: if the sides of the images cannot be halved so often.
         """
         check_halvings(images.shape, len(self.channels) - 1, "channels")
-        h = _to_width(seen(self.join, images, label), self.channels[0], self.dtype, "in", always=True)
+        h = _to_width(seen(self.join, images, condition), self.channels[0], self.dtype, "in", always=True)
         features = []
         for i, width in enumerate(self.channels):
             if i:
@@ -173,7 +176,9 @@ class R3GANDiscriminator(nn.Module):
         basis = self.param("basis", init, shape, jnp.float32)
         pooled = jnp.einsum("bhwc,hwc->bc", h, basis.astype(h.dtype))
         logits = nn.Dense(1, dtype=self.dtype, kernel_init=_linear_init, name="logits")(pooled)[:, 0]
-        return projected(self.projection, logits, pooled, label, train).astype(jnp.float32), tuple(features)
+        return projected(self.projection, logits, pooled, condition, train).astype(jnp.float32), tuple(
+            features
+        )
 
 
 def _stage(network: R3GANGenerator | R3GANDiscriminator, h: Array, i: int) -> Array:
@@ -192,3 +197,38 @@ def _to_width(h: Array, width: int, dtype: jnp.dtype | None, name: str, always: 
     if h.shape[-1] == width and not always:
         return h
     return Conv(width, (1, 1), use_bias=False, dtype=dtype, kernel_init=_linear_init, name=name)(h)
+
+
+@dataclasses.dataclass(frozen=True)
+class R3GANConfig:
+    """The networks: residual networks without normalisation (genjax.models.gan.r3gan).
+
+    Attributes:
+        channels: Channels of the generator's stages, from the smallest size up. The discriminator has the same numbers
+            in reverse.
+        blocks: Number of blocks in each stage.
+        expansion: Width of a block's grouped convolution, as a multiple of the stage's channels.
+        group_channels: Channels in each group of the grouped convolution.
+    """
+
+    channels: Counts = (96, 64, 32)
+    blocks: Count = 1
+    expansion: Count = 2
+    group_channels: Count = 16
+
+
+def _adversaries(
+    config: R3GANConfig, image_shape: tuple[int, int, int], conditioning: Conditioning
+) -> tuple[nn.Module, nn.Module]:
+    join, judged = conditioning.layers()
+    blocks = options(config, "channels")
+    generator = R3GANGenerator(image_shape, config.channels, join=join, **blocks)
+    return generator, R3GANDiscriminator(config.channels[::-1], **judged, **blocks)
+
+
+NETWORK = NetworkKind(
+    R3GANConfig,
+    {"adversaries": _adversaries},
+    conditions=("label",),
+    small={"channels": (8, 4), "group_channels": 4},
+)

@@ -8,23 +8,28 @@ References:
     "Improved Training of Wasserstein GANs" (2017), appendix F.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from genjax.conditions import label_or_null
 from genjax.models.gan.attention import SpatialAttention
-from genjax.models.gan.conditioning import joined, one_hot, projected, seen
+from genjax.models.gan.conditioning import Conditioning, joined, projected, seen
 from genjax.models.gan.sizes import base_of, check_halvings
+from genjax.models.gan.weight_norms import WEIGHT_NORMS, WeightNormName
+from genjax.models.kind import NetworkKind
 from genjax.nn.batch_norm import BatchNorm, ConditionalBatchNorm
 from genjax.nn.convolution import Conv
 from genjax.nn.materialize import materialize
 from genjax.nn.resampling import downsample, upsample
 from genjax.nn.weight_norm import WeightNorm, apply_layer
-from genjax.typing import Array, UserError
+from genjax.ranges import Count, Counts
+from genjax.typing import Array, Condition, UserError
 
 
 def sum_pool(x: Array) -> Array:
@@ -41,10 +46,10 @@ class UpBlock(nn.Module):
     """A residual block of a generator, which doubles the size: norm, ReLU, doubling, 3x3, norm, ReLU, 3x3.
 
     Attributes:
-        channels: of the output.
+        channels: channels of the output.
         norm: makes the normalisation, called with the condition, if there is one, and with `train`.
-        weight_norm: wraps the convolutions, see `genjax.nn.weight_norm`; None: not.
-        kernel_init: of all kernels.
+        weight_norm: wraps the convolutions, see `genjax.nn.weight_norm`; None: no normalisation.
+        kernel_init: initialiser of all kernels.
         dtype: type of the computation.
     """
 
@@ -74,11 +79,11 @@ class DownBlock(nn.Module):
     """A residual block of a discriminator: ReLU, 3x3, ReLU, 3x3, and where it halves the size, means.
 
     Attributes:
-        channels: of the output.
+        channels: channels of the output.
         halve: the size.
         first: the input are images, which are not to be rectified.
-        weight_norm: wraps the convolutions, see `genjax.nn.weight_norm`; None: not.
-        kernel_init: of all kernels.
+        weight_norm: wraps the convolutions, see `genjax.nn.weight_norm`; None: no normalisation.
+        kernel_init: initialiser of all kernels.
         dtype: type of the computation.
     """
 
@@ -111,7 +116,7 @@ class ResidualGenerator(nn.Module):
 
     Attributes:
         image_shape: H, W, C of the images; sides are multiples of ``2 ** len(channels)``.
-        channels: of the blocks.
+        channels: channels of the blocks.
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`.
         num_classes: the label chooses gains and biases of all normalisations inside blocks; None: it does not.
         dtype: type of the computation; parameters and images are float32.
@@ -124,24 +129,24 @@ class ResidualGenerator(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, z: Array, label: Array | None = None, *, train: bool = False) -> Array:
-        """float[B,Z], int32[B] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
+    def __call__(self, z: Array, condition: Condition | None = None, *, train: bool = False) -> Array:
+        """float[B,Z] -> float32[B,H,W,C] in [-1, 1]; `train` as in `genjax.nn.batch_norm`.
 
         Raises:
             UserError: if the sides of the images cannot be halved so often.
         """
         first = *base_of(self.image_shape, len(self.channels), "channels"), self.channels[0]
-        condition: tuple[Any, ...] = ()
+        label: tuple[Array, ...] = ()
         norm: Callable[..., Any] = BatchNorm
         if self.num_classes is not None:
-            one_hot(label, self.num_classes)  # says so if there is no label
-            condition, norm = (label,), functools.partial(ConditionalBatchNorm, self.num_classes)
-        h = joined(self.join, z, None if self.join is None and condition else label)
+            label = (label_or_null(condition, "label", self.num_classes, z.shape[0]),)
+            norm = functools.partial(ConditionalBatchNorm, self.num_classes)
+        h = joined(self.join, z, None if self.join is None and label else condition)
         init = nn.initializers.glorot_uniform()
         h = nn.Dense(math.prod(first), dtype=self.dtype, kernel_init=init, name="project")(h)
         h = h.reshape(-1, *first)
         for i, width in enumerate(self.channels):
-            h = UpBlock(width, norm, dtype=self.dtype, name=f"block_{i}")(h, *condition, train=train)
+            h = UpBlock(width, norm, dtype=self.dtype, name=f"block_{i}")(h, *label, train=train)
         h = nn.relu(BatchNorm(dtype=self.dtype, name="norm_out")(h, train=train))
         h = Conv(self.image_shape[-1], (3, 3), dtype=self.dtype, kernel_init=init, name="out")(h)
         return jnp.tanh(h.astype(jnp.float32))
@@ -150,18 +155,18 @@ class ResidualGenerator(nn.Module):
 class ResidualDiscriminator(nn.Module):
     """Residual blocks, of which the first ones halve the size, and a linear map of what is left.
 
-    There is no normalisation of features, so that a gradient penalty is that of one image: with plain layers this is
-    the critic of WGAN-GP.
+    Features are not normalised, so a gradient penalty depends on one image only: with plain layers this is the critic
+    of WGAN-GP.
 
     Attributes:
-        channels: of the blocks, whose outputs are the features.
+        channels: channels of the blocks, whose outputs are the features.
         halvings: number of blocks that halve the size.
         join: how a label joins the image, as constant channels, see `genjax.models.gan.conditioning.Join`.
-        attention: height of the feature map which is followed by self-attention; None: none is.
-        projection: of the pooled features, see `genjax.models.gan.conditioning.Projection`.
-        pool: of the last features: `sum_pool` as in SNGAN, or `mean_pool` as in WGAN-GP.
-        weight_norm: wraps all layers, see `genjax.nn.weight_norm`; None: not.
-        kernel_init: of all kernels.
+        attention: height of the feature map that is followed by self-attention; None: there is no attention.
+        projection: projection of the pooled features, see `genjax.models.gan.conditioning.Projection`.
+        pool: pooling of the last features: `sum_pool` as in SNGAN, or `mean_pool` as in WGAN-GP.
+        weight_norm: wraps all layers, see `genjax.nn.weight_norm`; None: no normalisation.
+        kernel_init: initialiser of all kernels.
         dtype: type of the computation; parameters, logits and features are float32.
     """
 
@@ -177,9 +182,9 @@ class ResidualDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Array, label: Array | None = None, *, train: bool = False
+        self, images: Array, condition: Condition | None = None, *, train: bool = False
     ) -> tuple[Array, tuple[Array, ...]]:
-        """float[B,H,W,C] in [-1, 1], int32[B] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
+        """float[B,H,W,C] in [-1, 1] -> logits float32[B], features (float32[B,h_i,w_i,c_i], ...).
 
         Raises:
             UserError: if there are fewer blocks than halvings, images cannot be halved so often, or no feature map has
@@ -192,7 +197,7 @@ class ResidualDiscriminator(nn.Module):
         check_halvings(images.shape, self.halvings, "halvings")
         heights = [images.shape[1] >> min(i + 1, self.halvings) for i in range(len(self.channels))]
         attended = level_of(self.attention, heights)
-        h = seen(self.join, images, label)
+        h = seen(self.join, images, condition)
         layers: dict[str, Any] = {
             "weight_norm": self.weight_norm,
             "kernel_init": self.kernel_init,
@@ -207,7 +212,9 @@ class ResidualDiscriminator(nn.Module):
         pooled = self.pool(nn.relu(h))
         linear = nn.Dense(1, dtype=self.dtype, kernel_init=self.kernel_init, name="logits")
         logits = apply_layer(self.weight_norm, linear, pooled, train)[:, 0]
-        return projected(self.projection, logits, pooled, label, train).astype(jnp.float32), tuple(features)
+        return projected(self.projection, logits, pooled, condition, train).astype(jnp.float32), tuple(
+            features
+        )
 
 
 def level_of(attention: int | None, heights: Sequence[int]) -> int | None:
@@ -221,3 +228,50 @@ def level_of(attention: int | None, heights: Sequence[int]) -> int | None:
     if attention not in heights:
         raise UserError(f"attention={attention}: feature maps have the heights {sorted(set(heights))}")
     return heights.index(attention)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResidualGANConfig:
+    """The networks: residual networks of SNGAN and WGAN-GP (genjax.models.gan.residual).
+
+    Attributes:
+        channels: Channels of the generator's blocks. Each block doubles the size.
+        discriminator_channels: Channels of the discriminator's blocks.
+        halvings: Number of the discriminator's first blocks that halve the size.
+        pool: How the discriminator pools its last features over positions: "sum" as SNGAN does, "mean" as WGAN-GP does.
+        weight_norm: Normalisation of the discriminator's weights.
+    """
+
+    channels: Counts = (128, 128)
+    discriminator_channels: Counts = (128, 128, 128)
+    halvings: Count = 2
+    pool: Literal["sum", "mean"] = "sum"
+    weight_norm: WeightNormName = "spectral"
+
+
+def _adversaries(
+    config: ResidualGANConfig, image_shape: tuple[int, int, int], conditioning: Conditioning
+) -> tuple[nn.Module, nn.Module]:
+    weight_norm = WEIGHT_NORMS[config.weight_norm]
+    join, judged = conditioning.layers(weight_norm)
+    # Where the discriminator projects, the papers' generator has a gain and a bias for each class.
+    by_gains = conditioning.num_classes if conditioning.projects else None
+    generator = ResidualGenerator(
+        image_shape, config.channels, None if by_gains is not None else join, by_gains
+    )
+    discriminator = ResidualDiscriminator(
+        config.discriminator_channels,
+        config.halvings,
+        pool={"sum": sum_pool, "mean": mean_pool}[config.pool],
+        weight_norm=weight_norm,
+        **judged,
+    )
+    return generator, discriminator
+
+
+NETWORK = NetworkKind(
+    ResidualGANConfig,
+    {"adversaries": _adversaries},
+    conditions=("label",),
+    small={"channels": (4,), "discriminator_channels": (4, 4), "halvings": 1},
+)

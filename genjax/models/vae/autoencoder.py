@@ -5,17 +5,18 @@ from typing import Any
 
 import flax.linen as nn
 
-from genjax.typing import Array
+from genjax.typing import Array, Condition
 
 
 class Autoencoder(nn.Module):
     """A code of an image, and the image again.
 
     Attributes:
-        encoder: ``(x, label) -> features float[B,F]``, as in `genjax.models.vae.vae`.
-        decoder: ``(z, label) -> outputs float[B,H,W,P]``.
+        encoder: ``(x, condition) -> features float[B,F]``, as in `genjax.models.vae.vae`, which says what a
+            condition is.
+        decoder: ``(z, condition) -> outputs float[B,H,W,P]``.
         latent: D, width of the code.
-        activation: of the code; a sigmoid for a code that is to be sparse in the sense of Ng (2011).
+        activation: activation of the code; a sigmoid for a code that is to be sparse in the sense of Ng (2011).
     """
 
     encoder: nn.Module
@@ -26,16 +27,16 @@ class Autoencoder(nn.Module):
     def setup(self) -> None:
         self.code = nn.Dense(self.latent)
 
-    def __call__(self, x: Array, label: Array | None = None) -> tuple[Array, Array]:
-        """float[B,H,W,C], int32[B] -> outputs float[B,H,W,P], code float[B,D]."""
-        z = self.encode(x, label)
-        return self.decode(z, label), z
+    def __call__(self, x: Array, condition: Condition | None = None) -> tuple[Array, Array]:
+        """float[B,H,W,C] -> outputs float[B,H,W,P], code float[B,D]."""
+        z = self.encode(x, condition)
+        return self.decode(z, condition), z
 
-    def encode(self, x: Array, label: Array | None = None) -> Array:
-        """float[B,H,W,C], int32[B] -> float[B,D]."""
-        z: Any = self.code(self.encoder(x, label))
+    def encode(self, x: Array, condition: Condition | None = None) -> Array:
+        """float[B,H,W,C] -> float[B,D]."""
+        z: Any = self.code(self.encoder(x, condition))
         return z if self.activation is None else self.activation(z)
 
-    def decode(self, z: Array, label: Array | None = None) -> Array:
-        """float[B,D], int32[B] -> float[B,H,W,P]."""
-        return self.decoder(z, label)
+    def decode(self, z: Array, condition: Condition | None = None) -> Array:
+        """float[B,D] -> float[B,H,W,P]."""
+        return self.decoder(z, condition)

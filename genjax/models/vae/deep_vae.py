@@ -5,22 +5,26 @@ prior: at every group it gives p(z_l | z_<l), and together with the encoder's fe
 q(z_l | z_<l, x). Sønderby et al. 2016 (ladder VAE), Vahdat & Kautz 2020 (NVAE), Child 2021 (VDVAE).
 """
 
+import dataclasses
 import math
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from genjax.losses import gaussian
 from genjax.losses.gaussian import Gaussian
+from genjax.models.kind import NetworkKind, num_classes, options
+from genjax.models.labels import label_of
 from genjax.nn.convolution import Conv
 from genjax.nn.latent import LatentGroup, draw
 from genjax.nn.materialize import materialize
 from genjax.nn.resampling import upsample
 from genjax.nn.top_down import Residual, TopDownGroup
 from genjax.random import fold_in
-from genjax.typing import Array, Key, UserError
+from genjax.ranges import Count, Counts, CountsOrZero, Positive
+from genjax.typing import Array, Condition, Key, UserError
 
 Choose: TypeAlias = Callable[[int, Gaussian, Gaussian | None], Array]
 """``(number of the group, prior, posterior) -> z``."""
@@ -44,8 +48,8 @@ class DeepVAE(nn.Module):
         decoder_blocks: number of residual blocks on the way down, after the groups, each of which begins with one.
         latent_channels: channels of a group.
         bottleneck: channels inside of residual blocks, as a fraction of their width.
-        num_classes: number of classes, None for an unconditional model. The class is added to what encoder and
-            decoder start from.
+        num_classes: number of classes, None for an unconditional model. What encoder and decoder start from gets a
+            row of the class added to it, and nothing where an example has no class.
         residual_posterior: a posterior is parametrised by its difference from the prior (NVAE section 3.2), so that
             it follows where the prior goes, and a KL of zero is where the differences are.
         dtype: type of the computation (bfloat16 for mixed precision); parameters, latent variables and the output
@@ -114,25 +118,27 @@ class DeepVAE(nn.Module):
             self.decoder_class = nn.Embed(self.num_classes, self.widths[-1], dtype=self.dtype)
 
     def __call__(
-        self, keys: Key, x: Array, label: Array | None = None
+        self, keys: Key, x: Array, condition: Condition | None = None
     ) -> tuple[Array, tuple[LatentGroup, ...]]:
         """See `infer`."""
-        return self.infer(keys, x, label)
+        return self.infer(keys, x, condition)
 
-    def infer(self, keys: Key, x: Array, label: Array | None = None) -> tuple[Array, tuple[LatentGroup, ...]]:
+    def infer(
+        self, keys: Key, x: Array, condition: Condition | None = None
+    ) -> tuple[Array, tuple[LatentGroup, ...]]:
         """A draw from the posterior, decoded.
 
         Args:
             keys: Key[B], one for each example.
             x: float[B,H,W,C], images in [-1, 1].
-            label: int32[B] in [0, num_classes), for a conditional model.
+            condition: "label" int32[B] in [0, num_classes), for a conditional model.
 
         Returns:
             outputs: float32[B,H,W,outputs], the parameters of a likelihood.
             groups: from the coarsest to the finest; z is float32[B,h,w,latent_channels].
 
         Raises:
-            UserError: images of another size; a label that is missing, or that an unconditional model gets.
+            UserError: images of another size; a label for an unconditional model.
         """
         latents: list[LatentGroup] = []
 
@@ -141,15 +147,17 @@ class DeepVAE(nn.Module):
             latents.append(draw(fold_in(keys, number), posterior, prior))
             return latents[-1].z
 
-        outputs = self._decode(len(keys), self._encode(x, label), label, choose)
+        outputs = self._decode(len(keys), self._encode(x, condition), condition, choose)
         return outputs, tuple(latents)
 
-    def generate(self, keys: Key, label: Array | None = None, temperature: float | Array = 1.0) -> Array:
+    def generate(
+        self, keys: Key, condition: Condition | None = None, temperature: float | Array = 1.0
+    ) -> Array:
         """A draw from the prior, decoded.
 
         Args:
             keys: Key[B], one for each example.
-            label: int32[B] in [0, num_classes), for a conditional model.
+            condition: "label" int32[B] in [0, num_classes), for a conditional model.
             temperature: factor of the priors' standard deviations, one for all or float[B].
 
         Returns:
@@ -159,10 +167,10 @@ class DeepVAE(nn.Module):
         def choose(number: int, prior: Gaussian, posterior: Gaussian | None) -> Array:
             return gaussian.sample(fold_in(keys, number), prior, temperature)
 
-        return self._decode(len(keys), None, label, choose)
+        return self._decode(len(keys), None, condition, choose)
 
     def reconstruct_from(
-        self, keys: Key, x: Array, label: Array | None = None, depth: int | Array = 1
+        self, keys: Key, x: Array, condition: Condition | None = None, depth: int | Array = 1
     ) -> Array:
         """What the coarsest groups hold of an image: these are drawn from the posterior, the others are means of
         their priors.
@@ -170,7 +178,7 @@ class DeepVAE(nn.Module):
         Args:
             keys: Key[B], one for each example.
             x: float[B,H,W,C], images in [-1, 1].
-            label: int32[B] in [0, num_classes), for a conditional model.
+            condition: "label" int32[B] in [0, num_classes), for a conditional model.
             depth: number of groups from the posterior.
 
         Returns:
@@ -181,15 +189,16 @@ class DeepVAE(nn.Module):
             assert posterior is not None
             return jnp.where(number < depth, gaussian.sample(fold_in(keys, number), posterior), prior.mean)
 
-        return self._decode(len(keys), self._encode(x, label), label, choose)
+        return self._decode(len(keys), self._encode(x, condition), condition, choose)
 
-    def _encode(self, x: Array, label: Array | None) -> list[Array]:
+    def _encode(self, x: Array, condition: Condition | None) -> list[Array]:
         """Features of every resolution, the finest first."""
         if x.shape[1:3] != self.image_size:
             raise UserError(f"images of {x.shape[1]}x{x.shape[2]}, but image_size={self.image_size}")
         h = self.stem(_space_to_depth(x, self.patch))
-        if self._conditional(label):
-            h = h + self.encoder_class(label)[:, None, None]
+        label = label_of(condition, self.num_classes, len(x))
+        if label is not None:
+            h = h + _of_class(self.encoder_class, label)
         features = []
         for level, blocks in enumerate(self.encoder):
             if level:
@@ -200,12 +209,15 @@ class DeepVAE(nn.Module):
             features.append(h)
         return features
 
-    def _decode(self, batch: int, features: list[Array] | None, label: Array | None, choose: Choose) -> Array:
+    def _decode(
+        self, batch: int, features: list[Array] | None, condition: Condition | None, choose: Choose
+    ) -> Array:
         """float32[B,H,W,outputs] from the latent variables that `choose` takes."""
         levels = len(self.groups)
         h = jnp.zeros((batch, *self.start[-1].shape), self.dtype)
-        if self._conditional(label):
-            h = h + self.decoder_class(label)[:, None, None]
+        label = label_of(condition, self.num_classes, batch)
+        if label is not None:
+            h = h + _of_class(self.decoder_class, label)
         number = 0
         for level in reversed(range(levels)):
             if level < levels - 1:
@@ -226,13 +238,6 @@ class DeepVAE(nn.Module):
         height, width = (-(-n // (self.patch * 2**level)) for n in self.image_size)
         return height, width
 
-    def _conditional(self, label: Array | None) -> bool:
-        if self.num_classes is None and label is not None:
-            raise UserError("label is given, but the model is unconditional (num_classes=None)")
-        if self.num_classes is not None and label is None:
-            raise UserError(f"label is missing: a model with num_classes={self.num_classes} needs it")
-        return label is not None
-
     def _check(self) -> None:
         if any(n % self.patch for n in self.image_size):
             raise UserError(f"image_size={self.image_size} is not divisible by patch={self.patch}")
@@ -243,6 +248,13 @@ class DeepVAE(nn.Module):
                 )
         if self.groups[-1] < 1:
             raise UserError(f"groups={self.groups}: the coarsest resolution needs at least 1 group")
+
+
+def _of_class(table: nn.Embed, label: Array) -> Array:
+    """float[B,1,1,C]: the row of each label; zeros where an example has none."""
+    known = label < table.num_embeddings
+    rows = table(jnp.where(known, label, 0))
+    return jnp.where(known[:, None], rows, 0)[:, None, None]
 
 
 def _pool(x: Array) -> Array:
@@ -267,3 +279,54 @@ def _depth_to_space(x: Array, patch: int) -> Array:
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height, width, patch, patch, channels // patch**2)
     return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * patch, width * patch, -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepConfig:
+    """The network: a deep hierarchy (genjax.models.vae.deep_vae). Each tuple has an entry per resolution, finest first.
+
+    Attributes:
+        patch: Side of the patches that images are cut into, in pixels.
+        groups: Number of groups of latent variables at each resolution. The sum is the depth of the hierarchy.
+        widths: Number of channels of the features at each resolution.
+        encoder_blocks: Number of residual blocks on the way up.
+        decoder_blocks: Number of residual blocks on the way down. The blocks of the groups are not counted.
+        latent_channels: Number of channels of each group.
+        bottleneck: Channels inside a residual block, as a fraction of its width.
+        dtype: Type of the computation. Parameters are always float32.
+        remat: Recompute activations in the backward pass instead of storing them.
+    """
+
+    patch: Count = 2
+    groups: CountsOrZero = (0, 4, 3, 0, 2)
+    widths: Counts = (64, 64, 64, 64, 64)
+    encoder_blocks: CountsOrZero = (1, 1, 1, 0, 1)
+    decoder_blocks: CountsOrZero = (1, 0, 0, 0, 0)
+    latent_channels: Count = 8
+    bottleneck: Positive = 0.5
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    remat: bool = False
+
+
+def _build(
+    config: DeepConfig, outputs: tuple[int, int, int], shared_scale: bool, conditions: Mapping[str, Any]
+) -> DeepVAE:
+    if shared_scale:
+        raise UserError("shared_scale=True is for networks with one group of latent variables")
+    height, width, depth = outputs
+    size = height, width
+    return DeepVAE(**options(config), outputs=depth, image_size=size, num_classes=num_classes(conditions))
+
+
+NETWORK = NetworkKind(
+    DeepConfig,
+    {"vae": _build},
+    conditions=("label",),
+    small={
+        "groups": (0, 1, 1),
+        "widths": (4, 4, 4),
+        "encoder_blocks": (1, 1, 0),
+        "decoder_blocks": (0, 0, 0),
+        "latent_channels": 2,
+    },
+)

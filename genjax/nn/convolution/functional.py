@@ -108,7 +108,8 @@ def conv_transpose(
 
     Args:
         lhs: images.
-        rhs: kernel; with `transpose_kernel`, float[*K,O,C], that of the convolution whose input gradient this is.
+        rhs: kernel; with `transpose_kernel`, float[*K,O,C], the kernel of the convolution whose input gradient is
+            computed.
         strides: enlargement per spatial dimension.
         padding: "SAME" (S' = S * strides), "VALID", or (low, high) zeros around the input with gaps.
         rhs_dilation: distance of the kernel's elements.

@@ -1,4 +1,4 @@
-"""Convolutional layers: those of flax.linen on `genjax.nn.convolution.functional`."""
+"""flax.linen's convolutional layers, computed with `genjax.nn.convolution.functional`."""
 
 from typing import Any
 

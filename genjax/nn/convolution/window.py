@@ -24,7 +24,7 @@ class Window(NamedTuple):
     precision: Any = None
 
     def output_size(self, x: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
-        """Spatial sizes of the output, given those of input and kernel."""
+        """Spatial sizes of the output, from the sizes of input and kernel."""
         sizes = zip(x, kernel, self.strides, self.padding, self.dilation, strict=True)
         return tuple(max(0, (n + sum(pad) - (k - 1) * d - 1) // s + 1) for n, k, s, pad, d in sizes)
 

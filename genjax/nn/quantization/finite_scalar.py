@@ -24,7 +24,7 @@ class FiniteScalarQuantizer(nn.Module):
     Attributes:
         levels: numbers of levels per channel, at least 2 each; the paper advises 5 and more. D is their number, K
             their product: (8, 5, 5, 5) has 1,000 codes (table 1 lists sizes up to 65,536).
-        decay: of the moving average of the counts, in [0, 1). It serves to report dead codes only.
+        decay: decay of the moving average of the counts, in [0, 1). It serves to report dead codes only.
         dead_below: a code is dead whose average count is under this fraction, in [0, 1), of the mean over all codes.
     """
 

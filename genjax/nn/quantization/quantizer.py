@@ -55,7 +55,7 @@ class Quantizer(Protocol):
         """One update of what no optimizer trains; the collections "params" and "codebook" must be mutable.
 
         Args:
-            statistics: of the whole batch.
+            statistics: statistics of the whole batch.
             first: bool[], whether this is the first update.
 
         Returns:

@@ -9,10 +9,10 @@ from genjax.typing import Array, Key
 
 
 class Statistics(NamedTuple):
-    """Sums over the vectors of a batch, K codes of width D. Those of a batch are the sums of those of its parts.
+    """Sums over the vectors of a batch, for K codes of width D. The sums of a batch add up from the sums of its parts.
 
     Attributes:
-        counts: float32[K], how many vectors have each code.
+        counts: float32[K], number of vectors with each code.
         sums: float32[K,D], their sums; None for quantisers whose codes are fixed.
         candidates: float32[K,D], for each code the vector that would replace it, zeros where that is in another part;
             None as `sums`.

@@ -24,7 +24,7 @@ class VectorQuantizer(nn.Module):
         width: D, of the vectors.
         by_gradient: the codes are parameters, to be trained on `Quantized.codebook` (equation 3). Otherwise they are
             moving averages in the "codebook" collection (appendix A.1).
-        decay: of the moving averages, in [0, 1).
+        decay: decay of the moving averages, in [0, 1).
         epsilon: added to the counts (Laplace smoothing), so that codes are never divided by 0.
         restart: replace dead codes by random vectors of the batch (Dhariwal et al., "Jukebox" (2020), section 3.1).
         dead_below: a code is dead whose average count is under this fraction, in [0, 1), of the mean over all codes.
@@ -114,9 +114,9 @@ def moved(codes: Array, before: Array, after: Array, sums: Array, decay: float, 
     Args:
         codes: float32[K,D].
         before: float32[K], average counts until now.
-        after: float32[K], with those of the batch (equation 6).
+        after: float32[K], including the counts of the batch (equation 6).
         sums: float32[K,D], of the vectors of the batch.
-        decay: of the averages.
+        decay: decay of the averages.
         epsilon: see `VectorQuantizer`.
     """
     m = decay * codes * smoothed(before, epsilon)[:, None] + (1 - decay) * sums

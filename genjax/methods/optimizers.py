@@ -1,62 +1,62 @@
-"""What the verbs know of a family of models, and what its members share."""
+"""Optimizers by name, with learning-rate schedules, decay and clipping."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Literal
 
-import numpy as np
 import optax
 
-from genjax.data import DataInfo
-from genjax.methods.latent_space import LatentSpace
-from genjax.typing import Method
-
-if TYPE_CHECKING:
-    from genjax.app.config import Config, OptimizerConfig
+from genjax.ranges import Count, CountOrZero, NonNegative, Positive, Share
 
 
-class Family(NamedTuple):
-    """How the configs of a method and of its networks become a method.
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer.
 
     Attributes:
-        models: the networks that the method takes, by their config classes.
-        method: ``(config, info, scoring) -> Method``. While scoring, `Method.evaluate` may take its time.
-        ranges: valid values of the numbers in ``config.model`` and ``config.method``, by dotted name.
-        contradictions: ``config -> [(wrong, message)]``, of fields that do not go together.
-        check_images: ``(config, image_shape) -> None``; raises UserError where network and images do not.
-        sampling: the fields of ``config.sampling``, beside the batch size, that mean something to it.
-        condition: ``(config, num) -> {name: array[num]}``, what `Method.sample` is told beside the labels.
-        translates: of models from images to images the arrays of a batch that `Method.sample` can be given.
-        latent_space: ``(config, info) -> LatentSpace``, of models with an encoder; None for a family without.
+        name: The optimizer. Each one needs its own learning rate.
+        learning_rate: Peak learning rate.
+        b1: For Adam: decay of the average of gradients.
+        b2: For Adam: decay of the average of squared gradients.
+        momentum: For sgd and rmsprop: share of the last direction that is added to the next one.
+        rms_decay: For rmsprop: decay of the average of squared gradients. The original lecture and Keras use 0.9.
+        warmup_steps: Number of updates over which the learning rate grows linearly from 0.
+        decay: The learning rate after the warm-up. "constant": the peak rate. "cosine": a cosine from the peak rate
+            to 0 at the last step. "linear": the peak rate for half of the steps, then a straight line to 0. "ramp": a
+            straight line to 0 over all steps.
+        weight_decay: Decoupled weight decay, as in AdamW: it does not enter the averages of the gradients.
+        clip_norm: Gradients with a larger global norm are scaled down to this norm. "None" turns clipping off.
+        skip_norm: Updates whose gradient has a larger global norm are skipped. "None" skips no update.
+        accumulate: Number of micro-batches per update. The result equals one update with the whole batch and needs less
+            memory.
     """
 
-    models: tuple[type, ...]
-    method: Callable[["Config", DataInfo, bool], Method]
-    ranges: dict[str, str]
-    contradictions: Callable[["Config"], list[tuple[bool, str]]]
-    sampling: tuple[str, ...]
-    check_images: Callable[["Config", tuple[int, int, int]], None] = lambda config, image_shape: None
-    condition: Callable[["Config", int], dict[str, np.ndarray]] = lambda config, num: {}
-    translates: tuple[str, ...] = ()
-    latent_space: Callable[["Config", DataInfo], LatentSpace] | None = None
+    name: Literal["adam", "sgd", "rmsprop", "adagrad"] = "adam"
+    learning_rate: Positive = 1e-3
+    b1: Share = 0.9
+    b2: Share = 0.999
+    momentum: Share = 0.0
+    rms_decay: Share = 0.9
+    warmup_steps: CountOrZero = 100
+    decay: Literal["constant", "cosine", "linear", "ramp"] = "cosine"
+    weight_decay: NonNegative = 0.0
+    clip_norm: Positive | None = 1.0
+    skip_norm: Positive | None = None
+    accumulate: Count = 1
 
 
-def num_classes(config: "Config", info: DataInfo) -> int | None:
-    """Classes the model is conditioned on; None for an unconditional one."""
-    return info.num_classes if config.method.class_conditional else None
-
-
-def _rmsprop(config: "OptimizerConfig") -> optax.GradientTransformation:
+def _rmsprop(config: OptimizerConfig) -> optax.GradientTransformation:
     # Added under the root, as by default, epsilon would be as large as gradients of 1e-4 are, which GANs have.
     scale = optax.scale_by_rms(config.rms_decay, eps=1e-8, eps_in_sqrt=False)
     return optax.chain(scale, _momentum(config))
 
 
-def _momentum(config: "OptimizerConfig") -> optax.GradientTransformation:
+def _momentum(config: OptimizerConfig) -> optax.GradientTransformation:
     return optax.trace(config.momentum) if config.momentum else optax.identity()
 
 
-DIRECTIONS: dict[str, Callable[["OptimizerConfig"], optax.GradientTransformation]] = {
+DIRECTIONS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]] = {
     "adam": lambda config: optax.scale_by_adam(config.b1, config.b2),
     "sgd": _momentum,
     "rmsprop": _rmsprop,
@@ -66,7 +66,7 @@ DIRECTIONS: dict[str, Callable[["OptimizerConfig"], optax.GradientTransformation
 """By name: what makes a direction of the gradients, against which the parameters go by the learning rate."""
 
 
-def optimizer(config: "OptimizerConfig", steps: int) -> optax.GradientTransformation:
+def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """The configured optimizer with its learning-rate schedule, decay, clipping and skipping.
 
     Weight decay is added to the direction, and so is in no average of gradients or squares, whatever the optimizer.

@@ -1,0 +1,44 @@
+"""Classes as people write them: by number or by name."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from genjax.data import Field
+from genjax.typing import UserError
+
+_LISTED = 20
+
+
+def class_numbers(asked: Iterable[int | str], field: Field, argument: str = "label") -> np.ndarray:
+    """int32[N]: the numbers of classes.
+
+    A text that is the name of a class stands for this class, and else for the number that it is.
+
+    Args:
+        asked: numbers or names.
+        field: field of the labels.
+        argument: name of the argument, for messages.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    return np.array([_number(one, field, argument) for one in asked], np.int32)
+
+
+def _number(asked: int | str, field: Field, argument: str) -> int:
+    if isinstance(asked, str) and asked in field.names:
+        return field.names.index(asked)
+    count = field.num_classes or 0
+    try:
+        number = int(asked)
+    except ValueError:
+        number = -1
+    if not 0 <= number < count:
+        numbers = [str(number) for number in range(count)]
+        names = "" if field.names in ((), tuple(numbers)) else f", or {', '.join(field.names[:_LISTED])}"
+        more = ", ..." if names and count > _LISTED else ""
+        raise UserError(
+            f"{argument}={asked!r}: there is no such class, valid are 0..{count - 1}{names}{more}"
+        )
+    return number

@@ -1,0 +1,83 @@
+"""Moving averages of parameters: which ones are kept is an argument of a method."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from genjax.typing import Array, PyTree, TrainState, UserError
+
+
+class Average(NamedTuple):
+    """How the parameters of many steps are averaged. The average is `TrainState.ema`.
+
+    Attributes:
+        init: ``params -> average``, before the first update.
+        update: ``(average, params, number) -> average``, where `params` are what update number `number`, an int32[]
+            that counts from 1, has made.
+    """
+
+    init: Callable[[PyTree], PyTree]
+    update: Callable[[PyTree, PyTree, Array], PyTree]
+
+
+@flax.struct.dataclass
+class Several:
+    """Several averages of the same parameters.
+
+    Attributes:
+        first: images are made and losses are evaluated with this one.
+        others: by name.
+    """
+
+    first: PyTree
+    others: dict[str, PyTree]
+
+
+def exponential(decay: float = 0.999) -> Average:
+    """Exponential moving average, with a decay that grows from 0.1 to `decay`; see `ema`.
+
+    Raises:
+        UserError: `decay` is not in [0, 1).
+    """
+    if not 0 <= decay < 1:
+        raise UserError(f"decay={decay}: valid are [0, 1)")
+    return Average(_copy, lambda average, params, number: ema(average, params, number, decay))
+
+
+def several(first: Average, **others: Average) -> Average:
+    """Several averages at once: `first` makes images, `others` stand beside it in `Several`."""
+
+    def init(params: PyTree) -> Several:
+        return Several(first.init(params), {name: other.init(params) for name, other in others.items()})
+
+    def update(average: Several, params: PyTree, number: Array) -> Several:
+        kept = {name: other.update(average.others[name], params, number) for name, other in others.items()}
+        return Several(first.update(average.first, params, number), kept)
+
+    return Average(init, update)
+
+
+def averaged(state: TrainState) -> PyTree:
+    """The averaged parameters of a state, with which images are made: the first of several averages."""
+    return state.ema.first if isinstance(state.ema, Several) else state.ema
+
+
+def ema(average: PyTree, params: PyTree, step: Array, decay: float) -> PyTree:
+    """Exponential moving average, with a decay that grows from 0.1 to `decay` so that early steps are forgotten.
+
+    Args:
+        average: the average so far.
+        params: parameters after update number `step`.
+        step: int32[], number of updates done, this one included.
+        decay: in [0, 1); the decay in use is ``min(decay, (1 + step) / (10 + step))``.
+    """
+    rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: a + rate * (p - a), average, params)
+
+
+def _copy(params: PyTree) -> PyTree:
+    # Donated buffers may not be given to a program twice.
+    return jax.tree.map(jnp.copy, params)

@@ -1,0 +1,36 @@
+"""Classes, as networks without a mechanism of their own are told them."""
+
+import jax
+import jax.numpy as jnp
+
+from genjax.conditions import label_or_null
+from genjax.typing import Array, Condition, UserError
+
+
+def label_of(condition: Condition | None, num_classes: int | None, batch_size: int) -> Array | None:
+    """int32[B] in [0, num_classes], where `num_classes` says that an example has no class; None without classes.
+
+    Raises:
+        UserError: an unconditional network (``num_classes=None``) is given a label.
+    """
+    if num_classes is None:
+        if condition is not None and "label" in condition:
+            raise UserError("label is given, but the network is unconditional (num_classes=None)")
+        return None
+    return label_or_null(condition, "label", num_classes, batch_size)
+
+
+def with_label(h: Array, condition: Condition | None, num_classes: int | None) -> Array:
+    """float[B,...,F] -> float[B,...,F + num_classes]: the label's one-hot code joins the features.
+
+    The code of an example without a label is zero. Without classes the features stay as they are.
+
+    Raises:
+        UserError: an unconditional network (``num_classes=None``) is given a label.
+    """
+    label = label_of(condition, num_classes, h.shape[0])
+    if label is None or num_classes is None:
+        return h
+    code = jax.nn.one_hot(label, num_classes, dtype=h.dtype)
+    code = code.reshape(h.shape[0], *(1,) * (h.ndim - 2), num_classes)
+    return jnp.concatenate([h, jnp.broadcast_to(code, (*h.shape[:-1], num_classes))], axis=-1)
