@@ -21,22 +21,38 @@ MAY_IMPORT = {
     "typing": set(),
     "random": {"typing"},
     "devices": {"typing"},
-    "nn": {"typing", "random", "devices", "losses"},
+    "nn": {"typing", "random", "devices", "conditions", "losses"},
     "losses": {"typing", "random", "devices"},
     "augmentation": {"typing", "random", "devices"},
-    "diffusion": {"typing", "random"},
-    "data": {"typing"},
-    "train": {"typing"},
+    "diffusion": {"typing", "random", "conditions"},
+    "ranges": {"typing"},
+    "conditions": {"typing"},
+    "data": {"typing", "ranges"},
+    "train": {"typing", "ranges"},
     # A learned distance is a metric and, as a loss, what networks are trained with: its formula stands in losses.
     "metrics": {"typing", "nn", "losses"},
     # Hierarchies of latent variables know densities, which are losses.
-    "models": {"typing", "random", "nn", "losses"},
-    # Networks and augmentations come in as arguments; nn is there for `initialize`, augmentation for the type.
-    "methods": {"typing", "random", "devices", "losses", "augmentation", "diffusion", "nn"},
+    "models": {"typing", "random", "ranges", "conditions", "nn", "losses"},
+    # To a method networks and augmentations come in as arguments; its `METHOD` makes them by name.
+    "methods": {
+        *("typing", "random", "devices", "ranges", "conditions", "nn", "losses", "augmentation", "diffusion"),
+        *("data", "metrics", "models"),
+    },
     # What a trained run needs: it stands on all the others.
     "app": {
-        *("typing", "random", "devices", "nn", "losses", "augmentation", "diffusion", "data", "train", "metrics"),
-        *("models", "methods"),
+        *(
+            "typing",
+            "random",
+            "devices",
+            "nn",
+            "losses",
+            "augmentation",
+            "diffusion",
+            "data",
+            "train",
+            "metrics",
+        ),
+        *("models", "methods", "ranges", "conditions"),
     },
 }
 """Part of genjax -> the other parts that it may import."""
@@ -216,6 +232,73 @@ def test_relative_imports_are_resolved():
     }
     assert names == {"genjax.x", "genjax.x.a", "genjax.x.b", "genjax.x.b.c", "genjax.d", "genjax.d.e"}
     assert {i.name for i in imports("from .b import c", "genjax.x", True)} == {"genjax.x.b", "genjax.x.b.c"}
+
+
+def imported_modules(source: str, module: str, is_package: bool, known: set[str]) -> set[str]:
+    """The modules in `known` that a module imports, inside functions too.
+
+    ``from a import b`` is an import of a.b where that is a module, and else of what a's own file defines.
+    """
+    names = [i.name for i in imports(source, module, is_package)]
+    found = {name for name in names if name in known}
+    for name in names:
+        parent = name.rpartition(".")[0]
+        if (
+            name in known
+            and parent in known
+            and not any(other.rpartition(".")[0] == parent and other not in known for other in names)
+        ):
+            found.discard(parent)  # only sub-modules are taken from the package
+    return found - {module}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that import each other, directly or not: strongly connected components (Tarjan 1972)."""
+    order, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in order:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], order[other])
+        if low[node] == order[node]:
+            part = [stack.pop()]
+            while part[-1] != node:
+                part.append(stack.pop())
+            if len(part) > 1:
+                found.append(sorted(part))
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return found
+
+
+def import_graph(files: dict[str, pathlib.Path]) -> dict[str, set[str]]:
+    return {
+        module: imported_modules(
+            path.read_text(encoding="utf-8"), module, path.name == "__init__.py", set(files)
+        )
+        for module, path in files.items()
+    }
+
+
+def test_there_is_no_circle_of_imports():
+    """Between files, inside functions and under TYPE_CHECKING too."""
+    assert circles(import_graph(GENJAX | EXPERIMENTS)) == []
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"f"}, "f": {"e"}}
+    assert circles(graph) == [["a", "b", "c"], ["e", "f"]]
+    known = {"genjax.data", "genjax.data.source", "genjax.train"}
+    text = "from genjax.data import source\nimport genjax.train\ndef f():\n    from genjax.data import load"
+    assert imported_modules(text, "genjax.app", False, known) == known
+    assert imported_modules(text.split("def")[0], "genjax.app", False, known) == known - {"genjax.data"}
 
 
 def literal_of_setup(name: str):

@@ -1,4 +1,4 @@
-"""What the README and docs say is run: the Python example as written, commands as far as their options go."""
+"""What the README and docs say is run: the Python examples as written, commands as far as their options go."""
 
 import contextlib
 import functools
@@ -10,26 +10,35 @@ import shlex
 import sys
 from unittest import mock
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.diffusion import schedules
-from genjax.models import UNet
+import genjax
+from genjax.diffusion import SAMPLERS, SCHEDULES, interop, prediction, schedules
 
 ROOT = pathlib.Path(__file__).parent.parent
-README, RESULTS = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tpu_scripts/*.md")])
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def example(name):
+    """The Python block after ``<!-- example: NAME -->``."""
+    (text,) = re.findall(
+        rf"^<!-- example: {name} -->\n```python\n(.*?)```$", README, re.DOTALL | re.MULTILINE
+    )
+    return text
 
 
 def commands(verb):
-    """Arguments of the commands in the README's blocks, and in the code of its tables and of those of the results."""
-    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
-    for page in (README, RESULTS):
+    """Arguments of the commands in the blocks of the README and of the docs, and in the code of their text."""
+    lines = []
+    for page in (README, *DOCS):
+        for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL):
+            lines += block.replace("\\\n", " ").splitlines()
         lines += re.findall(r"`([^`\n]*python -m experiments\.[^`\n]*)`", page)
     found = [rest for line in lines for _, called, rest in [line.partition(f"experiments.{verb} ")] if called]
     return [shlex.split(rest.partition("&&")[0], comments=True) for rest in found]
@@ -56,18 +65,76 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_python_example():
-    (example,) = blocks("python")
-    net = UNet(channels=8, multipliers=(1,), num_classes=10)
-    label = np.arange(16, dtype=np.int32) % 10
-    params = jax.jit(net.init)(jax.random.key(0), np.zeros((1, 28, 28, 1)), np.zeros(1), label[:1])
-    names = {"net": net, "params": params, "label": label}
-    exec(example.replace("grids.linspace(50)", "grids.linspace(2)"), names)
+class Net(nn.Module):
+    """A network of the reader's own: the smallest that uses all it is given."""
+
+    @nn.compact
+    def __call__(self, x, c_noise, condition):
+        features = nn.Conv(4, (3, 3))(x) + nn.Dense(4)(c_noise[:, None])[:, None, None]
+        if "label" in condition:
+            features += nn.Embed(10, 4)(condition["label"])[:, None, None]
+        return nn.Conv(x.shape[-1], (3, 3))(jnp.tanh(features))
+
+
+def test_the_marked_python_examples_are_all_there_are():
+    marked = re.findall(r"^<!-- example: ([\w-]+) -->$", README, re.MULTILINE)
+    assert marked == ["load", "core", "own-network"]
+    assert README.count("```python\n") == len(marked)
+
+
+def test_core_example():
+    condition = {"label": np.arange(16, dtype=np.int32) % 10}
+    net = Net()
+    params = jax.jit(net.init)(jax.random.key(0), np.zeros((16, 28, 28, 1)), np.zeros(16), condition)
+    names = {"net": net, "params": params, "label": condition["label"]}
+    exec(example("core").replace("grids.linspace(50)", "grids.linspace(2)"), names)
     assert names["images"].shape == (16, 28, 28, 1)
     assert np.abs(names["images"]).max() <= 1
     # As its comment says: another schedule, scale and eta compile nothing.
-    names["generate"](jax.random.split(jax.random.key(1), 16), params, label, schedules.linear(), 3.0, 0.5)
+    names["generate"](names["keys"], params, condition, schedules.linear(), 3.0, 0.5)
     assert names["generate"]._cache_size() == 1
+
+
+@pytest.mark.quick_compilation
+@pytest.mark.skipif(not hasattr(genjax, "load"), reason="genjax.load is being written")
+def test_load_example(tmp_path, capsys):
+    """On a tiny run of the first command, with fewer images."""
+    from experiments import train
+
+    (command,) = [arguments for arguments in commands("train") if arguments[0] == "ddpm-digits"][:1]
+    assert command == ["ddpm-digits", "--workdir", "runs/digits"]
+    tiny = "--steps=2 --batch-size=16 --model.channels=8 --model.multipliers 1 --model.attention --evaluation.num=0"
+    tiny += " --optimizer.warmup-steps=1 --sampling.num-steps=2 --evaluation.grid-columns=1"
+    command = train.parse([command[0], "--workdir", str(tmp_path / "run"), *tiny.split()])
+    train.train(command.config, command.launch)
+    capsys.readouterr()
+    names = {}
+    exec(example("load").replace("runs/digits", str(tmp_path / "run")).replace("num=1000", "num=48"), names)
+    assert names["images"].shape == (16, 8, 8, 1) and names["images"].dtype == np.uint8
+    assert capsys.readouterr().out.startswith("2 UNetConfig(")
+
+
+@pytest.mark.skipif(not example("own-network").strip(), reason="the example is being written")
+def test_own_network_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(example("own-network"), {})
+
+
+def test_the_counts_of_the_diffusion_core():
+    counts = len(SAMPLERS), len(SCHEDULES), len(prediction.PREDICTIONS)
+    assert (
+        "The diffusion core has {} samplers, {} noise schedules and {} predictions".format(*counts) in README
+    )
+    assert f"It knows {len(interop.classes.CLASSES)} scheduler classes." in README
+
+
+def test_numbers_of_the_table_are_quoted_from_the_docs():
+    table = README.partition("## What works")[2].partition("\n## ")[0]
+    rows = [row.split(" | ") for row in re.findall(r"^\| (.*) \|$", table, re.MULTILINE)[1:]]
+    assert 5 <= len(rows) <= 12
+    known = {number for page in DOCS for number in re.findall(r"\d[\d.e-]*\d|\d", page)}
+    for what, _, number in rows:
+        assert set(re.findall(r"\d[\d.e-]*\d|\d", number)) <= known, what
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from etils import epath
 
 from experiments.presets import PRESETS
 from genjax.app import build, checks, workdir
-from genjax.app.config import Config, OptimizerConfig
-from genjax.app.families.family import DIRECTIONS, optimizer
-from genjax.data import DataInfo
+from genjax.app.config import Config
+from genjax.data import labelled_images
+from genjax.methods.optimizers import DIRECTIONS, OptimizerConfig, optimizer
 from genjax.typing import UserError
 
 START = np.array([1.0, -2.0, 0.5])
@@ -114,7 +114,7 @@ def test_both_networks_of_a_gan_have_it(name):
         optimizer=config(name=name, learning_rate=1e-2),
     )
     checks.check(made)
-    method = build.method(made, DataInfo("digits", "train", (8, 8, 1), 10))
+    method = build.method(made, labelled_images("digits", "train", (8, 8, 1), 10))
     images = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (8, 8, 8, 1)), jnp.float32)
     batch = {"image": images, "_index": jnp.arange(8)}
     key = jax.random.key(0)

@@ -8,13 +8,14 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MADE_UP = '''"""DDIM by another name."""
+MADE_UP = '''"""One of ours by another name."""
 
-from genjax.diffusion.samplers.base import Sampler
+from genjax.diffusion.samplers.base import Sampler, needs
+from genjax.diffusion.samplers.consistency import consistency
 from genjax.diffusion.samplers.ddim import ddim
 
 
-def made_up() -> Sampler:
+{marked}def made_up() -> Sampler:
     """Order 1."""
     return {made}
 '''
@@ -22,15 +23,21 @@ LINE = "from genjax.diffusion.samplers.made_up import made_up as made_up\n"
 
 
 @pytest.mark.parametrize(
-    ("made", "failed"), [("ddim()", 0), ("ddim(0.0)._replace(step=lambda *a: (a[1], a[2]))", 1)]
+    ("made", "marked", "failed"),
+    [
+        ("ddim()", "", 0),
+        ("ddim(0.0)._replace(step=lambda *a: (a[1], a[2]))", "", 1),
+        ("consistency()", '@needs("consistency")\n', 0),
+        ("consistency()", "", 1),
+    ],
 )
-def test_one_file_and_one_line_are_enough(tmp_path, made, failed):
-    """And it is held to the contract: one that does not move x fails."""
+def test_one_file_and_one_line_are_enough(tmp_path, made, marked, failed):
+    """And it is held to the contract: one that does not move x fails, and one that does not say what it needs."""
     for name in ("genjax", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     samplers = tmp_path / "genjax/diffusion/samplers"
-    (samplers / "made_up.py").write_text(MADE_UP.format(made=made))
+    (samplers / "made_up.py").write_text(MADE_UP.format(made=made, marked=marked))
     init = samplers / "__init__.py"
     before, imports, after = init.read_text().partition("from genjax.diffusion.samplers.base")
     init.write_text(before + LINE + imports + after)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.conditions import mask_name
 from genjax.diffusion import denoiser, grids, guidance, prediction, sample, samplers, schedules
 from genjax.diffusion.guidance import operators
 
@@ -40,6 +41,10 @@ def make(name, schedule, scale, low=None):
 
         return denoiser(call, schedule, prediction.v)(x_t, t)
 
+    def with_condition(x_t, t, condition):
+        has = condition.get(mask_name("label"), jnp.ones(x_t.shape[0], bool))
+        return with_labels(x_t, t, jnp.where(has, condition["label"], 0))
+
     def conditional(x, t):
         return with_labels(x, t, LABELS)
 
@@ -53,11 +58,13 @@ def make(name, schedule, scale, low=None):
     some = guidance.interval(schedule, scale, 0.2, 50.0)
     free = guidance.classifier_free(*pair, scale)
     batched = with_labels, LABELS, NULL
+    lacking = with_condition, {"label": LABELS}, {}
     return {
         "classifier_free": lambda: free,
         "interval": lambda: guidance.classifier_free(*pair, some),
         "batched": lambda: guidance.classifier_free_batched(*batched, scale),
         "batched interval": lambda: guidance.classifier_free_batched(*batched, some),
+        "batched, lacking keys": lambda: guidance.classifier_free_batched(*lacking, scale),
         "autoguidance": lambda: guidance.autoguidance(*pair, scale),
         "rescale": lambda: guidance.rescale(free, conditional, schedule),
         "zero_star": lambda: guidance.zero_star(*guidance.batched(*batched), scale, schedule),
@@ -76,8 +83,8 @@ def make(name, schedule, scale, low=None):
 
 # fmt: off
 NAMES = [
-    "classifier_free", "interval", "batched", "batched interval", "autoguidance", "rescale", "zero_star",
-    "projected", "classifier", "compose", "clip", "dynamic_threshold", "inpaint", "ddnm", "dps",
+    "classifier_free", "interval", "batched", "batched interval", "batched, lacking keys", "autoguidance", "rescale",
+    "zero_star", "projected", "classifier", "compose", "clip", "dynamic_threshold", "inpaint", "ddnm", "dps",
     "pigdm", "pigdm noiseless",
 ]
 # fmt: on

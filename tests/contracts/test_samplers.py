@@ -1,4 +1,4 @@
-"""What every sampler must do. A sampler listed in `SAMPLERS` is picked up here.
+"""What every sampler must do. A sampler listed in `SAMPLERS` is picked up here, and given what it needs.
 
 The schedules include a path to pure noise (alpha = 0 at t = 1) and an exploding variance, neither with a
 table: a sampler may use the methods of `Schedule` only.
@@ -6,6 +6,7 @@ table: a sampler may use the methods of `Schedule` only.
 
 import functools
 import itertools
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from genjax.diffusion import (
     initial_noise,
     prediction,
     sample,
+    samplers,
     schedules,
 )
 from tests.diffusion.one_of import one_of
@@ -36,9 +38,23 @@ each_sampler = pytest.mark.parametrize("name", SAMPLERS)
 each_schedule = pytest.mark.parametrize("schedule_name", SCHEDULES)
 
 
+def gaussian_denoiser(x, alpha, sigma, mean, std):
+    """The mean of x_0 given x_t."""
+    return mean + std**2 * alpha / (alpha**2 * std**2 + sigma**2) * (x - alpha * mean)
+
+
+def gaussian_consistency(x, alpha, sigma, mean, std):
+    """The end of the trajectory of the probability-flow ODE through x_t."""
+    return mean + std * (x - alpha * mean) / jnp.sqrt(alpha**2 * std**2 + sigma**2)
+
+
+EXACT = {"denoiser": gaussian_denoiser, "consistency": gaussian_consistency}
+"""What a sampler may need -> that of data from N(mean, std^2)."""
+
+
 @functools.cache
 def sampling(name):
-    """A compiled sampler of data from N(mean, std^2), with its exact denoiser; and how often it was traced."""
+    """A compiled sampler of data from N(mean, std^2), with the exact function; and how often it was traced."""
     traces = []
 
     @jax.jit
@@ -46,8 +62,7 @@ def sampling(name):
         traces.append(times.size)
 
         def denoise(x, t):
-            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-            return mean + std**2 * alpha / (alpha**2 * std**2 + sigma**2) * (x - alpha * mean)
+            return EXACT[SAMPLERS[name].needs](x, schedule.alpha(t), schedule.sigma(t), mean, std)
 
         return sample(keys, x_T, times, denoise, SAMPLERS[name](), schedule)
 
@@ -77,10 +92,48 @@ def generating(name):
     return run, traces
 
 
+def test_what_samplers_need_is_known():
+    assert {kind.needs for kind in SAMPLERS.values()} <= set(typing.get_args(samplers.Needs)) == set(EXACT)
+    assert SAMPLERS["consistency"] == samplers.SamplerKind(samplers.consistency, "consistency")
+    assert SAMPLERS["ddim"] == (samplers.ddim, "denoiser")
+    # Called as its constructor is, with options by position and by name.
+    keys, x, step = (
+        jax.random.split(jax.random.key(0), 2),
+        jnp.ones((2, 3)),
+        (jnp.float32(0.5), jnp.float32(0.2)),
+    )
+    arguments = keys, (), x, *step, lambda x, t: 0.3 * x, schedules.flow()
+    for made in (SAMPLERS["ddim"](0.7), SAMPLERS["ddim"](eta=0.7)):
+        np.testing.assert_array_equal(made.step(*arguments)[1], samplers.ddim(0.7).step(*arguments)[1])
+    assert (
+        jnp.abs(SAMPLERS["ddim"]().step(*arguments)[1] - samplers.ddim(0.7).step(*arguments)[1]).max() > 0.01
+    )
+
+
+def test_a_denoiser_is_not_enough_for_consistency_sampling():
+    """With the mean of x_0, the samples vary too little by a factor that no number of steps improves."""
+    schedule, keys = schedules.linear(), jax.random.split(jax.random.key(0), 512)
+
+    @jax.jit
+    def run(times):
+        def denoise(x, t):
+            return gaussian_denoiser(x, schedule.alpha(t), schedule.sigma(t), MEAN, STD)
+
+        return sample(
+            keys, initial_noise(keys, SHAPE, schedule), times, denoise, SAMPLERS["consistency"](), schedule
+        )
+
+    for num_steps in (4, 400):
+        assert run(grids.linspace(num_steps)).std() < 0.8 * STD
+
+
 @each_schedule
 @each_sampler
 def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule_name):
-    """From the exact denoiser of a Gaussian. A sampler that forgets its noise misses the deviation by far."""
+    """From the exact denoiser of a Gaussian, or its consistency function.
+
+    A sampler that forgets its noise misses the deviation by far.
+    """
     schedule = one_of(SCHEDULES, schedule_name)
     keys = jax.random.split(jax.random.key(0), NUM)
     x_T = add_noise(

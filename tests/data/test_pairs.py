@@ -62,7 +62,7 @@ def test_pairs_by_index():
     np.testing.assert_array_equal(numbers(records, "image"), [4, 1])
     np.testing.assert_array_equal(numbers(records, "source"), [104, 101])
     np.testing.assert_array_equal(records["label"], [1, 1])
-    assert pair.info.image_shape == (2, 2, 1) and pair.info.source_shape == (2, 2, 3)
+    assert pair.info.image_shape == (2, 2, 1) and pair.info.shape_of("source") == (2, 2, 3)
     assert data.nbytes(pair) == sum(x.nbytes for x in data.to_memory(pair).values()) == 5 * (4 + 12 + 4)
     with pytest.raises(UserError, match=r"'from 0' has 5 images .* 'from 9' has 4 "):
         data.Paired(numbered(5), numbered(4, 9))
@@ -183,5 +183,7 @@ def test_both_images_are_augmented_alike():
     assert (made["image"] != data.to_float(jnp.asarray(image))).any()
     small = {**batch, "source": source[:, :4, :4]}
     assert data.preprocess(jax.random.key(0), small, flip=True)["source"].shape == (16, 4, 4, 3)
-    with pytest.raises(UserError, match=r"crop_padding=2: valid is 0 .* \(4, 4\) and \(6, 6\)"):
+    with pytest.raises(
+        UserError, match=r"crop_padding=2: valid is 0 .* 'image': \(6, 6\), 'source': \(4, 4\)"
+    ):
         data.preprocess(jax.random.key(0), small, crop_padding=2)

@@ -1,6 +1,7 @@
 """Guidance by conditions: closed forms on simple denoisers, and the formulas of the papers, transcribed."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from genjax.conditions import mask_name, without
 from genjax.diffusion import PREDICTIONS, denoiser, guidance, prediction, schedules
 from genjax.diffusion.samplers import ddim
 from genjax.typing import UserError
@@ -137,13 +139,82 @@ def test_conditions_that_do_not_fit_are_refused():
         return guidance.classifier_free_batched(labelled, condition, null, 1.0)
 
     with pytest.raises(UserError, match="null_condition has the tree"):
-        guided(CONDITION, {"label": 0.0})
+        guided(CONDITION, NULL | {"text": jnp.zeros(2)})
+    with pytest.raises(UserError, match="null_condition has the tree"):
+        guided((CONDITION["label"],), ())
     with pytest.raises(UserError, match=r"null_condition of shape \[2\] does not broadcast"):
         guided({"label": CONDITION["label"]}, {"label": jnp.zeros(2)})
     with pytest.raises(UserError, match="without an axis of examples"):
         guided({"label": 1.0}, {"label": 0.0})
     with pytest.raises(UserError, match="condition has 3 examples, and x_t 2"):
         guided(CONDITION, NULL)(X[:2], T)
+
+
+# A network with two conditions, which may be missing, and what each adds to its estimate.
+TOLD = {"label": jnp.array([1.0, 2.0, 3.0]), "text": jnp.array([0.1, 0.2, 0.3])}
+FACTOR = {"label": 1.0, "text": 10.0}
+SUBSETS = [(), ("label",), ("text",), ("label", "text")]
+
+
+def additive(x, t, condition):
+    """0.5 x, and for each condition that an example has, its factor times its value."""
+    estimate = 0.5 * x
+    for name, factor in FACTOR.items():
+        if name in condition:
+            has = condition.get(mask_name(name), jnp.ones(x.shape[0], bool))
+            estimate += jnp.where(has, factor * condition[name], 0)[:, None, None, None]
+    return estimate
+
+
+def parts(has):
+    """What the conditions add to the examples that have them."""
+    return sum(FACTOR[name] * np.asarray(TOLD[name]) * has[name] for name in FACTOR)
+
+
+@pytest.mark.parametrize("lacking", SUBSETS)
+def test_the_second_evaluation_lacks_the_keys_that_it_is_not_told(lacking):
+    """And no others; with masks of the examples that lack one in both evaluations, too."""
+    has_text = np.array([True, False, True])
+    for told in (TOLD, TOLD | {mask_name("text"): jnp.asarray(has_text)}):
+        has = {"label": np.ones(3), "text": has_text if mask_name("text") in told else np.ones(3)}
+        null = without(told, lacking)
+        given, left = parts(has), parts({name: has[name] * (name not in lacking) for name in has})
+        estimates = [np.asarray(f(X, T)) - 0.5 * X for f in guidance.batched(additive, told, null)]
+        np.testing.assert_allclose(estimates[0][:, 0, 0, 0], given, rtol=1e-5)
+        np.testing.assert_allclose(estimates[1][:, 0, 0, 0], left, rtol=1e-5)
+        guided = guidance.classifier_free_batched(additive, told, null, 3.0)(X, T) - 0.5 * X
+        np.testing.assert_allclose(guided[:, 1, 0, 0], left + 3 * (given - left), rtol=1e-5)
+
+
+@pytest.mark.parametrize("lacking", SUBSETS)
+def test_a_doubled_batch_with_lacking_keys_is_two_calls_bit_for_bit(lacking):
+    pair = guidance.batched(additive, TOLD, without(TOLD, lacking))
+    np.testing.assert_array_equal(pair[0](X, T), additive(X, T, TOLD))
+    np.testing.assert_array_equal(pair[1](X, T), additive(X, T, without(TOLD, lacking)))
+
+
+def test_conditions_are_told_twice_and_masked_once():
+    """The arrays that the network sees, side by side; a mask where one of the two conditions has one."""
+    seen = []
+
+    def recorded(x, t, condition):
+        seen.append({name: np.asarray(array) for name, array in condition.items()})
+        return x
+
+    guidance.batched(recorded, TOLD, {"text": 0.7})[0](X, T)
+    (told,) = seen
+    assert sorted(told) == sorted([*TOLD, mask_name("label")])
+    np.testing.assert_array_equal(told["label"], [1, 1, 2, 2, 3, 3])
+    np.testing.assert_array_equal(told[mask_name("label")], [True, False] * 3)
+    np.testing.assert_array_equal(told["text"], np.float32([0.1, 0.7, 0.2, 0.7, 0.3, 0.7]))
+
+    seen.clear()
+    masked = {mask_name("text"): jnp.array([True, False, True])}
+    for condition, null in itertools.permutations([TOLD, TOLD | masked]):
+        guidance.batched(recorded, condition, null)[0](X, T)
+    first, second = (told[mask_name("text")].reshape(3, 2).T for told in seen)
+    np.testing.assert_array_equal(first, [[True] * 3, [True, False, True]])
+    np.testing.assert_array_equal(second, first[::-1])
 
 
 def test_interval_is_half_open_in_the_noise_level():

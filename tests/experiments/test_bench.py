@@ -17,15 +17,11 @@ from experiments.bench import __main__ as bench_main
 from experiments.bench import baselines, command, fresh, report, timing, workloads
 from experiments.bench.measure import OURS, Options, measure
 from genjax.app import build
-from genjax.app.config import (
-    Config,
-    DiffusionConfig,
-    EvaluationConfig,
-    OptimizerConfig,
-    SamplingConfig,
-    UNetConfig,
-)
+from genjax.app.config import Config, EvaluationConfig, SamplingConfig
+from genjax.methods.diffusion.diffusion import DiffusionConfig
+from genjax.methods.optimizers import OptimizerConfig
 from genjax.models.denoisers import unet
+from genjax.models.denoisers.unet import UNetConfig
 from genjax.train.options import FitOptions
 from genjax.typing import UserError
 

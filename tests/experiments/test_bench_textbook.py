@@ -9,20 +9,15 @@ import pytest
 
 from experiments.bench import baselines, torch_gan, torch_vae
 from experiments.bench.measure import Options, measure
-from genjax.app.config import (
-    Config,
-    DataConfig,
-    DCGANConfig,
-    DiffusionConfig,
-    EvaluationConfig,
-    GANConfig,
-    MLPConfig,
-    OptimizerConfig,
-    VAEConfig,
-)
-from genjax.app.families import gan_networks
-from genjax.app.families.vae import network
-from genjax.data import DataInfo
+from genjax.app import build, kinds
+from genjax.app.config import Config, DataConfig, EvaluationConfig
+from genjax.data import labelled_images
+from genjax.methods.diffusion.diffusion import DiffusionConfig
+from genjax.methods.gan.gan_kind import GANConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.methods.vae.vae import VAEConfig
+from genjax.models.gan.dcgan import DCGANConfig
+from genjax.models.vae.mlp import MLPConfig
 from genjax.nn import initialize
 from genjax.train.options import FitOptions
 from genjax.typing import UserError
@@ -38,9 +33,13 @@ CONFIG = Config(
 GAN = dataclasses.replace(CONFIG, model=DCGANConfig(channels=4), method=GANConfig(latent=6))
 
 
+def networks(config, info):
+    return kinds.method(config).network(build.context(config, info))
+
+
 def test_the_layers_are_ours():
     torch = pytest.importorskip("torch")
-    ours = network(CONFIG, DataInfo("digits", "train", (8, 8, 1), 10))
+    ours = networks(CONFIG, labelled_images("digits", "train", (8, 8, 1), 10))
     x = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
     params = initialize(ours, jax.random.key(1), jax.random.split(jax.random.key(2), 4), x)["params"]
     theirs = torch_vae.layers(CONFIG, 64)
@@ -74,7 +73,7 @@ def test_the_networks_of_the_gan_are_ours(shape, hidden):
     """Their layers, one by one, are compared with ours in tests/parity."""
     torch = pytest.importorskip("torch")
     config = dataclasses.replace(GAN, model=DCGANConfig(4, hidden))
-    ours = gan_networks.networks(config, DataInfo("", "", shape), None)
+    ours = networks(config, labelled_images("", "", shape))
     z, x = jnp.zeros((2, 6)), jnp.zeros((2, *shape))
     theirs = torch_gan.generator(config, shape), torch_gan.discriminator(config, shape)
     given = torch.zeros(2, 6, 1, 1), torch.zeros(2, shape[2], *shape[:2])

@@ -16,8 +16,11 @@ from experiments import train
 from experiments.evaluate import Evaluate
 from experiments.presets import PRESETS
 from experiments.sample import Sample
-from genjax.app import checks, families, workdir
-from genjax.app.config import Config, EvaluationConfig, Launch, OptimizerConfig, flatten
+from genjax import ranges
+from genjax.app import checks, config_files, kinds, workdir
+from genjax.app.config import Config, DataConfig, EvaluationConfig, Launch, SamplingConfig, flatten
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.train.options import FitOptions
 from genjax.typing import UserError
 
 ONE_OF_A_KIND = {
@@ -36,10 +39,14 @@ def fields(config_class, prefix="", config=None):
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         # Where several kinds are possible, the preset's.
-        choice = isinstance(hints[field.name], types.UnionType) and hasattr(config, field.name)
+        choice = typing.get_origin(hints[field.name]) in (types.UnionType, typing.Union)
+        choice = choice and hasattr(config, field.name)
         kind = type(getattr(config, field.name)) if choice else hints[field.name]
         if dataclasses.is_dataclass(kind):
-            unprefixed = field.name in ("fit", "launch", "config") or config_class in (Sample, Evaluate)
+            unprefixed = field.name in ("fit", "launch", "config", "initial") or config_class in (
+                Sample,
+                Evaluate,
+            )
             yield from fields(kind, "" if unprefixed else f"{field.name}.", config)
         else:
             name = field.name if field.name in ("dataset", "data_dir") else prefix + field.name
@@ -89,6 +96,9 @@ def test_help_without_preset_lists_the_presets(verb):
 def test_presets_are_valid_and_survive_json(tmp_path, name):
     config = PRESETS[name][1]
     checks.check(config)
+    workdir.write_json(epath.Path(tmp_path) / workdir.CONFIG, config_files.to_json(config))
+    assert workdir.load_config(epath.Path(tmp_path)) == config
+    # As older versions wrote it, without the names of kinds.
     workdir.write_json(epath.Path(tmp_path) / workdir.CONFIG, dataclasses.asdict(config))
     assert workdir.load_config(epath.Path(tmp_path)) == config
     # And through the command line: no option changes anything.
@@ -149,20 +159,19 @@ def test_mistyped_values_name_the_valid_ones(verb):
     )
 
 
-def test_every_number_has_a_range():
-    optional = {"fit.steps_per_dispatch", "data.image_size", "optimizer.clip_norm", "sampling.eta"}
-    optional |= {"method.clip_weights", "method.penalty_weight"}
-    numbers, ranges = optional, checks.RANGES.keys()
-    for preset in ONE_OF_A_KIND:
-        config = PRESETS[preset][1]
-        own = {
-            name
-            for name, value in flatten(config).items()
-            if isinstance(value, (int, float, tuple)) and not isinstance(value, bool)
-        }
-        assert own <= checks.RANGES.keys() | families.of(config).ranges.keys()
-        numbers, ranges = numbers | own, ranges | families.of(config).ranges.keys()
-    assert ranges == numbers
+NUMBERS = {int, float, int | None, float | None, tuple[int, ...], tuple[float, ...], dict[str, float]}
+SECTIONS = [
+    *(kind.config for table in kinds.TABLES.values() for kind in table.values()),
+    *(FitOptions, DataConfig, OptimizerConfig, SamplingConfig, EvaluationConfig),
+]
+
+
+@pytest.mark.parametrize("config_class", SECTIONS)
+def test_every_number_has_a_range(config_class):
+    """Also in configs that no preset has."""
+    hints = typing.get_type_hints(config_class)
+    numbers = {field.name for field in dataclasses.fields(config_class) if hints[field.name] in NUMBERS}
+    assert ranges.ranges(config_class).keys() == numbers
 
 
 @pytest.mark.parametrize(
@@ -173,7 +182,6 @@ def test_every_number_has_a_range():
         ("fit", {"batch_size": 10, "steps_per_dispatch": 0}, "steps_per_dispatch=0: valid are [1, inf)"),
         ("fit", {"backend": "pmap", "fsdp": 2}, "fsdp=2: backend='pmap' cannot split parameters"),
         ("model", {"multipliers": (1, 0)}, "model.multipliers=(1, 0): valid are [1, inf)"),
-        ("model", {"multipliers": ()}, "model.multipliers=(): at least one"),
         ("model", {"dropout": 1.0}, "model.dropout=1.0: valid are [0, 1)"),
         ("method", {"ema_decay": float("nan")}, "method.ema_decay=nan: valid are [0, 1)"),
         ("optimizer", {"learning_rate": 0.0}, "optimizer.learning_rate=0.0: valid are (0, inf)"),
@@ -191,6 +199,13 @@ def test_bad_numbers_are_refused_by_name(section, values, message):
     config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
     with pytest.raises(UserError, match=re.escape(message)):
         checks.check(config)
+
+
+def test_a_network_without_a_resolution_is_refused():
+    config = Config()
+    model = dataclasses.replace(config.model, multipliers=())
+    with pytest.raises(UserError, match=r"model.multipliers=\(\): at least one is needed"):
+        kinds.network(config).check(model, (8, 8, 1))
 
 
 def test_scores_while_training_are_of_digits():

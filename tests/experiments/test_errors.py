@@ -111,10 +111,11 @@ def test_splits_that_differ(refused, tmp_path, noise_images):
     images = {"train_images": noise_images(20), "test_images": noise_images(20, size=16)}
     np.savez(file, **images)
     message = refused(f"--dataset={file}")
-    assert "image_shape is (8, 8, 1) in split 'train', but (16, 16, 1) in split 'test'" in message
+    assert "'image' is uint8[8, 8, 1] in split 'train', but uint8[16, 16, 1] in split 'test'" in message
     images["test_images"] = images["train_images"]
     np.savez(file, **images, train_labels=labels)
-    assert "num_classes is 3 in split 'train', but None in split 'test'" in refused(f"--dataset={file}")
+    message = refused(f"--dataset={file}")
+    assert "'label' is int32[] of 3 classes in split 'train', but missing in split 'test'" in message
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ from PIL import Image
 
 from experiments.presets import PRESETS
 from genjax.app import build
-from genjax.app.config import OptimizerConfig
-from genjax.app.families.family import optimizer
-from genjax.data import DataInfo
+from genjax.data import labelled_images
+from genjax.methods.optimizers import OptimizerConfig, optimizer
 
 IMAGES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3), "shapes": (32, 32, 3)}
 
@@ -70,7 +69,8 @@ def test_preset_makes_a_method_of_its_images(name):
     config = PRESETS[name][1]
     shape = IMAGES[config.data.dataset]
     source = {} if config.data.source is None else {"source": jax.ShapeDtypeStruct((4, *shape), jnp.float32)}
-    info = DataInfo(config.data.dataset, "train", shape, 10, source_shape=shape if source else None)
+    info = labelled_images(config.data.dataset, "train", shape, 10)
+    info = info.with_field("source", info.fields["image"]) if source else info
     method = build.method(config, info)
     batch = {
         "image": jax.ShapeDtypeStruct((4, *shape), jnp.float32),
@@ -140,7 +140,7 @@ def test_looking_at_codes(runs, verb, tmp_path, show):
     assert ended.code == 0, ended.err
     assert out.exists()
     ended = verb("sample", "--workdir", runs("vqgan-digits"), *line)
-    assert ended.code != 0 and "CodesConfig has no single code for an image" in ended.err
+    assert ended.code != 0 and "codes has no single code for an image" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ none."""
 import importlib.util
 import json
 import shutil
-import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,8 @@ from etils import epath
 from genjax import data
 from genjax.app import likelihood_scores, restore
 from genjax.app.config import SamplingOverrides
-from genjax.app.families import diffusion
+from genjax.app.methods import METHODS
+from genjax.methods.diffusion import choices
 
 STD = 0.3
 
@@ -36,6 +36,13 @@ def restored(run):
     return restore.restore(epath.Path(run), SamplingOverrides(num_steps=100))
 
 
+def exact_network(monkeypatch):
+    """Likelihoods are of the exact network; what trains and samples is another one."""
+    kind = METHODS["diffusion"]
+    exact = kind._replace(network=lambda context: Exact(choices.schedule(context.config.method)))
+    monkeypatch.setitem(METHODS, "diffusion", exact)
+
+
 def gaussian_images(n):
     """Images of which the levels are those of N(0, STD^2), and the entropy of a pixel in bits."""
     values = STD * np.random.default_rng(0).normal(size=(n, 4, 4, 1))
@@ -48,7 +55,7 @@ def gaussian_images(n):
 
 def test_gaussian_data_have_their_entropy(restored, monkeypatch):
     """By the flow, to what 1,024 pixels tell; the bound, whose steps are of the posterior's variance, is above it."""
-    monkeypatch.setattr(diffusion, "network", lambda config, info: Exact(diffusion.schedule(config.method)))
+    exact_network(monkeypatch)
     source, entropy = gaussian_images(64)
     found = likelihood_scores.likelihood_scores(restored, source, 64)
     # 1,024 pixels, each with a deviation of 0.5 / ln 2 * sqrt(2) bits.
@@ -62,7 +69,7 @@ def test_gaussian_data_have_their_entropy(restored, monkeypatch):
 
 
 def test_an_image_has_its_bits_whatever_the_batch(restored, monkeypatch):
-    monkeypatch.setattr(diffusion, "network", lambda config, info: Exact(diffusion.schedule(config.method)))
+    exact_network(monkeypatch)
     source, _ = gaussian_images(7)
     whole = likelihood_scores.likelihood_scores(restored, source, 7)
     monkeypatch.setattr(likelihood_scores, "_BATCH", 3)  # the last has one image
@@ -75,9 +82,7 @@ def test_an_image_has_its_bits_whatever_the_batch(restored, monkeypatch):
 
 def test_a_run_from_the_command_line(run, tmp_path, verb, monkeypatch):
     """With the flow of an exact network: that of one which is hardly trained is stiff."""
-    exact = types.SimpleNamespace(**vars(diffusion))
-    exact.network = lambda config, info: Exact(diffusion.schedule(config.method))
-    monkeypatch.setattr(likelihood_scores, "diffusion", exact)
+    exact_network(monkeypatch)
     workdir = shutil.copytree(run, tmp_path / "run")
     ended = verb("evaluate", "--workdir", workdir, "--num", "20", "--likelihood", "4", "--resamples", "5")
     assert ended.code == 0, ended.err
@@ -114,9 +119,7 @@ def test_other_models_and_a_missing_package_are_named(restored, monkeypatch):
     from experiments.presets import PRESETS
     from genjax.typing import UserError
 
-    with pytest.raises(
-        UserError, match="for diffusion models, and the run's method is VAEConfig; a VAE's is"
-    ):
+    with pytest.raises(UserError, match="for diffusion models, and the run's method is vae; a VAE's is"):
         likelihood_scores.check(PRESETS["vae-digits"][1], 5)
     likelihood_scores.check(PRESETS["vae-digits"][1], 0)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -11,9 +11,11 @@ from PIL import Image
 from experiments import sample
 from genjax.app import build, restore, scoring
 from genjax.app.config import SamplingConfig, SamplingOverrides
+from genjax.data.fields import label
 from genjax.diffusion import SCHEDULES, sampling
 from genjax.train import sharding
 from genjax.train.generate import generator
+from genjax.typing import UserError
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +130,15 @@ def test_overrides():
 
 
 def test_labels_are_a_function_of_the_number():
-    whole = sample.asked_labels(sample.Sample("x", num=50), 10)
-    part = sample.asked_labels(sample.Sample("x", num=7, first=23), 10)
+    field = label(10, tuple("abcdefghij"))
+    whole = sample.asked_labels(sample.Sample("x", num=50), field)
+    part = sample.asked_labels(sample.Sample("x", num=7, first=23), field)
     np.testing.assert_array_equal(part, whole[23:30])
     assert sample.asked_labels(sample.Sample("x"), None) is None
+    named = sample.asked_labels(sample.Sample("x", num=3, labels=("c", "7")), field)
+    np.testing.assert_array_equal(named, [2, 7, 2])
+    with pytest.raises(UserError, match=r"labels='k': there is no such class, valid are 0\.\.9, or a, b, c"):
+        sample.asked_labels(sample.Sample("x", labels=("k",)), field)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +148,7 @@ def test_labels_are_a_function_of_the_number():
         ("--first=-1", "num=64, first=-1: images are numbered from 0"),
         ("--first=2147483640", "images are numbered from 0 to 2147483647"),
         ("--seed=-1", "seed=-1: valid are 0..4294967295"),
-        ("--labels 3 10", "labels=(3, 10): 10 is out of range, valid are 0..9"),
+        ("--labels 3 10", "labels='10': there is no such class, valid are 0..9\n"),
         ("--num-steps=0", "sampling.num_steps=0: valid are [1, inf)"),
         ("--batch-size=0", "sampling.batch_size=0: valid are [1, inf)"),
         ("--eta=2", "sampling.eta=2.0: valid are [0, 1]"),

@@ -10,13 +10,13 @@ import optax
 import pytest
 
 from experiments.presets.seed import SEED
-from genjax.app import build
-from genjax.app.families import diffusion, vae
-from genjax.app.families.family import optimizer
-from genjax.data import DataInfo
-from genjax.methods.update import ema
+from genjax.app import build, kinds
+from genjax.data import labelled_images
+from genjax.methods.averages import ema
+from genjax.methods.diffusion import choices
+from genjax.methods.optimizers import optimizer
 
-INFO = DataInfo("mnist", "train", (28, 28, 1), 10)
+INFO = labelled_images("mnist", "train", (28, 28, 1), 10)
 
 
 def state(name):
@@ -54,7 +54,7 @@ def test_vae_of_keras():
 def test_vae_of_keras_layer_by_layer():
     """One step from random parameters through the layers of Keras, by flax.linen's convolutions."""
     config = SEED["seed-vae"][1]
-    network = vae.network(config, INFO)
+    network = kinds.method(config).network(build.context(config, INFO))
     random = np.random.default_rng(0)
     params = jax.tree.map(
         lambda x: jnp.asarray(random.normal(0, 0.05, x.shape), jnp.float32), state("seed-vae").params
@@ -112,7 +112,7 @@ def test_diffusion_is_nearly_as_large_as_the_context_unet():
 
 def test_diffusion_has_its_400_betas_unscaled():
     config = SEED["seed-diffusion"][1]
-    schedule = diffusion.schedule(config.method)
+    schedule = choices.schedule(config.method)
     t = np.arange(1, 401) / 400
     alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 400))
     np.testing.assert_allclose(schedule.alpha(t) ** 2, alpha_bar, rtol=1e-4)
@@ -120,7 +120,7 @@ def test_diffusion_has_its_400_betas_unscaled():
         0.13, abs=0.005
     )  # what the preset says is left of the image
     # And its sampler visits every step.
-    np.testing.assert_allclose(diffusion.sampling_times(config), np.arange(400, -1, -1) / 400, atol=1e-6)
+    np.testing.assert_allclose(choices.sampling_times(config), np.arange(400, -1, -1) / 400, atol=1e-6)
 
 
 def test_the_rates_of_the_originals():

@@ -38,7 +38,6 @@ def start(folder):
         **os.environ,
         "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     }
     command = [sys.executable, "-m", "experiments.study", SPEC, "--workdir", str(folder), *OPTIONS]
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
@@ -100,7 +99,10 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_kills(uninterrupted, tmp_path):
-    """Each kill falls into a later part of the study, at a random moment; the last comes before all is scored."""
+    """Each kill falls into a later part of the study, at a random moment; the last comes before all is scored.
+
+    Takes minutes: each start of the study is a process that starts two trainings and then scores them.
+    """
     folder, draw = tmp_path / "study", random.Random(SEED)
     total, seen = len(NAMES) * STEPS, []
     for i in range(KILLS):

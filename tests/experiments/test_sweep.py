@@ -94,7 +94,7 @@ def test_mistakes_are_named(run, verb, digest, tmp_path):
 
 def test_only_samplers_with_steps_and_images_with_a_score(run):
     restored = restore.restore(epath.Path(run), SamplingOverrides())
-    with pytest.raises(UserError, match=r"sweep=\(5,\): VAEConfig has no sampler with steps"):
+    with pytest.raises(UserError, match=r"sweep=\(5,\): vae has no sampler with steps"):
         sweeps._check(restored._replace(config=PRESETS["vae-digits"][1]), [5], None)
     flowers = dataclasses.replace(restored.config.data, dataset="oxford_flowers102")
     config = dataclasses.replace(restored.config, data=flowers)

@@ -46,7 +46,11 @@ def test_a_run_leaves_its_files(run):
     assert manifest["git_commit"] is None or re.match(r"[0-9a-f]{12}", manifest["git_commit"])
 
     data = json.loads((run / "data.json").read_text())
-    assert data["train_records"] + data["test_records"] == 1797 and data["image_shape"] == [8, 8, 1]
+    assert data["train_records"] + data["test_records"] == 1797 and data["fields"]["image"]["shape"] == [
+        8,
+        8,
+        1,
+    ]
     assert "conv_in/kernel" in (run / "parameters.txt").read_text()
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))
 
@@ -188,7 +192,7 @@ def test_unlabelled_folder_makes_an_unconditional_model(
     ended = train_tiny(tmp_path / "run", *options)
     assert ended.code == 0, ended.err
     data = json.loads((tmp_path / "run" / "data.json").read_text())
-    assert data["num_classes"] is None and (data["train_records"], data["test_records"]) == (35, 4)
+    assert "label" not in data["fields"] and (data["train_records"], data["test_records"]) == (35, 4)
     assert (data["train_skipped"], data["test_skipped"]) == (1, 0)
     warned = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
     assert len(warned) == 1 and "skipped 1 of 36 records" in warned[0] and "001.png" in warned[0]

@@ -105,9 +105,9 @@ def test_folders_are_a_data_set(verb, tmp_path, write_images, noise_images):
     [
         (
             "pix2pix-digits --data.pairing unpaired",
-            "data.pairing='unpaired': Pix2PixConfig needs 'paired' images",
+            "data.pairing='unpaired': pix2pix needs 'paired' images",
         ),
-        ("vae-digits --data.source edges:digits", "VAEConfig translates no images, valid is None"),
+        ("vae-digits --data.source edges:digits", "vae translates no images, valid is None"),
         ("pix2pix-digits --data.source None", "the name of a data set to translate from is needed"),
         ("pix2pix-digits --data.source shapes", "'digits' has 1442 images in split 'train' and 'shapes' has"),
         (
@@ -129,8 +129,8 @@ def test_only_a_model_with_a_way_back_translates_back(runs, verb, tmp_path):
     out = tmp_path / "out.png"
     ended = verb("sample", "--workdir", runs("pix2pix-digits"), "--domain", "image", "--out", out)
     assert ended.code == 2 and not out.exists()
-    assert "domain='image': Pix2PixConfig translates images of 'source'" in " ".join(ended.err.split())
+    assert "domain='image': pix2pix translates images of 'source'" in " ".join(ended.err.split())
     test = data.load("digits", "test")
-    with pytest.raises(UserError, match=r"domain='image': DiffusionConfig translates no images"):
+    with pytest.raises(UserError, match=r"domain='image': diffusion translates no images"):
         translation.given(PRESETS["ddpm-digits"][1], test, range(1), "image")
     assert translation.given(PRESETS["ddpm-digits"][1], test, range(1)) == {}

@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from genjax.losses import likelihood, sparsity
+from genjax.methods.averages import averaged, exponential, several
 from genjax.methods.vae.autoencoder import autoencoder, gaussian_noise, kl, l1, masking
 from genjax.models.vae.autoencoder import Autoencoder
-from genjax.models.vae.vae import MLPDecoder, MLPEncoder
+from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
 from genjax.typing import UserError
 
 SHAPE = (2, 3, 1)
@@ -44,7 +45,7 @@ def trained(method, steps=2000):
 
 @pytest.fixture(scope="module")
 def fitted():
-    network, method = make(ema_decay=0.0)
+    network, method = make(average=exponential(0.0))
     return network, method, trained(method)[0]
 
 
@@ -144,7 +145,7 @@ def test_markov_chain_visits_the_data():
         corrupt=gaussian_noise(0.6),
         walkback=2,
         chain=20,
-        ema_decay=0.9,
+        average=exponential(0.9),
     )
 
     def step(state, i):
@@ -178,3 +179,30 @@ def test_weights_and_probabilities_are_refused():
         l1(-1)
     with pytest.raises(UserError, match=r"target=1: valid are \(0, 1\)"):
         kl(1.0, 1)
+
+
+def test_labels_reach_the_network_and_must_be_there():
+    network = Autoencoder(MLPEncoder((4,), 3), MLPDecoder(SHAPE, (4,), 3), 2)
+    average = several(exponential(0.5), slow=exponential(0.9))
+    options = {"image_shape": SHAPE, "conditions": ("label",), "average": average}
+    for more in ({}, {"corrupt": gaussian_noise(0.1), "chain": 2}):
+        method = autoencoder(network, optax.adam(0.1), likelihood.gaussian(), **options, **more)
+        given = {**batch(), "label": jnp.arange(N) % 3}
+        state, _ = method.step(jax.random.key(0), method.init(jax.random.key(0), given), given)
+        assert averaged(state) is state.ema.first
+        keys = jnp.broadcast_to(jax.random.key(1), (2,))
+        images = method.sample(keys, state, {"label": jnp.arange(2)})
+        assert (images[0] != images[1]).any()
+        values = [
+            method.evaluate(jax.random.key(0), state, {**given, "label": jnp.full(N, c)})["loss"]
+            for c in (0, 1)
+        ]
+        assert (values[0] != values[1]).any()
+        for call in (
+            lambda: method.sample(keys, state, {}),
+            lambda: method.init(jax.random.key(0), batch()),
+            lambda: method.step(jax.random.key(0), state, batch()),
+            lambda: method.evaluate(jax.random.key(0), state, batch()),
+        ):
+            with pytest.raises(UserError, match="label is missing: the model needs the conditions label"):
+                call()

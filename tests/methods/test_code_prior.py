@@ -11,8 +11,11 @@ import numpy as np
 import optax
 import pytest
 
+from genjax.conditions import label_or_null, mask_name
+from genjax.methods.averages import exponential, several
 from genjax.methods.codes.code_model import CodeModel
 from genjax.methods.codes.code_prior import code_prior
+from genjax.methods.gradients import mean_gradient
 from genjax.models.codes.code_transformer import CodeTransformer
 from genjax.models.codes.pixel_cnn import PixelCNN
 from genjax.nn import Dropout
@@ -59,10 +62,10 @@ class Table(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, codes, label=None, coarser=None, *, dropout_index=None):
+    def __call__(self, codes, condition=None, coarser=None, *, dropout_index=None):
         flat, normal = codes.reshape(len(codes), -1), nn.initializers.normal(0.3)
         before = jnp.concatenate([jnp.zeros_like(flat[:, :1]), 1 + flat[:, :-1]], axis=1)
-        label = jnp.full(len(codes), self.num_classes) if label is None else label
+        label = label_or_null(condition, "label", self.num_classes, len(codes))
         sizes = (self.num_classes + 1, flat.shape[1], self.num_codes + 1, self.num_codes)
         y = 5.0 * self.param("table", normal, sizes)[label[:, None], jnp.arange(flat.shape[1])[None], before]
         if coarser is not None:
@@ -84,7 +87,7 @@ def method(name, first, **options):
         NETWORKS[name](k, num_classes=CLASSES, coarser_codes=above)
         for k, above in zip(first.num_codes, coarser, strict=False)
     ]
-    options = {"first_state": no_state, "num_classes": CLASSES, "optimizer": optax.adam(0.01)} | options
+    options = {"first_state": no_state, "conditions": ("label",), "optimizer": optax.adam(0.01)} | options
     return code_prior(networks, first=first, **options)
 
 
@@ -237,7 +240,7 @@ def toy_codes():
 @pytest.mark.parametrize("name", ["pixel_cnn", "transformer"])
 def test_learns_a_distribution_to_its_entropy(name):
     rate = optax.cosine_decay_schedule(0.01, 300)
-    m = method(name, ONE_LEVEL, condition_dropout=0.0, ema_decay=0.9, optimizer=optax.adam(rate))
+    m = method(name, ONE_LEVEL, condition_dropout=0.0, average=exponential(0.9), optimizer=optax.adam(rate))
     codes, label = toy_codes()
     b = as_batch(ONE_LEVEL.decode(None, (codes,)), label)
     state = m.init(jax.random.key(0), b)
@@ -264,6 +267,28 @@ def test_learns_a_distribution_to_its_entropy(name):
     for row, p in ((mirrored[:, :2] @ [3, 1], np.full(9, 1 / 9)), (equal[:, 0], np.full(3, 1 / 3))):
         actual = np.bincount(row, minlength=p.size) / len(row)
         assert distance(actual, p) < 2 * expected_distance(p, len(row))
+
+
+def test_a_label_that_is_masked_is_one_that_is_missing():
+    """In the loss and in images, bit for bit."""
+    s, n = SUBJECT("table", TWO_LEVELS), 8
+    keys, label = jax.random.split(jax.random.key(5), n), jnp.arange(n) % CLASSES
+    hidden = {"label": label, mask_name("label"): jnp.arange(n) >= 4}
+    some, none, all_of_them = (s.sample(keys, s.state, c) for c in (hidden, {}, {"label": label}))
+    np.testing.assert_array_equal(some, jnp.concatenate([none[:4], all_of_them[4:]]))
+    assert (none[4:] != all_of_them[4:]).any()
+    b = {**as_batch(s.images, 0), mask_name("label"): jnp.zeros(len(s.images), bool)}
+    loss = jax.jit(s.method.evaluate)(jax.random.key(0), s.state, b)["loss"]
+    np.testing.assert_array_equal(loss, s.values[CLASSES]["loss"])
+
+
+def test_images_are_made_with_the_first_of_several_averages():
+    s, n = SUBJECT("table", ONE_LEVEL), 16
+    m = method("table", ONE_LEVEL, average=several(exponential(), slow=exponential(0.99)))
+    state = m.init(jax.random.key(0), as_batch(s.images, 0))
+    state = state.replace(ema=state.ema.replace(first=s.state.ema))
+    keys = jax.random.split(jax.random.key(5), n)
+    np.testing.assert_array_equal(jax.jit(m.sample)(keys, state, {}), s.sample(keys, s.state, {}))
 
 
 def test_labels_are_hidden_at_the_configured_rate():
@@ -308,7 +333,7 @@ def test_one_and_eight_devices_and_micro_batches_agree():
     network = Table(3, CLASSES, dropout=0.3)
     results, b = [], as_batch(images, label)
     for spread, accumulate in ((False, 1), (True, 1), (False, 2)):
-        options = {"num_classes": CLASSES, "condition_dropout": 0.5, "accumulate": accumulate}
+        options = {"conditions": ("label",), "condition_dropout": 0.5, "gradient": mean_gradient(accumulate)}
         m = code_prior([network], optax.sgd(0.1), ONE_LEVEL, first_state=no_state, **options)
         state, batch = m.init(jax.random.key(0), b), b
         if spread:
@@ -334,5 +359,5 @@ def test_errors():
     b = as_batch(s.images, 0)
     del b["label"]
     for f in (s.method.step, s.method.evaluate):
-        with pytest.raises(UserError, match="the batch has no labels: num_classes=2"):
+        with pytest.raises(UserError, match="label is missing: the model needs the conditions label"):
             f(jax.random.key(0), s.state, b)

@@ -11,8 +11,10 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from genjax.methods import cycle_gan
-from genjax.methods.gan.image_pool import History, empty, exchange
+from genjax.methods.averages import averaged, exponential, several
+from genjax.methods.gan.cycle_gan import cycle_gan
+from genjax.methods.gan.image_pool import ImagePool, empty, exchange
+from genjax.methods.gradients import mean_gradient
 from genjax.random import example_keys
 from genjax.typing import DATA_AXIS, UserError
 
@@ -98,7 +100,7 @@ def by_hand(b, pooled, cycle, identity):
 
 @pytest.mark.parametrize(("cycle", "identity", "accumulate"), [(10.0, 0.5, 1), (3.0, 0.0, 2)])
 def test_each_part_follows_the_gradient_of_its_own_loss(cycle, identity, accumulate):
-    m = method(cycle=cycle, identity=identity, accumulate=accumulate)
+    m = method(cycle=cycle, identity=identity, gradient=mean_gradient(accumulate))
     state, b = m.init(jax.random.key(0), batch()), batch()
     after, metrics = jax.jit(m.step)(jax.random.key(1), state, b)
     fakes = {"image": 0.8 * b["source"], "source": 0.5 * b["image"]}
@@ -133,7 +135,7 @@ def test_discriminators_learn_from_what_comes_out_of_the_pool():
     m, b, key = method(pool=4), batch(), jax.random.key(3)
     state = m.init(jax.random.key(0), b)
     pools = {
-        name: History(jax.random.normal(jax.random.key(i), (4, *SHAPE)), jnp.int32(4))
+        name: ImagePool(jax.random.normal(jax.random.key(i), (4, *SHAPE)), jnp.int32(4))
         for i, name in enumerate(("image", "source"))
     }
     state = state.replace(mutable={**state.mutable, "pools": pools})
@@ -192,7 +194,7 @@ def test_the_pool_step_by_step():
 
 
 def test_half_of_the_images_are_exchanged_for_older_ones():
-    history = History(numbered(0, 50), jnp.int32(50))
+    history = ImagePool(numbered(0, 50), jnp.int32(50))
     images = numbered(1000, 2000)
     back, new = jax.jit(exchange)(jax.random.key(0), history, images, jnp.arange(2000))
     same = np.ravel(back == images)
@@ -205,7 +207,7 @@ def test_half_of_the_images_are_exchanged_for_older_ones():
 
 
 def test_the_pool_does_not_know_of_devices():
-    history, images, index = History(numbered(0, 6), jnp.int32(4)), numbered(100, 16), jnp.arange(16)
+    history, images, index = ImagePool(numbered(0, 6), jnp.int32(4)), numbered(100, 16), jnp.arange(16)
     key = jax.random.key(2)
     expected, wanted = exchange(key, history, images, index)
     mesh = jax.make_mesh((8,), (DATA_AXIS,), axis_types=(AxisType.Auto,))
@@ -241,7 +243,7 @@ def test_a_step_under_pmap_is_a_step():
 
 
 def test_samples_go_both_ways_with_the_average():
-    m, b = method(ema_decay=0.5), batch()
+    m, b = method(average=exponential(0.5)), batch()
     state, _ = jax.jit(m.step)(jax.random.key(0), m.init(jax.random.key(0), b), b)
     keys = jax.random.split(jax.random.key(0), N)
     for given, name in (("source", "to_image"), ("image", "to_source")):
@@ -268,3 +270,27 @@ def test_errors():
         other.init(jax.random.key(0), {**b, "source": jnp.zeros((N, 4, 4, 3))})
     with pytest.raises(UserError, match="source is missing"):
         m.sample(jax.random.split(jax.random.key(0), 2), m.init(jax.random.key(0), b), {})
+
+
+def test_gradients_and_averages_are_as_asked():
+    def threefold(loss, params, key, batch):
+        metrics, grads = mean_gradient()(loss, params, key, batch)
+        return metrics, jax.tree.map(lambda g: 3 * g, grads)
+
+    b = batch()
+    options = {"rate": 3.0, "judge_rate": 3.0}
+    asked = method(gradient=threefold, average=several(exponential(0.5), last=exponential(0.0)))
+    plain = method(**options, average=exponential(0.5))
+    state, other = (
+        jax.jit(m.step)(jax.random.key(1), m.init(jax.random.key(0), b), b)[0] for m in (asked, plain)
+    )
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, state.params, other.params)
+    jax.tree.map(close, averaged(state), other.ema)
+    jax.tree.map(
+        close,
+        [*(x["params"] for _, x in sorted(state.ema.others["last"].items()))],
+        [*(x for _, x in sorted(state.params["generators"].items()))],
+    )
+    keys, condition = jax.random.split(jax.random.key(0), N), {"source": b["source"]}
+    close(asked.sample(keys, state, condition), plain.sample(keys, other, condition))

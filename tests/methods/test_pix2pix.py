@@ -8,8 +8,10 @@ import optax
 import pytest
 
 from genjax.losses import adversarial
-from genjax.methods import pix2pix
-from genjax.models.gan.translation import UNetGenerator
+from genjax.methods.averages import averaged, exponential, several
+from genjax.methods.gan.pix2pix import pix2pix
+from genjax.methods.gradients import mean_gradient
+from genjax.models.gan.translation_unet import UNetGenerator
 from genjax.nn.batch_norm import BatchNorm
 from genjax.nn.dropout import Dropout
 from genjax.typing import UserError
@@ -76,7 +78,7 @@ def by_hand(b, weight):
 
 @pytest.mark.parametrize(("weight", "accumulate"), [(100.0, 1), (0.3, 2)])
 def test_discriminator_then_generator_follow_their_gradients(weight, accumulate):
-    m, b = method(l1_weight=weight, accumulate=accumulate), batch()
+    m, b = method(l1_weight=weight, gradient=mean_gradient(accumulate)), batch()
     state = m.init(jax.random.key(0), b)
     after, metrics = jax.jit(m.step)(jax.random.key(1), state, b)
     judge, make = by_hand(b, weight)
@@ -141,7 +143,7 @@ class Noisy(nn.Module):
 
 
 def test_statistics_change_once_a_step_and_are_averaged():
-    m, b = method(Noisy(), ema_decay=0.9), batch()
+    m, b = method(Noisy(), average=exponential(0.9)), batch()
     state = m.init(jax.random.key(0), b)
     after, _ = jax.jit(m.step)(jax.random.key(1), state, b)
     x = b["source"][..., 0]
@@ -177,3 +179,23 @@ def test_errors():
         m.sample(jax.random.split(jax.random.key(0), N), state, {"source": b["image"]})
     with pytest.raises(UserError, match=r"'generator' makes .* out_channels=1 is needed"):
         method(UNetGenerator(3, 2, levels=1)).init(jax.random.key(0), b)
+
+
+def test_gradients_and_averages_are_as_asked():
+    def threefold(loss, params, key, batch):
+        metrics, grads = mean_gradient()(loss, params, key, batch)
+        return metrics, jax.tree.map(lambda g: 3 * g, grads)
+
+    b = batch()
+    options = {"rate": 3.0, "judge_rate": 3.0}
+    asked = method(gradient=threefold, average=several(exponential(0.5), last=exponential(0.0)))
+    plain = method(**options, average=exponential(0.5))
+    state, other = (
+        jax.jit(m.step)(jax.random.key(1), m.init(jax.random.key(0), b), b)[0] for m in (asked, plain)
+    )
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, state.params, other.params)
+    jax.tree.map(close, averaged(state), other.ema)
+    jax.tree.map(close, [state.ema.others["last"]["params"]], [state.params["generator"]])
+    keys, condition = jax.random.split(jax.random.key(0), N), {"source": b["source"]}
+    close(asked.sample(keys, state, condition), plain.sample(keys, other, condition))

@@ -9,10 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from genjax.methods import update
+from genjax.conditions import label_or_null
+from genjax.methods.averages import ema
 from genjax.methods.codes.code_model import CodeModel
 from genjax.methods.codes.code_prior import code_prior
 from genjax.methods.codes.two_stages import stages, two_stages
+from genjax.methods.gradients import mean_gradient
 from genjax.nn import Dropout
 from genjax.train import sharding
 from genjax.train.program import Program
@@ -36,8 +38,8 @@ def toy(name, target, frozen=lambda key, batch: ()):
     def init(key, batch):
         params = {"w": jax.random.normal(key, ())}
         zero = jnp.zeros((), jnp.int32)
-        ema, mutable = jax.tree.map(jnp.copy, params), {"count": zero}
-        return TrainState(zero, params, optimizer.init(params), ema, mutable, frozen(key, batch))
+        average, mutable = jax.tree.map(jnp.copy, params), {"count": zero}
+        return TrainState(zero, params, optimizer.init(params), average, mutable, frozen(key, batch))
 
     def errors(params, state, key, batch):
         noise = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i)))(batch["_index"])
@@ -49,11 +51,11 @@ def toy(name, target, frozen=lambda key, batch: ()):
             value = errors(params, state, key, batch).mean()
             return value, {name: 2.0 * value, "step": state.step}
 
-        metrics, grads = update.gradients(loss, state.params, key, batch)
+        metrics, grads = mean_gradient()(loss, state.params, key, batch)
         changes, opt = optimizer.update(grads, state.opt, state.params)
         params, number = optax.apply_updates(state.params, changes), state.step + 1
         new = {"params": params, "opt": opt, "mutable": {"count": state.mutable["count"] + 1}}
-        new["ema"] = update.ema(state.ema, params, number, 0.999)
+        new["ema"] = ema(state.ema, params, number, 0.999)
         return dataclasses.replace(state, step=number, **new), metrics
 
     def evaluate(key, state, batch):
@@ -81,9 +83,9 @@ class Places(nn.Module):
     """Of each class and place, p(code), which depends on no other."""
 
     @nn.compact
-    def __call__(self, codes, label=None, coarser=None, *, dropout_index=None):
+    def __call__(self, codes, condition=None, coarser=None, *, dropout_index=None):
         logits = self.param("logits", nn.initializers.normal(1.0), (3, 2, 2, 2))
-        return Dropout(0.1)(logits[jnp.full(len(codes), 2) if label is None else label], dropout_index)
+        return Dropout(0.1)(logits[label_or_null(condition, "label", 2, len(codes))], dropout_index)
 
 
 PRIOR = code_prior(
@@ -91,7 +93,7 @@ PRIOR = code_prior(
     optax.adam(RATE),
     CODES,
     first_state=FIRST.init,
-    num_classes=2,
+    conditions=("label",),
 )
 
 

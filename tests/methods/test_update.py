@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from genjax.devices import mean_over_devices
-from genjax.methods import update
+from genjax.methods.averages import ema
+from genjax.methods.gradients import mean_gradient
 from genjax.typing import DATA_AXIS, UserError
 
 PARAMS = {"w": jnp.array([1.0, -2.0])}
@@ -22,7 +23,7 @@ def loss(params, key, batch):
 
 def test_gradients_against_the_closed_form():
     key = jax.random.key(1)
-    metrics, grads = update.gradients(loss, PARAMS, key, BATCH)
+    metrics, grads = mean_gradient()(loss, PARAMS, key, BATCH)
     noise = jnp.stack([jax.random.normal(jax.random.fold_in(key, i)) for i in range(8)])
     prediction = BATCH["image"] @ PARAMS["w"]
     expected = (2 * (noise * prediction)[:, None] * BATCH["image"]).mean(0)
@@ -36,14 +37,14 @@ def test_gradients_against_the_closed_form():
 @pytest.mark.parametrize("backend", ["cpu", "tpu"])  # which decides between unrolling and scan
 def test_accumulation_equals_the_big_batch(monkeypatch, accumulate, backend):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    whole = update.gradients(loss, PARAMS, jax.random.key(1), BATCH)
-    parts = update.gradients(loss, PARAMS, jax.random.key(1), BATCH, accumulate=accumulate)
+    whole = mean_gradient()(loss, PARAMS, jax.random.key(1), BATCH)
+    parts = mean_gradient(accumulate)(loss, PARAMS, jax.random.key(1), BATCH)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-6), parts, whole)
 
 
 def test_accumulation_must_divide_the_batch():
     with pytest.raises(UserError, match="accumulate=3 must divide the batch size 8"):
-        update.gradients(loss, PARAMS, jax.random.key(1), BATCH, accumulate=3)
+        mean_gradient(3)(loss, PARAMS, jax.random.key(1), BATCH)
 
 
 def test_mean_over_devices_where_an_axis_is_bound():
@@ -58,7 +59,7 @@ def test_mean_over_devices_where_an_axis_is_bound():
 def test_moving_average_follows_its_recursion():
     average, expected = jnp.zeros(()), 0.0
     for step in range(1, 60):
-        average = update.ema(average, jnp.asarray(float(step)), jnp.asarray(step), 0.8)
+        average = ema(average, jnp.asarray(float(step)), jnp.asarray(step), 0.8)
         decay = min(0.8, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
         assert float(average) == pytest.approx(expected, rel=1e-5)

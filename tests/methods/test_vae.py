@@ -1,6 +1,7 @@
 """Variational autoencoders against models whose likelihood is known in closed form."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,11 @@ import pytest
 from genjax.losses import gaussian, likelihood
 from genjax.losses.gaussian import Gaussian
 from genjax.methods import vae
+from genjax.methods.averages import Average, Several, averaged, exponential, several
+from genjax.methods.gradients import mean_gradient
 from genjax.methods.vae import regularizers
-from genjax.models.vae.vae import VAE, MLPDecoder, MLPEncoder, SharedScale
+from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+from genjax.models.vae.vae import VAE, SharedScale
 from genjax.nn.latent import LatentGroup, draw
 from genjax.typing import UserError
 
@@ -50,7 +54,8 @@ def trained(method, batch, steps):
 def fitted():
     """A linear VAE, trained to the end."""
     optimizer = optax.adam(optax.cosine_decay_schedule(0.02, 3000))
-    method = vae(linear(), optimizer, likelihood.gaussian_learned(-20.0), image_shape=SHAPE, ema_decay=0.0)
+    kind = likelihood.gaussian_learned(-20.0)
+    method = vae(linear(), optimizer, kind, image_shape=SHAPE, average=exponential(0.0))
     state, _ = trained(method, batch(), 3000)
     return state
 
@@ -123,7 +128,11 @@ def outcome(**options):
 
 
 def test_beta_one_is_the_vae_bit_for_bit():
-    plain, one, more = outcome(), outcome(rate=regularizers.kl(1.0)), outcome(rate=regularizers.kl(1.5))
+    plain, one, more = (
+        outcome(),
+        outcome(regularizer=regularizers.kl(1.0)),
+        outcome(regularizer=regularizers.kl(1.5)),
+    )
     for a, b in zip(plain, one, strict=True):
         np.testing.assert_array_equal(a, b)
     assert any((a != b).any() for a, b in zip(plain, more, strict=True))
@@ -195,14 +204,14 @@ def test_total_correlation_with_equal_weights_is_the_draws_divergence():
         (lambda: regularizers.total_correlation(-1.0, dataset_size=10), r"beta=-1"),
     ],
 )
-def test_rates_refuse(make, message):
+def test_regularizers_refuse(make, message):
     with pytest.raises(UserError, match=message):
         make()
 
 
 def conditional(**options):
     network = VAE(MLPEncoder((4,), 3), MLPDecoder(SHAPE, (4,), 3), LATENT)
-    options = {"image_shape": SHAPE, "num_classes": 3, **options}
+    options = {"image_shape": SHAPE, "conditions": ("label",), **options}
     return vae(network, optax.adam(1e-3), likelihood.bernoulli(), **options)
 
 
@@ -213,10 +222,15 @@ def test_labels_reach_encoder_and_decoder_and_must_be_there():
     keys = jnp.broadcast_to(jax.random.key(1), (3,))
     images = method.sample(keys, state, {"label": jnp.arange(3)})
     assert (images[0] != images[1]).any() and (images[1] != images[2]).any()
-    with pytest.raises(UserError, match=r"label is missing.*0\.\.2"):
+    missing = r"label is missing: the model needs the conditions label"
+    with pytest.raises(UserError, match=missing):
         method.sample(keys, state, {})
-    with pytest.raises(UserError, match=r"label is missing.*num_classes=3"):
-        conditional(num_classes=None).init(jax.random.key(0), given)
+    unlabelled = {name: x for name, x in given.items() if name != "label"}
+    for function in (method.step, method.evaluate):
+        with pytest.raises(UserError, match=missing):
+            function(jax.random.key(0), state, unlabelled)
+    with pytest.raises(UserError, match=missing):
+        method.init(jax.random.key(0), unlabelled)
     posterior = [
         method.evaluate(jax.random.key(0), state, {**given, "label": jnp.full(N, c)})["rate"] for c in (0, 1)
     ]
@@ -244,3 +258,42 @@ def test_pixels_are_drawn_or_expected():
     np.testing.assert_allclose(
         drawn.mean(0), method.sample(keys[:1], state, {k: v[:1] for k, v in condition.items()})[0], atol=0.06
     )
+
+
+def test_several_averages_of_a_step_are_those_of_each_alone():
+    """The first makes images and is evaluated; a plain sum stands beside it."""
+    total = Average(lambda p: jax.tree.map(jnp.zeros_like, p), lambda a, p, _: jax.tree.map(jnp.add, a, p))
+    options = {"image_shape": SHAPE}
+    many, one = (
+        vae(linear(), optax.adam(0.01), likelihood.gaussian_learned(), average=average, **options)
+        for average in (several(exponential(0.1), slow=exponential(0.9), total=total), exponential(0.1))
+    )
+    (state, _), (alone, _) = (trained(m, batch(), 3) for m in (many, one))
+    assert isinstance(state.ema, Several) and state.ema.others.keys() == {"slow", "total"}
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)  # of different programs
+    jax.tree.map(close, averaged(state), alone.ema)
+    first, _ = trained(many, batch(), 1)
+    jax.tree.map(np.testing.assert_array_equal, first.ema.others["total"], first.params)
+    pairs = zip(jax.tree.leaves(state.ema.first), jax.tree.leaves(state.ema.others["slow"]), strict=True)
+    assert any((a != b).any() for a, b in pairs)
+    for function in (
+        lambda m, s: m.evaluate(jax.random.key(1), s, batch())["loss"],
+        lambda m, s: m.sample(jax.random.split(jax.random.key(1), 3), s, {}),
+    ):
+        close(function(many, state), function(one, alone))
+
+
+def test_the_gradient_is_an_argument():
+    """One of half the length moves the parameters half as far."""
+
+    def halved(loss, params, key, batch):
+        metrics, grads = mean_gradient()(loss, params, key, batch)
+        return {**metrics, "halved": jnp.ones(())}, jax.tree.map(lambda g: g / 2, grads)
+
+    options = {"likelihood": likelihood.gaussian_learned(), "image_shape": SHAPE}
+    full, half = (vae(linear(), optax.sgd(0.1), **options, **more) for more in ({}, {"gradient": halved}))
+    state = full.init(jax.random.key(0), batch())
+    (one, _), (two, metrics) = (m.step(jax.random.key(1), state, batch()) for m in (full, half))
+    assert metrics["halved"] == 1
+    moves = [jax.tree.map(lambda new, old: new - old, s.params, state.params) for s in (one, two)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a / 2, b, atol=1e-6), *moves)

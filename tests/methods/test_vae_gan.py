@@ -10,11 +10,15 @@ import pytest
 from genjax.data.digits import digits
 from genjax.losses import adversarial, likelihood
 from genjax.methods import vae
+from genjax.methods.averages import averaged, exponential, several
+from genjax.methods.gradients import mean_gradient
 from genjax.methods.latent_space import vae_space
 from genjax.methods.vae import regularizers
 from genjax.methods.vae.vae_gan import in_encoder, vae_gan
 from genjax.models.gan.discriminator import ImageDiscriminator
-from genjax.models.vae.vae import VAE, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
+from genjax.models.vae.conv import ConvDecoder, ConvEncoder
+from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+from genjax.models.vae.vae import VAE
 from genjax.typing import UserError
 
 SHAPE = (8, 8, 1)
@@ -43,7 +47,7 @@ class Judge(nn.Module):
 def method(network=None, optimizer=None, discriminator=None, **options):
     optimizer = optimizer or optax.sgd(1.0)
     kind = options.pop("likelihood", likelihood.bernoulli())
-    options = {"image_shape": SHAPE, "num_classes": CLASSES, **options}
+    options = {"image_shape": SHAPE, "conditions": ("label",), **options}
     discriminator = discriminator or Judge()
     return vae_gan(network or mlp(), discriminator, optimizer, optax.sgd(1.0), kind, **options)
 
@@ -62,9 +66,9 @@ def trained(method, steps):
 
 def test_with_weight_zero_it_is_the_vae_bit_for_bit():
     optimizer, kind, beta = optax.adam(1e-2), likelihood.bernoulli(), regularizers.kl(2.0, warmup_steps=5)
-    plain = vae(conv(), optimizer, kind, image_shape=SHAPE, num_classes=CLASSES, rate=beta)
+    plain = vae(conv(), optimizer, kind, image_shape=SHAPE, conditions=("label",), regularizer=beta)
     expected = trained(plain, 4)
-    state = trained(method(conv(), optimizer, weight=0.0, rate=beta), 4)
+    state = trained(method(conv(), optimizer, weight=0.0, regularizer=beta), 4)
     found = state.params["network"], state.opt["network"], state.ema, state.step
     wanted = expected.params, expected.opt, expected.ema, expected.step
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
@@ -84,10 +88,11 @@ def by_hand(key, options, real_weight):
     def parts(params):
         p = {"params": params["network"]}
         x, label = b["image"], b["label"]
-        posterior = network.apply(p, x, label, method="posterior")
+        told = {"label": label}
+        posterior = network.apply(p, x, told, method="posterior")
         noise, prior = (jax.vmap(lambda k: jax.random.normal(k, (2,)))(each) for each in (keys, prior_keys))
         z = posterior.mean + jnp.exp(posterior.log_variance / 2) * noise
-        logits, drawn = (network.apply(p, code, label, method="decode") for code in (z, prior))
+        logits, drawn = (network.apply(p, code, told, method="decode") for code in (z, prior))
         kl = 0.5 * (jnp.exp(posterior.log_variance) + posterior.mean**2 - 1 - posterior.log_variance).sum(1)
         white = (1 + x) / 2
         distortion = -(white * jax.nn.log_sigmoid(logits) + (1 - white) * jax.nn.log_sigmoid(-logits)).sum(
@@ -125,7 +130,7 @@ MIXED = {"pixel": 0.7, "weight": 0.4, "gamma": 2.0, "layer": 0, "fakes": (0.3, 2
 @pytest.mark.parametrize(("options", "real_weight", "accumulate"), [(LARSEN, 0.5, 1), (MIXED, 1.0, 2)])
 def test_each_part_follows_the_gradient_of_its_own_loss(options, real_weight, accumulate):
     """The optimizers take steps of one gradient, whether or not it is accumulated."""
-    m = method(**options, game=adversarial.minimax(real_weight), accumulate=accumulate)
+    m = method(**options, game=adversarial.minimax(real_weight), gradient=mean_gradient(accumulate))
     state, key = m.init(jax.random.key(0), batch()), jax.random.key(7)
     after, metrics = jax.jit(m.step)(key, state, batch())
     losses = by_hand(key, options, real_weight)
@@ -147,11 +152,11 @@ def test_each_part_follows_the_gradient_of_its_own_loss(options, real_weight, ac
 def test_evaluation_is_that_of_the_vae_and_the_distance_of_features():
     m = method()
     state = m.init(jax.random.key(0), batch())
-    plain = vae(mlp(), optax.sgd(1.0), likelihood.bernoulli(), image_shape=SHAPE, num_classes=CLASSES)
+    plain = vae(mlp(), optax.sgd(1.0), likelihood.bernoulli(), image_shape=SHAPE, conditions=("label",))
     values, key = m.evaluate(jax.random.key(5), state, batch()), jax.random.key(5)
     for name, value in plain.evaluate(key, state, batch()).items():
         np.testing.assert_array_equal(values[name], value)
-    reconstruction = vae_space(mlp(), likelihood.bernoulli(), CLASSES).reconstruct(key, state, batch())
+    reconstruction = vae_space(mlp(), likelihood.bernoulli(), ("label",)).reconstruct(key, state, batch())
     real, fake = (
         Judge().apply({"params": state.params["discriminator"]}, images)[1][-1]
         for images in (batch()["image"], reconstruction)
@@ -211,3 +216,19 @@ def test_errors():
 def test_parameters_of_the_encoder_are_known_by_name():
     assert in_encoder("encoder/hidden_0/kernel") and in_encoder("parameters/bias")
     assert not in_encoder("decoder/out/kernel") and not in_encoder("prior_flow/encoder")
+
+
+def test_several_averages_and_another_gradient():
+    """The averages are of the network alone; both arguments reach the step of this method."""
+
+    def none(loss, params, key, batch):
+        metrics, grads = mean_gradient()(loss, params, key, batch)
+        return metrics, jax.tree.map(jnp.zeros_like, grads)
+
+    m = method(average=several(exponential(0.5), slow=exponential(0.9)), gradient=none)
+    state = m.init(jax.random.key(0), batch())
+    after, _ = jax.jit(m.step)(jax.random.key(0), state, batch())
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+    for average in (averaged(after), after.ema.others["slow"]):
+        jax.tree.map(np.testing.assert_array_equal, average, state.params["network"])
+    assert m.evaluate(jax.random.key(0), after, batch())["feature"].shape == (N,)

@@ -12,9 +12,11 @@ import pytest
 from genjax.data.digits import digits
 from genjax.diffusion.distance import squared
 from genjax.losses.perceptual import perceptual
+from genjax.methods.averages import Several, exponential, several
 from genjax.methods.codes.code_model import reconstruct
 from genjax.methods.codes.vq_gan import absolute, adaptive_weight, vq_gan
 from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
+from genjax.methods.gradients import mean_gradient
 from genjax.metrics.digits_classifier import load_feature_maps
 from genjax.models.codes.vq_vae import VQVAE
 from genjax.models.gan.discriminator import PatchDiscriminator
@@ -127,7 +129,7 @@ TWO = {"distance": squared, "perceptual_weight": 2.0, "commitment": 0.0, "advers
 @pytest.mark.parametrize(("options", "accumulate"), [(ONE, 1), (TWO, 2)])
 def test_a_step_follows_the_gradients_and_the_weight_is_the_ratio_of_their_norms(options, accumulate):
     """The optimizers take steps of one gradient; it does not matter whether it is accumulated."""
-    m = method(**options, perceptual=perceptual(features), accumulate=accumulate)
+    m = method(**options, perceptual=perceptual(features), gradient=mean_gradient(accumulate))
     state = m.init(jax.random.key(0), batch())
     after, metrics = jax.jit(m.step)(jax.random.key(1), state, batch())
 
@@ -178,7 +180,7 @@ def on_one_device():
 
 
 def test_all_devices_together_find_the_same_weight_and_codes(on_one_device):
-    m = method(**OPTIONS, accumulate=2)
+    m = method(**OPTIONS, gradient=mean_gradient(2))
     state = jax.tree.map(lambda x: jnp.stack([x] * 8), m.init(jax.random.key(0), batch()))
 
     def spread(i):
@@ -241,6 +243,26 @@ def test_evaluation(on_one_device):
     assert values["psnr"].shape == (N,)
     first = jax.random.uniform(jax.random.key(0), (3, 4)), jnp.zeros((3, 4))
     np.testing.assert_allclose(absolute(*first), first[0].mean(1), rtol=1e-6)
+
+
+def test_several_averages_of_the_network_and_another_gradient(on_one_device):
+    """The first of the averages is as alone, and what is evaluated; all gradients are computed as is asked for."""
+    calls = []
+
+    def counted(loss, params, key, batch):
+        calls.append(params)
+        return mean_gradient()(loss, params, key, batch)
+
+    m = method(**OPTIONS, average=several(exponential(), slow=exponential(0.5)), gradient=counted)
+    state, _ = trained(jax.jit(m.step), m.init(jax.random.key(0), batch()))
+    assert isinstance(state.ema, Several) and len(calls) == 2  # that of the weight, that of the step
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, state.ema.first, on_one_device[0].ema)
+    values, expected = (
+        each.evaluate(jax.random.key(0), s, batch())["loss"]
+        for each, s in ((m, state), (method(**OPTIONS), on_one_device[0]))
+    )
+    close(values, expected)
 
 
 def test_learns_to_reconstruct_digits():

@@ -12,8 +12,10 @@ import pytest
 
 from genjax.data.digits import digits
 from genjax.losses import likelihood
+from genjax.methods.averages import exponential, several
 from genjax.methods.codes.code_model import CodeModel, reconstruct, uniform
 from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
+from genjax.methods.gradients import mean_gradient
 from genjax.models.codes.vq_vae import VQVAE
 from genjax.nn.quantization import FiniteScalarQuantizer, VectorQuantizer
 from genjax.train import sharding
@@ -121,7 +123,7 @@ def test_another_likelihood_takes_the_place_of_the_squared_error():
 
 def test_a_step_descends_averages_and_learns_the_codes():
     """The gradient step on the loss above; then the codes follow the vectors that chose them."""
-    m = method(pixels(restart=False, epsilon=0.0, decay=0.9), ema_decay=0.5)
+    m = method(pixels(restart=False, epsilon=0.0, decay=0.9), average=exponential(0.5))
     state, x = m.init(jax.random.key(0), batch()), batch()["image"]
     after, metrics = jax.jit(m.step)(jax.random.key(1), state, batch())
     vectors, codes, z, decoded = by_hand(state, x)
@@ -173,7 +175,7 @@ def assert_same(state, expected):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_eight_devices_learn_the_codes_of_one(accumulate, on_one_device):
-    mesh, m = sharding.make_mesh(), method(pixels(**RESTLESS), accumulate=accumulate)
+    mesh, m = sharding.make_mesh(), method(pixels(**RESTLESS), gradient=mean_gradient(accumulate))
     state = m.init(jax.random.key(0), batch())
     state = sharding.place(state, jax.tree.map(lambda _: sharding.replicated(mesh), state))
     step = jax.jit(m.step)
@@ -186,7 +188,7 @@ def test_eight_devices_learn_the_codes_of_one(accumulate, on_one_device):
 
 
 def test_pmap_learns_the_same_codes_on_every_device(on_one_device):
-    m = method(pixels(**RESTLESS), accumulate=2)
+    m = method(pixels(**RESTLESS), gradient=mean_gradient(2))
     step = jax.pmap(m.step, axis_name=DATA_AXIS, in_axes=(None, 0, 0))
     state = jax.tree.map(lambda x: jnp.stack([x] * 8), m.init(jax.random.key(0), batch()))
 
@@ -214,12 +216,13 @@ def test_replacements_are_vectors_of_the_batch_that_the_key_chooses():
 
 
 def test_codes_that_are_parameters_restart_in_the_average_too():
-    m = method(pixels(by_gradient=True, **RESTLESS))
+    m = method(pixels(by_gradient=True, **RESTLESS), average=several(exponential(), slow=exponential(0.05)))
     state, _ = jax.jit(m.step)(jax.random.key(0), m.init(jax.random.key(0), batch()), batch())
-    np.testing.assert_array_equal(
-        state.ema["book"]["codes"], state.params["book"]["codes"]
-    )  # all were replaced
-    assert (state.ema["encoder"]["bias"] != state.params["encoder"]["bias"]).any()
+    for average in (state.ema.first, state.ema.others["slow"]):
+        np.testing.assert_array_equal(
+            average["book"]["codes"], state.params["book"]["codes"]
+        )  # all were replaced
+        assert (average["encoder"]["bias"] != state.params["encoder"]["bias"]).any()
     assert state.mutable["codebook"]["book"].keys() == {"counts"}
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.conditions import mask_name
 from genjax.models.codes.code_transformer import CodeTransformer
 from genjax.models.codes.pixel_cnn import PixelCNN
 from genjax.typing import UserError
@@ -21,7 +22,7 @@ NETWORKS = {
     "transformer": CodeTransformer(width=16, depth=2, heads=2, **OPTIONS),
 }
 RASTER = jnp.arange(T, dtype=jnp.int32).reshape(1, *SIZE)
-LABEL = jnp.array([1])
+LABEL = {"label": jnp.array([1])}
 ABOVE = jnp.array([[[0, 1], [3, 4]]])
 
 
@@ -70,7 +71,7 @@ def test_a_changed_code_changes_no_logits_up_to_its_place_by_a_bit(subject):
     base = jax.random.randint(jax.random.key(2), (bases, 1, T), 0, T)
     codes = jnp.concatenate([base, (base + 7 * jnp.eye(T, dtype=base.dtype)[None]) % T], axis=1)
     count = bases * (T + 1)
-    y = subject(codes.reshape(count, *SIZE), jnp.full(count, 1), jnp.tile(ABOVE, (count, 1, 1)))
+    y = subject(codes.reshape(count, *SIZE), {"label": jnp.full(count, 1)}, jnp.tile(ABOVE, (count, 1, 1)))
     np.testing.assert_allclose(subject(base[1].reshape(1, *SIZE), LABEL, ABOVE)[0], y[T + 1], atol=1e-5)
     y = np.asarray(y.reshape(bases, T + 1, T, T))
     for j in range(T):
@@ -83,22 +84,35 @@ def test_class_and_coarser_codes_reach_every_place(subject):
     y = subject(RASTER, LABEL, ABOVE)
     assert y.shape == (1, *SIZE, T) and y.dtype == jnp.float32
     for other in (
-        subject(RASTER, LABEL + 1, ABOVE),
+        subject(RASTER, {"label": LABEL["label"] + 1}, ABOVE),
         subject(RASTER, None, ABOVE),
         subject(RASTER, LABEL, ABOVE.at[0, 1, 1].set(1)),
     ):
         assert (jnp.abs(other - y).max(-1) > 1e-4).all()
-    np.testing.assert_array_equal(subject(RASTER, None, ABOVE), subject(RASTER, jnp.array([CLASSES]), ABOVE))
+    null = {"label": jnp.array([CLASSES])}
+    np.testing.assert_array_equal(subject(RASTER, None, ABOVE), subject(RASTER, null, ABOVE))
+
+
+def test_a_label_that_is_masked_is_one_that_is_missing(subject):
+    """Of one example, or of all: bit for bit."""
+    codes, above = jnp.tile(RASTER, (2, 1, 1)), jnp.tile(ABOVE, (2, 1, 1))
+    label = jnp.array([1, 2])
+    missing, given = (subject(codes, told, above) for told in ({}, {"label": label}))
+    for there in ([False, False], [True, False], [False, True]):
+        masked = subject(codes, {"label": label, mask_name("label"): jnp.array(there)}, above)
+        expected = jnp.where(jnp.array(there)[:, None, None, None], given, missing)
+        np.testing.assert_array_equal(masked, expected)
+    assert (missing != given).any()
 
 
 def test_dropout_is_of_the_example_and_every_parameter_has_a_gradient(subject):
-    codes, label, above = (jnp.tile(x, (3, *[1] * (x.ndim - 1))) for x in (RASTER, LABEL, ABOVE))
+    codes, label, above = (jnp.tile(x, (3, *[1] * (x.ndim - 1))) for x in (RASTER, LABEL["label"], ABOVE))
 
     def loss(params):
         y = subject.network.apply(
             {"params": params},
             codes,
-            label,
+            {"label": label},
             above,
             dropout_index=jnp.array([0, 1, 1]),
             rngs={"dropout": jax.random.key(0)},
@@ -124,7 +138,7 @@ def test_too_few_layers_do_not_reach_the_corner():
     """depth * (kernel_size // 2) + 1 columns, as the docstring says; that 3 layers do is the test of the Jacobian."""
     s = SUBJECT("pixel_cnn")
     codes = jnp.concatenate([RASTER, RASTER.at[0, 0, -1].set(0)])
-    label, above = jnp.array([1, 1]), jnp.tile(ABOVE, (2, 1, 1))
+    label, above = {"label": jnp.array([1, 1])}, jnp.tile(ABOVE, (2, 1, 1))
     first, other = jax.jit(s.network.clone(depth=2).apply)({"params": s.params}, codes, label, above)
     change = np.abs(other - first).max(-1)
     assert (change[1:, 0] == 0).all() and (change[1:, 1:] > 0).all()

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.conditions import mask_name
 from genjax.losses.likelihood import bernoulli
 from genjax.models.vae import deep_vae
 from genjax.models.vae.deep_vae import DeepVAE
@@ -29,7 +30,7 @@ NETWORK = DeepVAE(
 SHAPES = [(1, 1), (3, 2), (3, 2), (5, 3)]
 KEYS = jax.random.split(jax.random.key(0), B)
 X = jnp.where(jax.random.bernoulli(jax.random.key(1), 0.5, (B, 10, 6, 1)), 1.0, -1.0)
-LABEL = jnp.arange(B)
+LABEL = {"label": jnp.arange(B)}
 
 
 @functools.cache
@@ -192,10 +193,12 @@ def test_a_row_does_not_depend_on_the_others():
     whole = infer(params())
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b[order], atol=1e-4, rtol=1e-4),
-        infer(params(), KEYS[order], X[order], LABEL[order]),
+        infer(params(), KEYS[order], X[order], {"label": order}),
         whole,
     )
-    changed = infer(params(), KEYS.at[0].set(jax.random.key(9)), X.at[0].multiply(-1), LABEL.at[0].set(2))
+    changed = infer(
+        params(), KEYS.at[0].set(jax.random.key(9)), X.at[0].multiply(-1), {"label": jnp.array([2, 1, 2])}
+    )
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[1:], b[1:]), changed, whole)
     assert all((a.z[0] != b.z[0]).all() for a, b in zip(changed[1], whole[1], strict=True))
 
@@ -205,13 +208,29 @@ def test_the_label_and_the_image_matter():
         pairs = zip(infer(params, **changed)[1], infer(params)[1], strict=True)
         return all((a.posterior.mean != b.posterior.mean).any() for a, b in pairs)
 
-    other = (LABEL + 1) % 3
+    other = {"label": (LABEL["label"] + 1) % 3}
     assert posteriors_differ(params(), x=-X)
     assert (generate(params(), label=other) != generate(params())).any()
     # The encoder sees it too, not only the decoder.
     assert posteriors_differ(set_leaves(params(), 0.0, "decoder_class"), label=other)
     neither = set_leaves(set_leaves(params(), 0.0, "decoder_class"), 0.0, "encoder_class")
     assert not posteriors_differ(neither, label=other)
+
+
+def test_a_label_that_is_masked_is_one_that_is_missing():
+    """Of one example, or of all: bit for bit. Without a label, what the class adds is 0."""
+    missing, given = infer(params(), label={}), infer(params())
+    for there in ([False] * 3, [True, False, True]):
+        masked = infer(params(), label={**LABEL, mask_name("label"): jnp.array(there)})
+
+        def expected(a, b, there=there):
+            return jnp.where(jnp.array(there).reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+        jax.tree.map(np.testing.assert_array_equal, masked, jax.tree.map(expected, given, missing))
+    neither = set_leaves(set_leaves(params(), 0.0, "decoder_class"), 0.0, "encoder_class")
+    jax.tree.map(np.testing.assert_array_equal, infer(neither), missing)
+    np.testing.assert_array_equal(generate(neither), generate(params(), label={}))
+    assert (generate(params(), label={}) != generate(params())).any()
 
 
 def test_gradients_are_finite_and_reach_every_parameter():
@@ -249,7 +268,6 @@ def test_resampling_of_odd_sizes():
 @pytest.mark.parametrize(
     "network, args, message",
     [
-        (NETWORK, (KEYS, X, None), r"label is missing: a model with num_classes=3"),
         (NETWORK.clone(num_classes=None), (KEYS, X, LABEL), r"label is given"),
         (NETWORK, (KEYS, X[:, :8], LABEL), r"images of 8x6, but image_size=\(10, 6\)"),
         (NETWORK.clone(patch=4), (KEYS, X, LABEL), r"not divisible by patch=4"),

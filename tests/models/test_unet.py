@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from genjax.conditions import mask_name
 from genjax.models import UNet
 from genjax.nn import initialize
 from genjax.typing import UserError
@@ -12,7 +13,7 @@ from genjax.typing import UserError
 KEY = jax.random.key(0)
 X = jax.random.normal(KEY, (3, 8, 8, 2))
 T = jnp.array([0.1, 0.5, 0.9])
-LABEL = jnp.array([0, 1, 2])
+LABEL = {"label": jnp.array([0, 1, 2])}
 
 
 def net(**options):
@@ -22,8 +23,8 @@ def net(**options):
 
 
 @jax.jit
-def apply(variables, x, t, label):
-    return net().apply(variables, x, t, label)
+def apply(variables, x, t, condition):
+    return net().apply(variables, x, t, condition)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_every_input_matters(variables):
     for other in (
         apply(variables, X + 0.1, T, LABEL),
         apply(variables, X, T + 0.05, LABEL),
-        apply(variables, X, T, jnp.array([1, 2, 0])),
+        apply(variables, X, T, {"label": jnp.array([1, 2, 0])}),
         apply(variables, X, T, None),
     ):
         assert jnp.abs(other - y).max() > 1e-3
@@ -59,13 +60,36 @@ def test_every_input_matters(variables):
 
 def test_examples_do_not_mix(variables):
     y = apply(variables, X, T, LABEL)
-    np.testing.assert_allclose(apply(variables, X[1:2], T[1:2], LABEL[1:2]), y[1:2], atol=1e-5)
+    alone = apply(variables, X[1:2], T[1:2], {"label": LABEL["label"][1:2]})
+    np.testing.assert_allclose(alone, y[1:2], atol=1e-5)
 
 
 def test_null_label_is_the_last_row_of_the_table(variables):
     # Not compiled, so that both are the same operations: equal bit for bit.
-    null = net().apply(variables, X, T, jnp.full(3, 3))
+    null = net().apply(variables, X, T, {"label": jnp.full(3, 3)})
     np.testing.assert_array_equal(net().apply(variables, X, T, None), null)
+
+
+def test_a_missing_label_is_a_masked_one_bit_for_bit(variables):
+    """Missing for the whole call (None, no key), for all examples by a mask, or for some."""
+    missing = net().apply(variables, X, T, None)
+    np.testing.assert_array_equal(net().apply(variables, X, T, {}), missing)
+    given = net().apply(variables, X, T, LABEL)
+
+    def masked(*has):
+        return net().apply(variables, X, T, LABEL | {mask_name("label"): jnp.array(has)})
+
+    np.testing.assert_array_equal(masked(False, False, False), missing)
+    np.testing.assert_array_equal(masked(True, True, True), given)
+    some = masked(True, False, True)
+    np.testing.assert_array_equal(some[::2], given[::2])
+    np.testing.assert_array_equal(some[1], missing[1])
+    assert jnp.abs(given - missing).max() > 1e-3
+
+
+def test_conditions_that_the_network_does_not_know_change_nothing(variables):
+    more = LABEL | {"text": jnp.ones((3, 4))}
+    np.testing.assert_array_equal(net().apply(variables, X, T, more), net().apply(variables, X, T, LABEL))
 
 
 def gradients(module, variables):

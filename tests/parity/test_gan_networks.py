@@ -19,7 +19,8 @@ import pytest
 
 from genjax.models.gan.dcgan import DCGANDiscriminator, DCGANGenerator
 from genjax.models.gan.residual import DownBlock, UpBlock
-from genjax.models.gan.translation import ResidualTranslator, UNetGenerator
+from genjax.models.gan.residual_translator import ResidualTranslator
+from genjax.models.gan.translation_unet import UNetGenerator
 from genjax.nn import ConvTranspose
 from genjax.nn.batch_norm import BatchNorm
 

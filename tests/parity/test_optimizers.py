@@ -16,8 +16,7 @@ import numpy as np
 import optax
 import pytest
 
-from genjax.app.config import OptimizerConfig
-from genjax.app.families.family import optimizer
+from genjax.methods.optimizers import OptimizerConfig, optimizer
 
 torch = pytest.importorskip("torch")
 

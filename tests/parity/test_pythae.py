@@ -3,9 +3,9 @@
 | here | pythae |
 | --- | --- |
 | `vae`: Bernoulli; Gaussian of scale 1, and of scale 2 | `VAE`: bce; mse, of images in [-1, 1] and in [0, 1] |
-| `rate.kl(beta)` | `BetaVAE` |
-| `rate.capacity` | `DisentangledBetaVAE` |
-| `rate.total_correlation` | `BetaTCVAE(use_mss=False)` |
+| `regularizers.kl(beta)` | `BetaVAE` |
+| `regularizers.capacity` | `DisentangledBetaVAE` |
+| `regularizers.total_correlation` | `BetaTCVAE(use_mss=False)` |
 | `decompose`, with their weights | `BetaTCVAE(use_mss=True)`, each term |
 | `vae(importance_samples)`: "nll" and its gradient | `IWAE` and `get_nll` |
 | `vae` with the posterior's flow `InverseAutoregressive` | `VAE_IAF` |
@@ -49,12 +49,13 @@ from genjax.losses.decomposition import decompose, minibatch_stratified
 from genjax.losses.gaussian import Gaussian
 from genjax.losses.likelihood import Likelihood, bernoulli, gaussian
 from genjax.methods.codes.vq_vae import vq_vae, vq_vae_codes
-from genjax.methods.vae import regularizers as rates
+from genjax.methods.vae import regularizers
 from genjax.methods.vae.vae import vae
 from genjax.methods.vae.vae_gan import vae_gan
 from genjax.models.codes.vq_vae import VQVAE
 from genjax.models.gan.discriminator import ImageDiscriminator
-from genjax.models.vae.vae import VAE, MLPDecoder, MLPEncoder
+from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+from genjax.models.vae.vae import VAE
 from genjax.nn.flows import Inverse, InverseAutoregressive
 from genjax.nn.quantization import VectorQuantizer
 
@@ -113,24 +114,24 @@ OUTPUTS = {
     "gaussian_01": Outputs(gaussian(2.0), "mse", 0.0, lambda x: (x + 1) / 2, NORMAL + math.log(2)),
 }
 
-# name: (our rate; their model, its options, arguments of its call); in the third step, number 2
-CASES: dict[str, tuple[rates.Rate, str, dict, dict]] = {
-    "vae": (rates.kl(), "VAE", {}, {}),
-    "beta": (rates.kl(3.0), "BetaVAE", {"beta": 3.0}, {}),
+# name: (our regularizer; their model, its options, arguments of its call); in the third step, number 2
+CASES: dict[str, tuple[regularizers.Regularizer, str, dict, dict]] = {
+    "vae": (regularizers.kl(), "VAE", {}, {}),
+    "beta": (regularizers.kl(3.0), "BetaVAE", {"beta": 3.0}, {}),
     "capacity_below": (
-        rates.capacity(3.0, 0.5, 5),
+        regularizers.capacity(3.0, 0.5, 5),
         "DisentangledBetaVAE",
         {"beta": 3.0, "C": 0.5, "warmup_epoch": 4},
         {"epoch": 2},
     ),
     "capacity_above": (
-        rates.capacity(3.0, 100.0, 5),
+        regularizers.capacity(3.0, 100.0, 5),
         "DisentangledBetaVAE",
         {"beta": 3.0, "C": 100.0, "warmup_epoch": 4},
         {"epoch": 2},
     ),
     "total_correlation": (
-        rates.total_correlation(4.0, mutual_information=0.5, dimension=2.0, dataset_size=100),
+        regularizers.total_correlation(4.0, mutual_information=0.5, dimension=2.0, dataset_size=100),
         "BetaTCVAE",
         {"alpha": 0.5, "beta": 4.0, "gamma": 2.0, "use_mss": False},
         {"dataset_size": 100},
@@ -271,9 +272,9 @@ def assert_same(actual, expected, tolerance=TOLERANCE):
     [*((case, "bernoulli") for case in CASES), ("vae", "gaussian"), ("vae", "gaussian_01")],
 )
 def test_loss(float64, case, outputs):
-    rate, name, options, arguments = CASES[case]
+    regularizer, name, options, arguments = CASES[case]
     outputs = OUTPUTS[outputs]
-    _, method, state = ours(outputs, rate=rate)
+    _, method, state = ours(outputs, regularizer=regularizer)
     after, metrics = jax.jit(method.step)(jax.random.key(0), state, our_batch())
 
     params = tensors(state.params)

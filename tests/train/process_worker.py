@@ -34,7 +34,10 @@ def train(workdir, fsdp):
     Everything random in a step is on, and learning is so fast that the losses depend on every step before.
     """
     from genjax.app import build
-    from genjax.app.config import Config, DataConfig, DiffusionConfig, OptimizerConfig, UNetConfig
+    from genjax.app.config import Config, DataConfig
+    from genjax.methods.diffusion.diffusion import DiffusionConfig
+    from genjax.methods.optimizers import OptimizerConfig
+    from genjax.models.denoisers.unet import UNetConfig
     from genjax.train import sharding
     from genjax.train.fit import fit
     from genjax.train.options import FitOptions

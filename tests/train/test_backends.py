@@ -15,7 +15,10 @@ import pytest
 
 from genjax import data
 from genjax.app import build
-from genjax.app.config import Config, DataConfig, DiffusionConfig, OptimizerConfig, UNetConfig
+from genjax.app.config import Config, DataConfig
+from genjax.methods.diffusion.diffusion import DiffusionConfig
+from genjax.methods.optimizers import OptimizerConfig
+from genjax.models.denoisers.unet import UNetConfig
 from genjax.train import feed, sharding
 from genjax.train.fit import fit
 from genjax.train.options import FitOptions

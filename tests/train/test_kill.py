@@ -30,7 +30,7 @@ SEED = int(os.environ.get("GENJAX_KILLS_SEED", "0"))
 TIMEOUT_SECONDS = 600
 
 # Of the three numbers no two meet: most checkpoints fall between two lines of the log.
-STEPS, LOG_EVERY, CHECKPOINT_EVERY = max(300, 30 * KILLS), 53, 10
+STEPS, LOG_EVERY, CHECKPOINT_EVERY = max(240, 40 * KILLS), 53, 20
 KINDS = ("saving", "training", "sealing", "starting")
 OPTIONS = f"""
     --steps {STEPS} --batch-size 8 --log-every {LOG_EVERY} --data.flip --data.crop-padding 1
@@ -47,8 +47,6 @@ def start(workdir, checkpoint_every):
         **os.environ,
         "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
         "JAX_PLATFORMS": "cpu",
-        # Restarts load the compiled step instead of compiling it.
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
     }
     log = (workdir.parent / f"{workdir.name}.log").open("ab")
     with log:
@@ -161,7 +159,8 @@ def uninterrupted(tmp_path_factory):
 
 def test_kills(uninterrupted, tmp_path):
     """Each kill falls into a later part of the run, at a random step of that part: in the middle of a save, at any
-    moment of training, between a save and its seal, or while the process starts up.
+    moment of training, between a save and its seal, or while the process starts up. Takes minutes: the run and its five
+    restarts are processes that import, restore and compile.
     """
     workdir, draw = tmp_path / "run", random.Random(SEED)
     seconds_to_start, reports = 0.0, []
@@ -214,7 +213,7 @@ def stop_while(condition, process, workdir, delay):
 
 
 def test_preemption(uninterrupted, tmp_path):
-    """SIGTERM between two lines of the log: what they average over is saved too."""
+    """SIGTERM between two lines of the log: what they average over is saved too. Slow: two more processes."""
     workdir = tmp_path / "run"
     process = start(workdir, 10 * STEPS)
     log = workdir / "metrics.jsonl"

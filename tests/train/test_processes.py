@@ -41,7 +41,6 @@ def start(*commands):
         **os.environ,
         "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time, to the same up to rounding
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
         "PYTHONPATH": str(ROOT),
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -99,7 +98,10 @@ def together(tmp_path_factory):
 
 @pytest.mark.parametrize(("num_processes", "fsdp"), [(2, 4), (4, 1)])
 def test_same_losses(alone, together, num_processes, fsdp):
-    """On four devices in all, whatever the number of processes; fsdp=4 splits parameters over processes too."""
+    """On four devices in all, whatever the number of processes; fsdp=4 splits parameters over processes too.
+
+    Slow: up to four processes at once import and compile for themselves on two cores.
+    """
     workdir, reports = together(num_processes, fsdp)
     worst = difference(logged(workdir), logged(alone))
     print(f"{num_processes} processes, fsdp={fsdp}: losses differ from one's by at most {worst:.1e}")
@@ -180,6 +182,7 @@ def test_command_line_with_a_preemption(by_command, tmp_path):
     """Two processes train, sample and score; only the first prints and writes.
 
     At first, SIGTERM to the second: both save after the same step and exit with code 0; then they go on to the end.
+    Slow: five processes import and compile.
     """
     workdir = tmp_path / "run"
     command = command_line(workdir)

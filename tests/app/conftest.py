@@ -1,0 +1,5 @@
+"""The run on the digits and the verbs are those of tests/experiments."""
+
+from tests.experiments.conftest import digest, run, train_tiny, verb
+
+__all__ = ["digest", "run", "train_tiny", "verb"]
