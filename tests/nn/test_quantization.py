@@ -127,7 +127,7 @@ def test_without_memory_codes_become_the_means_of_their_clusters():
     vectors, codes = np.asarray(ENCODED).reshape(-1, D), np.asarray(q.codes).ravel()
     expected = np.array([vectors[codes == k].mean(0) if (codes == k).any() else CODES[k] for k in range(K)])
     assert not (codes == K - 1).any()
-    np.testing.assert_allclose(new["codebook"]["codes"], expected, rtol=1e-6)
+    np.testing.assert_allclose(new["codebook"]["codes"], expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(new["codebook"]["counts"], np.bincount(codes, minlength=K))
 
 
