@@ -183,7 +183,5 @@ def test_both_images_are_augmented_alike():
     assert (made["image"] != data.to_float(jnp.asarray(image))).any()
     small = {**batch, "source": source[:, :4, :4]}
     assert data.preprocess(jax.random.key(0), small, flip=True)["source"].shape == (16, 4, 4, 3)
-    with pytest.raises(
-        UserError, match=r"crop_padding=2: valid is 0 .* 'image': \(6, 6\), 'source': \(4, 4\)"
-    ):
+    with pytest.raises(UserError, match=r"crop_padding=2: valid is 0 .*\(6, 6\).*\(4, 4\)"):
         data.preprocess(jax.random.key(0), small, crop_padding=2)
