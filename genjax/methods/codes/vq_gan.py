@@ -313,7 +313,10 @@ METHOD = codes.METHOD._replace(
     build=_build,
     check=_check,
     small={
-        **{"first_steps": 2, "game": "non_saturating", "game_start": 0},
-        **{"discriminator_layers": 1, "discriminator_channels": 4},
+        "first_steps": 2,
+        "game": "non_saturating",
+        "game_start": 0,
+        "discriminator_layers": 1,
+        "discriminator_channels": 4,
     },
 )
