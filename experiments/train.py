@@ -103,7 +103,7 @@ def train(config: Config, launch: Launch) -> None:
     frozen = origins.frozen(config, described, blank=goes_on)
     method = build.method(config, train_source.info, frozen=frozen)
     abstract_state = checks.check_fits(config, train_source, test_source, method, mesh, frozen)
-    initial = starter(config, described)
+    initial = starter(config, {} if goes_on else described)
     initial(abstract_state)
     if launch.override_config:
         restore.check_resumable(directory, method, train_source.info)

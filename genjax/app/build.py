@@ -114,7 +114,7 @@ def method(config: Config, info: data.DataInfo, *, scoring: bool = False, frozen
         config: config of the experiment.
         info: description of its data.
         scoring: `Method.evaluate` may be thorough and slow.
-        frozen: trained runs that the config names, see `genjax.app.frozen`.
+        frozen: trained runs that the config names, see `genjax.app.origins`.
     """
     return kinds.method(config).build(context(config, info, scoring=scoring, frozen=frozen))
 
