@@ -54,9 +54,10 @@ def parse(arguments: list[str]) -> Train:
     name, rest = cli.choose({name: about for name, (about, _) in PRESETS.items()}, arguments, _PROG)
     about, config = PRESETS[name]
     config, rest = choose_kinds(config, rest)
+    networks = ", ".join(kinds.networks_for(kinds.method(config)))
     others = (
-        f"--model NAME trains another network: {', '.join(kinds.networks_for(config))}. --method NAME trains by "
-        f"another method: {', '.join(kinds.TABLES['method'])}. --help after the name lists their options."
+        f"--model NAME trains another network: {networks}. --method NAME trains by another method: "
+        f"{', '.join(kinds.TABLES['method'])}. --help after the name lists their options."
     )
     default = Train(config, Launch(workdir=f"runs/{name}"))
     return tyro.cli(
@@ -118,7 +119,7 @@ def train(config: Config, launch: Launch) -> None:
             made.append(Hook(evaluation.score_every, image_score(config, method, mesh, train, test)))
         return made
 
-    rehearsal.rehearse(config, method, mesh, train_source, test_source, hooks)
+    rehearsal.rehearse(config, method, abstract_state, mesh, train_source, test_source, hooks)
     facts = workdir.describe_data(train_source, test_source)
     workdir.claim(directory, config, facts, launch.override_config, described)
 
@@ -168,7 +169,7 @@ def starter(config: Config, described: Mapping[str, Any]) -> Callable[[TrainStat
 
 
 def timekeeper(
-    config: Config, directory: epath.Path, train: data.Source, frozen: build.Frozens
+    config: Config, directory: epath.Path, train: data.Source, frozen: kinds.Frozens
 ) -> Callable[[Times], None]:
     """A function that writes the times of the run to its workdir."""
     step_cost = functools.cache(lambda: cost.training_cost(config, train.info, frozen))

@@ -34,7 +34,7 @@ def python_loop(config: Config) -> Workload:
     """Sampling as a Python loop over a compiled step; the images of `workloads.sample` where eta is 0 and a step needs
     no other."""
     info, sampling = build.data_info(config), config.sampling
-    context = build.context(config, info)
+    context = kinds.context(config, info)
     network, sampler = kinds.method(config).network(context), choices.sampler(sampling)
     schedule, times = choices.schedule(config.method), np.asarray(choices.sampling_times(config))
     mesh = sharding.make_mesh()

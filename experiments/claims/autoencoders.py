@@ -81,7 +81,7 @@ def trained(place: Place, num_codes: int | None, seed: int, steps: int = STEPS) 
         build.source(config.data, split) for split in (config.data.train_split, config.data.test_split)
     ]
     info = sources[0].info
-    context = build.context(config, info)
+    context = kinds.context(config, info)
     network = kinds.method(config).network(context)
     if num_codes is None:
         network = network.clone(quantizer=functools.partial(Unquantised, width=config.model.code_width))

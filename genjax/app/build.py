@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import types
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -12,14 +10,12 @@ from jax.sharding import Mesh
 from genjax import data
 from genjax.app import kinds, translation
 from genjax.app.config import Config, DataConfig
-from genjax.methods.kind import Context, Frozen
+from genjax.app.kinds import NONE, Frozens
+from genjax.models.kind import num_classes as classes_of
 from genjax.train import feed, sharding
 from genjax.typing import Batch, Key, Method
 
 _READ_AHEAD, _READERS = 4, 2
-
-Frozens: TypeAlias = Mapping[str, Frozen]
-NONE: Frozens = types.MappingProxyType({})
 
 
 def source(config: DataConfig, split: str) -> data.Source:
@@ -89,10 +85,10 @@ def _feed(
     return feed.streamed(lambda start: data.Prefetcher(read, start, depth=_READ_AHEAD, num_threads=_READERS))
 
 
-def example(info: data.DataInfo) -> Batch:
-    """A batch of one blank record, from which shapes are taken."""
-    batch: dict[str, Any] = {name: field.blank(1) for name, field in info.fields.items()}
-    return {**batch, "_index": np.zeros(1, np.int32)}
+def example(info: data.DataInfo, num: int = 1) -> Batch:
+    """A batch of blank records, as they are loaded, from which shapes are taken."""
+    batch: dict[str, Any] = {name: field.blank(num) for name, field in info.fields.items()}
+    return {**batch, "_index": np.arange(num, dtype=np.int32)}
 
 
 def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
@@ -100,11 +96,6 @@ def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
     return data.preprocess(
         key, batch, flip=config.flip, crop_padding=config.crop_padding, binarize=config.binarize == "dynamic"
     )
-
-
-def context(config: Config, info: data.DataInfo, *, scoring: bool = False, frozen: Frozens = NONE) -> Context:
-    """From what the method of a config is made; see `genjax.methods.kind`."""
-    return Context(config, info, kinds.network(config), scoring, frozen)
 
 
 def method(config: Config, info: data.DataInfo, *, scoring: bool = False, frozen: Frozens = NONE) -> Method:
@@ -116,18 +107,17 @@ def method(config: Config, info: data.DataInfo, *, scoring: bool = False, frozen
         scoring: `Method.evaluate` may be thorough and slow.
         frozen: trained runs that the config names, see `genjax.app.origins`.
     """
-    return kinds.method(config).build(context(config, info, scoring=scoring, frozen=frozen))
+    return kinds.method(config).build(kinds.context(config, info, scoring=scoring, frozen=frozen))
 
 
 def conditions(config: Config, info: data.DataInfo) -> dict[str, data.Field]:
     """What the networks of a config are told of images, by name."""
-    return context(config, info).conditions
+    return kinds.context(config, info).conditions
 
 
 def num_classes(config: Config, info: data.DataInfo) -> int | None:
     """Number of classes that images can be asked for; None: images of a class cannot be asked for."""
-    told = conditions(config, info)
-    return told["label"].num_classes if "label" in told else None
+    return classes_of(conditions(config, info))
 
 
 def condition(config: Config, labels: np.ndarray | None, num: int) -> dict[str, np.ndarray]:

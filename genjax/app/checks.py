@@ -14,7 +14,6 @@ from genjax.app import build, kinds
 from genjax.app.collapse_scores import DIGIT_SETS
 from genjax.app.config import Config, SamplingConfig
 from genjax.app.image_scores import has_score
-from genjax.diffusion import SAMPLERS
 from genjax.methods.diffusion import choices
 from genjax.methods.kind import Context
 from genjax.methods.optimizers import OptimizerConfig
@@ -29,7 +28,7 @@ def check(config: Config) -> None:
         method = kinds.name("method", config.method)
         raise UserError(
             f"model={kinds.name('model', config.model)}: valid with the method {method} are "
-            f"{', '.join(kinds.networks_for(config))}"
+            f"{', '.join(kinds.networks_for(kind))}"
         )
     ranges.check(config)
     if kind.samplers is not None:
@@ -42,7 +41,7 @@ def check(config: Config) -> None:
 def default_sampling(config: Config) -> SamplingConfig:
     """How a config's method makes images where nothing else is said: with a sampler that it can be sampled by."""
     gives, default = kinds.method(config).samplers, SamplingConfig()
-    fitting = [name for name, kind in SAMPLERS.items() if kind.needs == gives]
+    fitting = [] if gives is None else choices.samplers_for(gives)
     if not fitting or default.sampler in fitting:
         return default
     return dataclasses.replace(default, sampler=fitting[0])
@@ -109,7 +108,7 @@ def check_fits(
     test: data.Source,
     method: Method,
     mesh: Mesh,
-    frozen: build.Frozens = build.NONE,
+    frozen: kinds.Frozens = kinds.NONE,
 ) -> TrainState:
     """Checks that data, networks, method and devices go together, all functions of the method included.
 
@@ -127,9 +126,7 @@ def check_fits(
     kinds.network(config).check(config.model, train.info.image_shape)
     kinds.method(config).check(config, train.info.image_shape)
     key, info = jax.random.key(0), train.info
-    example = build.example(info)
-    batch = {**{name: field.blank(config.fit.batch_size) for name, field in info.fields.items()}}
-    batch["_index"] = np.arange(config.fit.batch_size, dtype=np.int32)
+    example, batch = build.example(info), build.example(info, config.fit.batch_size)
 
     def augmented(key: Key, batch: Batch) -> Batch:
         return build.augment(config.data, key, batch)
@@ -159,7 +156,7 @@ def check_fits(
         "sample",
         f"images must be float32{list(wanted)}, and are {_shapes(images)}",
     )
-    _check_latent_space(build.context(config, info, frozen=frozen), state, batch)
+    _check_latent_space(kinds.context(config, info, frozen=frozen), state, batch)
     return state
 
 

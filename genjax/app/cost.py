@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from genjax.app import build
+from genjax.app import build, kinds
 from genjax.app.config import Config
 from genjax.app.restore import Run
 from genjax.data import DataInfo
@@ -83,7 +83,7 @@ def network_evaluations(run: Run) -> int:
 
 
 def training_cost(
-    config: Config, info: DataInfo | None = None, frozen: build.Frozens = build.NONE
+    config: Config, info: DataInfo | None = None, frozen: kinds.Frozens = kinds.NONE
 ) -> dict[str, float | None]:
     """What a step of training costs, as it is written: nothing is compiled or run, and the device makes no difference.
 

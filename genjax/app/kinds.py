@@ -1,12 +1,19 @@
 """Which network and which method a config is of, by the tables."""
 
-from typing import Any
+import types
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from genjax.app.methods import METHODS
 from genjax.app.networks import NETWORKS
-from genjax.methods.kind import MethodKind
+from genjax.data import DataInfo
+from genjax.methods.kind import Context, Frozen, MethodKind
 from genjax.models.kind import NetworkKind
 from genjax.typing import UserError
+
+Frozens: TypeAlias = Mapping[str, Frozen]
+"""Trained runs that a config names, by the name of the field, see `genjax.app.origins`."""
+NONE: Frozens = types.MappingProxyType({})
 
 TABLES: dict[str, Any] = {"model": NETWORKS, "method": METHODS}
 """By the part of a config that it is about."""
@@ -43,7 +50,11 @@ def method(config: Any) -> MethodKind:
     return METHODS[name("method", config.method)]
 
 
-def networks_for(config: Any) -> list[str]:
-    """The names of the networks that a config's method can train."""
-    role = method(config).role
-    return [name for name, kind in NETWORKS.items() if role in kind.roles]
+def networks_for(method: MethodKind) -> list[str]:
+    """The names of the networks that a method can train."""
+    return [name for name, kind in NETWORKS.items() if method.role in kind.roles]
+
+
+def context(config: Any, info: DataInfo, *, scoring: bool = False, frozen: Frozens = NONE) -> Context:
+    """From what the method of a whole config is made."""
+    return Context(config, info, network(config), scoring, frozen)

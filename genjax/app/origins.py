@@ -7,7 +7,6 @@ on, and makes images, when the folders it came from are gone.
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -73,7 +72,7 @@ def describe(config: Config) -> dict[str, Any]:
             "step": step,
             "digest": digest,
             "config": config_files.to_json(workdir.load_config(directory)),
-            "data": json.loads(json.dumps(dataclasses.asdict(workdir.load_info(directory)))),
+            "data": fields.to_json(workdir.load_info(directory)),
         }
     return found
 
@@ -96,7 +95,7 @@ def frozen(config: Config, described: Mapping[str, Any], *, blank: bool = False)
 
 def _frozen(one: Mapping[str, Any], blank: bool) -> Frozen:
     config, info = config_files.from_json(one["config"]), fields.from_json(one["data"])
-    context = build.context(config, info)
+    context = kinds.context(config, info)
     abstract = jax.eval_shape(build.method(config, info).init, jax.random.key(0), build.example(info))
     if blank:
         state = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), _arrays(abstract))

@@ -34,13 +34,20 @@ Hooks = Callable[[Method, data.Source, data.Source, epath.Path], Sequence[Any]]
 
 
 def rehearse(
-    config: Config, method: Method, mesh: Mesh, train: data.Source, test: data.Source, hooks: Hooks
+    config: Config,
+    method: Method,
+    state: TrainState,
+    mesh: Mesh,
+    train: data.Source,
+    test: data.Source,
+    hooks: Hooks,
 ) -> None:
     """Runs every hook and the scores of a run.
 
     Args:
         config: config of the run.
         method: method of the run; it is traced only.
+        state: state of the run, as shapes and types.
         mesh: devices.
         train: training records.
         test: held-out records.
@@ -49,13 +56,13 @@ def rehearse(
     Raises:
         Exception: whatever a hook or a score raises, with a note that says which one it is.
     """
-    fake, train, test = stand_in(config, method, train.info), _first(train), _first(test)
-    state = TrainState(step=jnp.zeros((), jnp.int32), params=(), opt=())
+    fake, train, test = stand_in(method, state, train.info), _first(train), _first(test)
+    nothing = TrainState(step=jnp.zeros((), jnp.int32), params=(), opt=())
     with tempfile.TemporaryDirectory() as folder, _silently():
         with JsonlWriter(pathlib.Path(folder) / "metrics.jsonl") as writer:
             for hook in hooks(fake, train, test, epath.Path(folder)):
                 with _noted(f"a hook, {getattr(hook.run, '__qualname__', hook.run)},"):
-                    hook.run(0, state, writer)
+                    hook.run(0, nothing, writer)
         if config.evaluation.num and has_score(config):
             with _noted("the score of images"):
                 num = min(RECORDS, config.evaluation.num)
@@ -64,18 +71,13 @@ def rehearse(
                 json.dumps(scorer.score(levels, scorer.labels) | scorer.collapse(levels))
 
 
-def stand_in(config: Config, method: Method, info: data.DataInfo) -> Method:
+def stand_in(method: Method, state: TrainState, info: data.DataInfo) -> Method:
     """A method whose functions give arrays of the shapes of another one's, without its networks."""
-    key, example = jax.random.key(0), build.example(info)
-    state = jax.eval_shape(method.init, key, example)
 
-    def evaluated(key: Key, batch: Batch) -> dict[str, Array]:
-        return method.evaluate(key, state_of(batch), data.preprocess(key, batch))
+    def evaluated(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
+        return method.evaluate(key, state, data.preprocess(key, batch))
 
-    def state_of(batch: Batch) -> TrainState:
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), state)
-
-    names = list(jax.eval_shape(evaluated, key, example))
+    names = list(jax.eval_shape(evaluated, jax.random.key(0), state, build.example(info)))
 
     def sample(keys: Key, state: TrainState, condition: Any) -> Array:
         return jax.vmap(lambda key: jax.random.uniform(key, info.image_shape, minval=-1.0))(keys)
@@ -97,12 +99,13 @@ def _first(source: data.Source) -> data.Source:
 @contextlib.contextmanager
 def _silently() -> Any:
     """Without what is printed, and without warnings: few records of noise deserve them."""
+    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 @contextlib.contextmanager

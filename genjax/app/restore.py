@@ -8,9 +8,9 @@ from etils import epath
 from jax.sharding import Mesh
 
 from genjax import data
-from genjax.app import build, checks, origins, workdir
-from genjax.app.build import NONE, Frozens
+from genjax.app import build, checks, kinds, origins, workdir
 from genjax.app.config import Config, SamplingOverrides
+from genjax.app.kinds import NONE, Frozens
 from genjax.methods.kind import Context
 from genjax.train import sharding
 from genjax.typing import Method, PyTree, TrainState, UserError
@@ -40,7 +40,7 @@ class Run(NamedTuple):
     @property
     def context(self) -> Context:
         """From which the method was made."""
-        return build.context(self.config, self.info, frozen=self.frozen)
+        return kinds.context(self.config, self.info, frozen=self.frozen)
 
     def with_config(self, config: Config) -> "Run":
         """The same state under another config, as one with another sampler."""

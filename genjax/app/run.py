@@ -143,11 +143,11 @@ class TrainedRun:
         label = fields.get("label")
         if label is not None and "label" not in given:
             given["label"] = numbers.astype(np.int32) % (label.num_classes or 1)
-        missing = (set(fields) | set(list(translated)[:1])) - set(given) - set(translated if given else ())
+        missing = sorted(fields.keys() - given.keys())
+        if translated and not given.keys() & translated.keys():
+            missing += list(translated)[:1]
         if missing:
-            raise UserError(
-                f"{sorted(missing)[0]} is missing: the model needs an array of it, one entry an image"
-            )
+            raise UserError(f"{missing[0]} is missing: the model needs an array of it, one entry an image")
         make = scoring.maker(run.config, run.method, run.mesh, num, seed=seed, first=first)
         return make(run.state, labels=given.pop("label", None), given=given)
 
@@ -165,13 +165,11 @@ class TrainedRun:
         Returns:
             The results by name, as in ``metrics.json``.
         """
-        overrides = SamplingOverrides()
-        run = self._run
+        where = self.config.data
         if data_dir is not None:
-            run = restore.restore(self.workdir, overrides, data_dir, step=self.step)
-        config = run.config.data
-        train, test = (build.source(config, split) for split in (config.train_split, config.test_split))
-        return scoring.results(run, train, test, num=num, seed=seed, **options)
+            where = dataclasses.replace(where, data_dir=data_dir)
+        train, test = (build.source(where, split) for split in (where.train_split, where.test_split))
+        return scoring.results(self._run, train, test, num=num, seed=seed, **options)
 
     def encode(self, images: ArrayLike, **condition: Any) -> np.ndarray:
         """The codes of uint8[N,H,W,C] images (or float in [-1, 1]): float32[N,D], or their means.

@@ -162,8 +162,7 @@ def add_cost(run: Run, directory: epath.Path) -> dict[str, Any]:
     scored = workdir.read_json_or(directory / workdir.METRICS, {})
     used = scored.get("sampling", {})
     asked = sampling(run.config, num=used.get("num", 0), seed=used.get("seed", 0))
-    other = any(used.get(name) != value for name, value in asked.items())
-    if scored.get("step") != run.step or (used and other):
+    if scored.get("step") != run.step or (used and used != asked):
         raise UserError(
             f"num=0 adds the cost to a score, and {directory / workdir.METRICS} has none of step {run.step} with "
             f"sampling={asked}; valid are 2 and more, which score anew"

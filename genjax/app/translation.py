@@ -10,7 +10,6 @@ from jax.sharding import Mesh
 from genjax import data
 from genjax.app import kinds, pictures
 from genjax.app.config import Config
-from genjax.methods.kind import Context
 from genjax.train.generate import generator
 from genjax.typing import Method, TrainState, UserError
 
@@ -60,7 +59,7 @@ def blank(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray
 
 def _conditions(config: Config, info: data.DataInfo) -> list[str]:
     """All but the class, which images are asked for one after another."""
-    told = Context(config, info, kinds.network(config)).conditions
+    told = kinds.context(config, info).conditions
     return [name for name in told if name != "label"]
 
 

@@ -1,6 +1,5 @@
 """The folder of a run: its config, what it ran on, its results."""
 
-import dataclasses
 import datetime
 import json
 import os
@@ -19,7 +18,7 @@ import dacite
 import jax
 from etils import epath
 
-from genjax.app import config_files
+from genjax.app import config_files, kinds
 from genjax.app.config import Config, flatten
 from genjax.data import DataInfo, Source, fields
 from genjax.typing import UserError
@@ -123,7 +122,7 @@ def describe_data(train: Source, test: Source) -> dict[str, Any]:
     """What is to be known of the data once it is gone, and must not change while a run goes on."""
     sizes = {"train_records": len(train), "test_records": len(test)}
     skipped = {"train_skipped": len(train.skipped), "test_skipped": len(test.skipped)}
-    return {**dataclasses.asdict(train.info), **sizes, **skipped}
+    return {**fields.to_json(train.info), **sizes, **skipped}
 
 
 def load_config(workdir: epath.Path) -> Config:
@@ -158,19 +157,21 @@ def load_info(workdir: epath.Path) -> DataInfo:
 
 def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What differs from the run in `workdir`, by name: value before and now."""
-    old, new = flatten(load_config(workdir)), flatten(config)
+    stored = load_config(workdir)
+    old, new = flatten(stored), flatten(config)
     changed = {
         name: (old.get(name), new.get(name))
         for name in {**old, **new}
         if name not in FREE and old.get(name) != new.get(name)
     }
-    kinds = type(load_config(workdir).model), type(config.model)
-    if kinds[0] is not kinds[1]:
-        changed["model"] = kinds[0].__name__, kinds[1].__name__
-    before, now = _facts(workdir), json.loads(json.dumps(facts))
-    names = () if changed else before.keys() & now.keys()  # other data follow from another config
+    for part in kinds.TABLES:  # two kinds may have fields of the same names
+        old_kind, new_kind = (kinds.name(part, getattr(c, part)) for c in (stored, config))
+        if old_kind != new_kind:
+            changed[part] = old_kind, new_kind
+    before = _facts(workdir)
+    names = () if changed else before.keys() & facts.keys()  # other data follow from another config
     return changed | {
-        f"data.{name}": (before[name], now[name]) for name in sorted(names) if before[name] != now[name]
+        f"data.{name}": (before[name], facts[name]) for name in sorted(names) if before[name] != facts[name]
     }
 
 
@@ -180,9 +181,8 @@ def _facts(workdir: epath.Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     stored = json.loads(path.read_text())
-    info = json.loads(json.dumps(dataclasses.asdict(load_info(workdir))))
     sizes = {name: value for name, value in stored.items() if name.startswith(("train_", "test_"))}
-    return {**info, **sizes}
+    return {**fields.to_json(load_info(workdir)), **sizes}
 
 
 def manifest(seed: int) -> dict[str, Any]:

@@ -121,8 +121,18 @@ def described(array: np.ndarray) -> Field:
     return Field(array.shape[1:], array.dtype.name)
 
 
+def to_json(info: DataInfo) -> dict[str, Any]:
+    """A data set as nested dictionaries and lists, as a JSON file gives them back."""
+    fields = {name: _lists(dataclasses.asdict(field)) for name, field in info.fields.items()}
+    return {"name": info.name, "split": info.split, "fields": fields}
+
+
+def _lists(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
 def from_json(stored: Mapping[str, Any]) -> DataInfo:
-    """What ``dataclasses.asdict`` of a `DataInfo` has become in a JSON file; also what older versions wrote.
+    """Inverts `to_json`; reads what older versions wrote, too.
 
     Raises:
         KeyError, TypeError: something is missing, or of another type.

@@ -1,4 +1,4 @@
-"""Classes, as networks without a mechanism of their own are told them."""
+"""Classes, as networks are told them: by their number, or by a code that joins the features."""
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,15 @@ def with_label(h: Array, condition: Condition | None, num_classes: int | None) -
     label = label_of(condition, num_classes, h.shape[0])
     if label is None or num_classes is None:
         return h
-    code = jax.nn.one_hot(label, num_classes, dtype=h.dtype)
-    code = code.reshape(h.shape[0], *(1,) * (h.ndim - 2), num_classes)
-    return jnp.concatenate([h, jnp.broadcast_to(code, (*h.shape[:-1], num_classes))], axis=-1)
+    return join(h, jax.nn.one_hot(label, num_classes))
+
+
+def one_hot(condition: Condition | None, num_classes: int, batch_size: int, key: str = "label") -> Array:
+    """float32[B,num_classes]: the one-hot codes of the labels under `key`, and zeros for examples without one."""
+    return jax.nn.one_hot(label_or_null(condition, key, num_classes, batch_size), num_classes)
+
+
+def join(x: Array, code: Array) -> Array:
+    """float[B,...,F], float[B,E] -> float[B,...,F + E]: the code becomes more channels, the same at every position."""
+    code = code.reshape(code.shape[0], *(1,) * (x.ndim - 2), code.shape[-1]).astype(x.dtype)
+    return jnp.concatenate([x, jnp.broadcast_to(code, (*x.shape[:-1], code.shape[-1]))], axis=-1)

@@ -1,6 +1,7 @@
 """Runs that start from other runs, or hold them frozen."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -51,6 +52,20 @@ def test_a_run_starts_from_the_parameters_of_another(run, train_tiny, tmp_path):
         np.testing.assert_array_equal(new[name], old[name], err_msg=name)
     averages = [name for name in old if name.startswith("ema/")]
     assert any((old[name] != old["params" + name.removeprefix("ema")]).any() for name in averages)
+
+
+def test_it_goes_on_when_the_run_it_came_from_is_gone(run, train_tiny, tmp_path):
+    first = shutil.copytree(run, tmp_path / "first")
+    options = ("--init-from", first, "--steps=4", "--evaluation.num=0")
+    whole = train_tiny(tmp_path / "new", *options)
+    assert whole.code == 0, whole.err
+    ends = leaves(tmp_path / "new")
+    shutil.rmtree(tmp_path / "new/checkpoints/00000004")
+    shutil.rmtree(first)
+    again = train_tiny(tmp_path / "new", *options)
+    assert again.code == 0 and "init_from" not in again.out, again.err
+    for name, array in leaves(tmp_path / "new").items():
+        np.testing.assert_array_equal(array, ends[name], err_msg=name)
 
 
 def test_what_does_not_fit_is_listed_and_partial_starts_all_the_same(run, train_tiny, tmp_path):

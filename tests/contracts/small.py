@@ -6,17 +6,11 @@ from genjax.app import checks
 from genjax.app.config import Config, DataConfig
 from genjax.app.kinds import TABLES
 from genjax.app.methods import METHODS
-from genjax.app.networks import NETWORKS
 from genjax.data import labelled_images
 from genjax.data.fields import image
 from genjax.methods.optimizers import OptimizerConfig
 from genjax.train.options import FitOptions
 from tests.contracts.method_contract import CLASSES, SHAPE, SOURCE
-
-
-def networks_of(method):
-    """Names of the networks that a method can train."""
-    return [name for name, kind in NETWORKS.items() if METHODS[method].role in kind.roles]
 
 
 def small(network, method):

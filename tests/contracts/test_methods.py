@@ -5,15 +5,16 @@ import pytest
 from jax.interpreters import partial_eval
 
 from genjax.app import build, checks, kinds
+from genjax.app.kinds import networks_for
 from genjax.app.methods import METHODS
 from tests.contracts.method_contract import MethodContract, Subject, batch
-from tests.contracts.small import data_info, networks_of, small
+from tests.contracts.small import data_info, small
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def subject(request):
     """With the first network of the table that it can train, at its smallest."""
-    config = small(networks_of(request.param)[0], request.param)
+    config = small(networks_for(METHODS[request.param])[0], request.param)
     checks.check(config)
     method = build.method(config, data_info(config))
     return Subject(method, deterministic=not uses_key(method))
@@ -31,9 +32,9 @@ def uses_key(method):
 def test_what_is_said_of_it(name):
     """A method has a help text for every field, and at least one network."""
     kind = METHODS[name]
-    assert networks_of(name), f"no network can be {kind.role!r}"
+    assert networks_for(METHODS[name]), f"no network can be {kind.role!r}"
     assert kind.config.__doc__ is not None and "Attributes:" in kind.config.__doc__
-    config = small(networks_of(name)[0], name)
+    config = small(networks_for(METHODS[name])[0], name)
     assert kinds.name("method", config.method) == name
     assert isinstance(config.method.class_conditional, bool)
 

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.app import build, checks
+from genjax.app import build, checks, kinds
+from genjax.app.kinds import networks_for
 from genjax.app.methods import METHODS
 from genjax.app.networks import NETWORKS
 from genjax.conditions import hide
 from genjax.models.kind import ROLES
 from tests.contracts.method_contract import CLASSES, SHAPE, SOURCE
-from tests.contracts.small import data_info, networks_of, small
+from tests.contracts.small import data_info, small
 
 N = 4
 KEYS = jax.random.split(jax.random.key(0), N)
@@ -69,7 +70,7 @@ CASES = [
     (network, method, call)
     for method, kind in METHODS.items()
     for call in CALLS.get(kind.role, ())
-    for network in networks_of(method)
+    for network in networks_for(METHODS[method])
 ]
 METHOD_OF_ROLE = {kind.role: method for method, kind in reversed(METHODS.items())}
 cases = pytest.mark.parametrize(
@@ -82,7 +83,7 @@ cases = pytest.mark.parametrize(
 @functools.cache
 def built(network, method):
     config = small(network, method)
-    return METHODS[method].network(build.context(config, data_info(config)))
+    return METHODS[method].network(kinds.context(config, data_info(config)))
 
 
 @functools.cache
@@ -130,7 +131,7 @@ def test_examples_do_not_meet(network, method, call):
 )
 def test_a_missing_condition_is_one_that_every_example_lacks(network, method, call):
     config = small(network, method)
-    told = build.context(config, data_info(config)).conditions
+    told = kinds.context(config, data_info(config)).conditions
     given = {name: LABEL.get(name, jnp.zeros((N, *told[name].shape))) for name in told}
     assert given
     for name in told:
@@ -150,7 +151,7 @@ def test_a_missing_condition_is_one_that_every_example_lacks(network, method, ca
     ("network", "method"),
     sorted(
         {case[:2] for case in CASES}
-        | {(network, method) for method in METHODS for network in networks_of(method)}
+        | {(network, method) for method in METHODS for network in networks_for(METHODS[method])}
     ),
 )
 def test_every_method_takes_every_network_of_its_role(network, method):
@@ -159,8 +160,7 @@ def test_every_method_takes_every_network_of_its_role(network, method):
     checks.check(config)
     info = data_info(config)
     made = build.method(config, info)
-    key, example = jax.random.key(0), build.example(info)
-    batch = {name: field.blank(8) for name, field in info.fields.items()} | {"_index": np.arange(8)}
+    key, example, batch = jax.random.key(0), build.example(info), build.example(info, 8)
     state = jax.eval_shape(made.init, key, example)
 
     def step(key, state, batch):

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.bench import baselines, torch_gan, torch_vae
 from experiments.bench.measure import Options, measure
-from genjax.app import build, kinds
+from genjax.app import kinds
 from genjax.app.config import Config, DataConfig, EvaluationConfig
 from genjax.data import labelled_images
 from genjax.methods.diffusion.diffusion import DiffusionConfig
@@ -34,7 +34,7 @@ GAN = dataclasses.replace(CONFIG, model=DCGANConfig(channels=4), method=GANConfi
 
 
 def networks(config, info):
-    return kinds.method(config).network(build.context(config, info))
+    return kinds.method(config).network(kinds.context(config, info))
 
 
 def test_the_layers_are_ours():

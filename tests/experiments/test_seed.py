@@ -54,7 +54,7 @@ def test_vae_of_keras():
 def test_vae_of_keras_layer_by_layer():
     """One step from random parameters through the layers of Keras, by flax.linen's convolutions."""
     config = SEED["seed-vae"][1]
-    network = kinds.method(config).network(build.context(config, INFO))
+    network = kinds.method(config).network(kinds.context(config, INFO))
     random = np.random.default_rng(0)
     params = jax.tree.map(
         lambda x: jnp.asarray(random.normal(0, 0.05, x.shape), jnp.float32), state("seed-vae").params

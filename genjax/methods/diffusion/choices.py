@@ -65,6 +65,11 @@ _WITH_BOUNDARY = ("consistency_edm", "lcm")
 _DIVIDES_BY_SIGNAL = ("eps", "score", "lcm")
 
 
+def samplers_for(gives: str) -> list[str]:
+    """The names of the samplers that networks of a kind can be sampled by; see `MethodKind.samplers`."""
+    return [name for name, kind in SAMPLERS.items() if kind.needs == gives]
+
+
 def check_sampler(config: Any, gives: str, method: str) -> None:
     """Checks that a method gives its sampler what that needs.
 
@@ -81,7 +86,7 @@ def check_sampler(config: Any, gives: str, method: str) -> None:
         raise UserError(f"sampling.sampler={name!r}: valid are {', '.join(SAMPLERS)}")
     if SAMPLERS[name].needs != gives:
         models = {"denoiser": "a denoiser", "consistency": "a consistency model"}
-        valid = ", ".join(name for name, kind in SAMPLERS.items() if kind.needs == gives)
+        valid = ", ".join(samplers_for(gives))
         raise UserError(
             f"sampling.sampler={name!r} needs {models[SAMPLERS[name].needs]}, and the method {method} trains "
             f"{models[gives]}; valid are {valid}"

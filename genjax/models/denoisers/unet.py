@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import flax.linen as nn
 import jax.numpy as jnp
 
-from genjax.conditions import label_or_null
 from genjax.models.kind import NetworkKind, num_classes, options
+from genjax.models.labels import label_of
 from genjax.nn import (
     Conv,
     Dropout,
@@ -130,7 +130,7 @@ class UNet(nn.Module):
                 f"{len(self.multipliers)} resolutions (multipliers={self.multipliers}) needs"
             )
         out_channels = self.out_channels or x.shape[-1]
-        embedding = self._embedding(c_noise, condition or {})
+        embedding = self._embedding(c_noise, condition)
         block = nn.remat(ResBlock) if self.remat else ResBlock
 
         def res(h: Array, width: int, name: str, resample: Resample = None) -> Array:
@@ -167,17 +167,15 @@ class UNet(nn.Module):
         h = Conv(out_channels, (3, 3), dtype=self.dtype, kernel_init=_ZEROS, name="conv_out")(h)
         return h.astype(jnp.float32)
 
-    def _embedding(self, c_noise: Array, condition: Condition) -> Array:
+    def _embedding(self, c_noise: Array, condition: Condition | None) -> Array:
         """float[B, 4 * channels]: the noise level and the class, which add up."""
         width = 4 * self.channels
         time = sinusoidal_embedding(TIME_SCALE * c_noise, self.channels)
         time = nn.silu(nn.Dense(width, dtype=self.dtype, name="time_1")(time))
         embedding = nn.Dense(width, dtype=self.dtype, name="time_2")(time)
-        if self.num_classes is None:
-            if "label" in condition:
-                raise UserError("label is given, but the network is unconditional (num_classes=None)")
+        label = label_of(condition, self.num_classes, c_noise.shape[0])
+        if label is None or self.num_classes is None:
             return embedding
-        label = label_or_null(condition, "label", self.num_classes, c_noise.shape[0])
         return embedding + nn.Embed(self.num_classes + 1, width, dtype=self.dtype, name="class")(label)
 
 

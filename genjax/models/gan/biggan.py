@@ -14,11 +14,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from genjax.models.gan.attention import SpatialAttention
-from genjax.models.gan.conditioning import Conditioning, Projection, one_hot
+from genjax.models.gan.conditioning import Conditioning, Projection
 from genjax.models.gan.residual import ResidualDiscriminator, UpBlock, level_of
 from genjax.models.gan.sizes import base_of
 from genjax.models.gan.weight_norms import WEIGHT_NORMS, WeightNormName
 from genjax.models.kind import NetworkKind
+from genjax.models.labels import one_hot
 from genjax.nn.batch_norm import BatchNorm, ConditionalBatchNorm
 from genjax.nn.convolution import Conv
 from genjax.nn.weight_norm import WeightNorm, apply_layer

@@ -3,10 +3,9 @@
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from genjax.conditions import label_or_null
+from genjax.models.labels import join, one_hot
 from genjax.nn.weight_norm import WeightNorm, apply_layer
 from genjax.typing import Array, Condition, UserError
 
@@ -37,8 +36,7 @@ class Join(nn.Module):
             code = nn.Dense(
                 self.width, use_bias=False, kernel_init=nn.initializers.normal(1.0), name="embed"
             )(code)
-        code = code.reshape(code.shape[0], *(1,) * (x.ndim - 2), code.shape[-1]).astype(x.dtype)
-        return jnp.concatenate([x, jnp.broadcast_to(code, (*x.shape[:-1], code.shape[-1]))], axis=-1)
+        return join(x, code)
 
 
 class Projection(nn.Module):
@@ -66,11 +64,6 @@ class Projection(nn.Module):
         code = apply_layer(self.weight_norm, embed, code, train)
         code = code.reshape(code.shape[0], *(1,) * (features.ndim - 2), code.shape[-1])
         return jnp.sum(features * code, axis=-1)
-
-
-def one_hot(condition: Condition | None, num_classes: int, batch_size: int, key: str = "label") -> Array:
-    """float32[B,num_classes]: the one-hot codes of the labels under `key`, and zeros for examples without one."""
-    return jax.nn.one_hot(label_or_null(condition, key, num_classes, batch_size), num_classes)
 
 
 def joined(join: nn.Module | None, z: Array, condition: Condition | None) -> Array:
