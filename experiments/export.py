@@ -8,7 +8,6 @@ statistics.
 """
 
 import dataclasses
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,8 @@ from experiments import cli
 from genjax.app import restore, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.methods.averages import averaged
-from genjax.train.checkpoint import SEAL, named_leaves
+from genjax.train import seal
+from genjax.train.checkpoint import named_leaves
 from genjax.typing import UserError
 
 
@@ -73,12 +73,11 @@ def export(options: Export) -> None:
     arrays = {name: np.asarray(x) for name, x in named_leaves(chosen[options.which]).items()}
     if not arrays:
         raise UserError(f"which={options.which!r}: the run has no such variables")
-    seal = directory / "checkpoints" / f"{run.step:08d}" / SEAL
     metadata = {
         "genjax": genjax.__version__,
         "which": options.which,
         "step": str(run.step),
-        "checkpoint": hashlib.sha256(seal.read_bytes()).hexdigest(),
+        "checkpoint": seal.digest(directory / "checkpoints" / f"{run.step:08d}"),
         "config": json.dumps(json.loads((directory / workdir.CONFIG).read_text())),
         "data": json.dumps(json.loads((directory / workdir.DATA).read_text())),
     }

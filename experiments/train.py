@@ -9,8 +9,8 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import jax
 import tyro
@@ -104,8 +104,8 @@ def train(config: Config, launch: Launch) -> None:
     frozen = origins.frozen(config, described, blank=goes_on)
     method = build.method(config, train_source.info, frozen=frozen)
     abstract_state = checks.check_fits(config, train_source, test_source, method, mesh, frozen)
-    initial = starter(config, {} if goes_on else described)
-    initial(abstract_state)
+    first = None if goes_on else described.get("init_from")
+    taken = first and origins.compare(abstract_state, first, partial=config.initial.init_partial)
     if launch.override_config:
         restore.check_resumable(directory, method, train_source.info)
 
@@ -127,6 +127,8 @@ def train(config: Config, launch: Launch) -> None:
     if described and not goes_on:
         for name, one in described.items():
             say(f"{name}: {one['workdir']}@{one['step']}, SHA-256 {one['digest'][:16]}")
+    if taken:
+        say(f"init_from: {len(taken.taken)} arrays taken, {len(taken.new)} new, {len(taken.left)} left")
     fitted = fit(
         method,
         build.training_feed(config, train_source, jax.process_index(), jax.process_count()),
@@ -138,7 +140,7 @@ def train(config: Config, launch: Launch) -> None:
         mesh=mesh,
         progress=launch.progress or None,
         on_save=timekeeper(config, directory, train_source, frozen),
-        initial=initial,
+        initial=(lambda state: origins.start_from(state, first)) if first else None,
     )
     if fitted.preempted:
         say(f"preempted at step {fitted.step}: saved in {directory}; the same command goes on from there")
@@ -151,21 +153,6 @@ def train(config: Config, launch: Launch) -> None:
         run = restore.Run(config, train_source.info, method, fitted.state, fitted.step, mesh, frozen)
         results = scoring.score_run(run, directory, train_source, test_source, num=config.evaluation.num)
         say(json.dumps(results))
-
-
-def starter(config: Config, described: Mapping[str, Any]) -> Callable[[TrainState], TrainState]:
-    """A function that gives the first state the parameters of the run that the config starts from, if any."""
-
-    def start(state: TrainState) -> TrainState:
-        if "init_from" not in described:
-            return state
-        new, found = origins.start_from(state, described["init_from"], partial=config.initial.init_partial)
-        if not isinstance(state.step, jax.ShapeDtypeStruct):  # and is not only a check
-            counts = f"{len(found.taken)} arrays taken, {len(found.new)} new, {len(found.left)} left"
-            say(f"init_from: {counts}")
-        return new
-
-    return start
 
 
 def timekeeper(

@@ -1,6 +1,6 @@
 """What the suite costs: at its end a table of seconds by folder of tests, beside the budget of each.
 
-Seconds are those of all workers together: setting up, running and cleaning up. Those of compiling are tracing,
+Seconds are summed over all workers: setting up, running and cleaning up. Seconds of compiling are tracing,
 lowering, XLA, and reading what is kept from earlier runs (`tests/compilation_cache.py`), in the tests' own processes
 and not in those that they start. Whatever is over its budget is marked; nothing fails.
 """
@@ -34,7 +34,7 @@ In all 15 minutes of two workers, parity not counted, which runs with the oldest
 contracts once more there, `.ci/run` stays below 25. Whoever raises one lowers another.
 """
 SLOW = 20
-"""A test over so many seconds says in its docstring why."""
+"""Seconds over which the docstring of a test says why it takes them."""
 PROPERTY = "compile_seconds"
 
 

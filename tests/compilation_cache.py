@@ -22,7 +22,7 @@ import zlib
 DAYS = 14
 """Entries that nobody read for so long are removed."""
 BYTES = 4 * 2**30
-"""At most so many are kept, of all versions together."""
+"""The most bytes that are kept, of all versions together."""
 
 
 def root(environment=os.environ):

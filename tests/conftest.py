@@ -33,7 +33,7 @@ jaxtyping.install_import_hook(
 )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Compiled programs survive between runs of the suite, those of processes that tests start as well; both minimum
+# Compiled programs survive between runs of the suite, also of processes that tests start; both minimum
 # thresholds, or small programs are not kept.
 for _name, _value in {
     "jax_compilation_cache_dir": str(compilation_cache.folder(jax, jaxlib)),
@@ -68,7 +68,7 @@ def pytest_runtest_protocol(item):
 _FIRST = ("train", "experiments", "app", "contracts", "methods", "models")
 """Folders whose files take longest: at the end, one would keep a single worker busy while the others have nothing."""
 _QUICK = ("app", "experiments", "models", "augmentation", "contracts", "losses", "methods")
-"""Folders of tiny programs, most of whose time would be that of the compiler: it takes a third less. Not nn, whose
+"""Folders of tiny programs, which mostly wait for the compiler: it takes a third less. Not nn, whose
 convolutions are there for how they are compiled."""
 
 

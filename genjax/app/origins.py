@@ -6,7 +6,6 @@ on, and makes images, when the folders it came from are gone.
 """
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,12 +21,11 @@ from genjax.methods.averages import averaged
 from genjax.methods.kind import Frozen
 from genjax.typing import TrainState, UserError
 
-_PARTS = ("params", "ema", "mutable")
 _LISTED = 8
 
 
 class Taken(NamedTuple):
-    """What became of the arrays of a run that another one starts from, by their names.
+    """What becomes of the parameters of a run that another one starts from, by their names.
 
     Attributes:
         taken: they are in the new run as they were in the other.
@@ -64,7 +62,9 @@ def describe(config: Config) -> dict[str, Any]:
     for name, reference in references(config).items():
         directory, step = parse(reference)
         try:
-            _, step, digest = _leaves(directory, step, prefixes=())
+            with _checkpoints(directory) as checkpoints:
+                _, step = checkpoints.shapes(step)
+                digest = checkpoints.digest(step)
         except UserError as error:
             raise UserError(f"{name}={reference!r}: {error}") from error
         found[name] = {
@@ -95,69 +95,92 @@ def frozen(config: Config, described: Mapping[str, Any], *, blank: bool = False)
 
 def _frozen(one: Mapping[str, Any], blank: bool) -> Frozen:
     config, info = config_files.from_json(one["config"]), fields.from_json(one["data"])
-    context = kinds.context(config, info)
     abstract = jax.eval_shape(build.method(config, info).init, jax.random.key(0), build.example(info))
+    kept = dataclasses.replace(abstract, params=(), opt=(), frozen=())
     if blank:
-        state = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), _arrays(abstract))
+        state = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), kept)
     else:
-        state = _with_leaves(_arrays(abstract), _read(one, ("ema/", "mutable/")), strict=True)[0]
-    return Frozen(context, averaged(state), state.mutable)
+        leaves = _read(one, ("ema/", "mutable/"))
+        wanted = {name: x.shape for name, x in _named(kept).items() if name != "step"}
+        missing = [name for name in wanted if name not in leaves or leaves[name].shape != wanted[name]]
+        if missing:
+            raise UserError(f"the checkpoint lacks {missing[0]} and {len(missing) - 1} other arrays")
+        state = _replaced(kept, leaves)
+    return Frozen(kinds.context(config, info), averaged(state), state.mutable)
 
 
-def _arrays(state: TrainState) -> TrainState:
-    return dataclasses.replace(state, params=(), opt=(), frozen=())
-
-
-def start_from(state: TrainState, described: Mapping[str, Any], *, partial: bool) -> tuple[TrainState, Taken]:
-    """A state with another run's parameters, their averages and the other variables.
-
-    The optimizer starts anew. An average that the other run does not keep starts at its parameters.
+def compare(state: TrainState, described: Mapping[str, Any], *, partial: bool) -> Taken:
+    """What `start_from` would do to the parameters of a state; no array is read.
 
     Args:
-        state: state of the new run, before its first step.
+        state: state of the new run, as shapes and types.
         described: what `describe` said of "init_from".
         partial: allow that the runs do not have the same parameters.
 
     Raises:
         UserError: the parameters differ in names or shapes, and `partial` is False, or nothing is alike.
     """
-    leaves = _read(described, tuple(f"{part}/" for part in _PARTS))
-    for name in [name for name in leaves if name.startswith("params/")]:
-        leaves.setdefault("ema/" + name.removeprefix("params/"), leaves[name])
-    new, found = _with_leaves(state, leaves, strict=False)
-    parameters = Taken(*([name for name in names if name.startswith("params/")] for names in found))
-    if not parameters.taken or ((parameters.new or parameters.left) and not partial):
-        lines = [f"  new: {name}" for name in parameters.new] + [
-            f"  left: {name}" for name in parameters.left
-        ]
+    with _checkpoints(epath.Path(described["workdir"])) as checkpoints:
+        shapes, _ = checkpoints.shapes(described["step"])
+    own, other = (
+        {name: x.shape for name, x in named.items() if name.startswith("params/")}
+        for named in (_named(state), shapes)
+    )
+    alike = {name for name in own if other.get(name) == own[name]}
+    found = Taken(sorted(alike), sorted(own.keys() - alike), sorted(other.keys() - alike))
+    if not found.taken or ((found.new or found.left) and not partial):
+        lines = [f"  new: {name}" for name in found.new] + [f"  left: {name}" for name in found.left]
         more = [f"  and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
         raise UserError(
-            f"init_from={described['workdir']!r}: {len(parameters.taken)} arrays of its parameters are alike, "
-            f"{len(parameters.new)} are new and {len(parameters.left)} would be left\n"
+            f"init_from={described['workdir']!r}: {len(found.taken)} arrays of its parameters are alike, "
+            f"{len(found.new)} are new and {len(found.left)} would be left\n"
             + "\n".join(lines[:_LISTED] + more)
-            + ("\n--init-partial starts from what is alike" if parameters.taken else "")
+            + ("\n--init-partial starts from what is alike" if found.taken else "")
         )
-    return new, parameters
+    return found
 
 
-def _with_leaves(
-    state: TrainState, leaves: Mapping[str, np.ndarray], *, strict: bool
-) -> tuple[TrainState, Taken]:
-    from genjax.train.checkpoint import named_leaves
+def start_from(state: TrainState, described: Mapping[str, Any]) -> TrainState:
+    """A state with another run's parameters, their averages and the other variables, as far as they are alike.
 
-    own = {name: x for name, x in named_leaves(state).items() if name.split("/")[0] in _PARTS}
-    alike = {name for name, x in own.items() if name in leaves and leaves[name].shape == x.shape}
-    found = Taken(sorted(alike), sorted(own.keys() - alike), sorted(leaves.keys() - alike))
-    if strict and found.new:
-        raise UserError(f"the checkpoint lacks {found.new[0]} and {len(found.new) - 1} other arrays")
-    every = named_leaves(state)
-    replaced = [np.asarray(leaves[name]).astype(x.dtype) if name in alike else x for name, x in every.items()]
-    return jax.tree.unflatten(jax.tree.structure(state), replaced), found
+    The optimizer starts anew. An average that the other run does not keep starts at its parameters.
+
+    Args:
+        state: state of the new run, before its first step.
+        described: what `describe` said of "init_from".
+
+    Raises:
+        UserError: the checkpoint is no longer there, or no longer the one that was described.
+    """
+    leaves = _read(described, ("params/", "ema/", "mutable/"))
+    averages = {
+        "ema" + name.removeprefix("params"): x for name, x in leaves.items() if name.startswith("params/")
+    }
+    return _replaced(state, averages | leaves)
+
+
+def _replaced(state: TrainState, leaves: Mapping[str, np.ndarray]) -> TrainState:
+    """A state with those arrays in `leaves` that have the name and the shape of its own."""
+
+    def one(name: str, x: Any) -> Any:
+        other = leaves.get(name)
+        return x if other is None or other.shape != x.shape else other.astype(x.dtype)
+
+    replaced = [one(name, x) for name, x in _named(state).items()]
+    return jax.tree.unflatten(jax.tree.structure(state), replaced)
+
+
+def _named(state: TrainState) -> dict[str, Any]:
+    from genjax.train.checkpoint import named_leaves  # brings Orbax
+
+    return named_leaves(state)
 
 
 def _read(described: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:
     directory = epath.Path(described["workdir"])
-    leaves, step, digest = _leaves(directory, described["step"], prefixes)
+    with _checkpoints(directory) as checkpoints:
+        leaves, step = checkpoints.leaves(prefixes, described["step"])
+        digest = checkpoints.digest(step)
     if digest != described["digest"]:
         raise UserError(
             f"{directory}: the checkpoint of step {step} is another one than before, by its digest {digest[:16]} "
@@ -166,16 +189,11 @@ def _read(described: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, 
     return leaves
 
 
-def _leaves(
-    directory: epath.Path, step: int | None, prefixes: tuple[str, ...]
-) -> tuple[dict[str, np.ndarray], int, str]:
-    """Arrays of a checkpoint whose names begin with one of `prefixes`, its step, and its digest."""
-    from genjax.train.checkpoint import SEAL, Checkpointer  # brings Orbax
+def _checkpoints(directory: epath.Path) -> Any:
+    """The checkpoints of a run, to be read."""
+    from genjax.train.checkpoint import Checkpointer  # brings Orbax
 
     if not workdir.has_checkpoint(directory):
         workdir.load_config(directory)  # says so if there is no run at all
         raise UserError(f"workdir={str(directory)!r} holds no checkpoint yet: train it first")
-    with Checkpointer(directory / "checkpoints", read_only=True) as checkpoints:
-        leaves, step = checkpoints.leaves(prefixes, step)
-    seal = directory / "checkpoints" / f"{step:08d}" / SEAL
-    return leaves, step, hashlib.sha256(seal.read_bytes()).hexdigest()
+    return Checkpointer(directory / "checkpoints", read_only=True)

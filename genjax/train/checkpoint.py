@@ -14,12 +14,11 @@ decides which checkpoint is used and all others follow.
 """
 
 import errno
-import hashlib
 import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -29,14 +28,13 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
+from genjax.train import seal
 from genjax.typing import PyTree, UserError
 
 _log = logging.getLogger(__name__)
 
-SEAL = "SHA256SUMS"
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _NONE, _FAILED = -1, -2
-_CHUNK_BYTES = 1 << 22
 _MAX_LISTED = 20
 
 
@@ -81,7 +79,7 @@ class Checkpointer:
 
     def steps(self) -> list[int]:
         """Steps of the finished checkpoints, ascending. Their files are not verified."""
-        return [step for step in _saved_steps(self._directory) if (self._path(step) / SEAL).exists()]
+        return [step for step in _saved_steps(self._directory) if (self._path(step) / seal.SEAL).exists()]
 
     def save(self, step: int, state: PyTree, extra: Mapping[str, Any] | None = None) -> None:
         """Starts to save; waits for an earlier save first.
@@ -179,6 +177,26 @@ class Checkpointer:
         state = jax.tree.unflatten(jax.tree.structure(abstract_state), [restored[name] for name in wanted])
         return state, metadata["extra"], step
 
+    def digest(self, step: int) -> str:
+        """What tells the checkpoint of a step from every other one, see `genjax.train.seal.digest`."""
+        return seal.digest(self._path(step))
+
+    def shapes(self, step: int | None = None) -> tuple[dict[str, jax.ShapeDtypeStruct], int]:
+        """Shapes and types of the arrays of a checkpoint by name, and its step; no array is read.
+
+        Args:
+            step: step of the checkpoint; None: the newest one whose files match its seal.
+
+        Raises:
+            CheckpointError, UserError: as `restore_latest`; also where there is no checkpoint.
+        """
+        self.wait()
+        step = self._choose(step)
+        if step == _NONE:
+            raise UserError(f"{self._directory} holds no checkpoint that can be used")
+        described = self._metadata(self._path(step))["leaves"]
+        return {name: _parse(text) for name, text in described.items()}, step
+
     def leaves(self, prefixes: tuple[str, ...], step: int | None = None) -> tuple[dict[str, np.ndarray], int]:
         """Arrays of a checkpoint by name, whatever the rest of its state is.
 
@@ -190,19 +208,12 @@ class Checkpointer:
             The arrays, on the host, and the step.
 
         Raises:
-            CheckpointError, UserError: as `restore_latest`; also where there is no checkpoint.
+            CheckpointError, UserError: as `shapes`.
         """
-        self.wait()
-        step = self._choose(step)
-        if step == _NONE:
-            raise UserError(f"{self._directory} holds no checkpoint that can be used")
-        path = self._path(step)
-        described = self._metadata(path)["leaves"]
-        if not any(name.startswith(prefixes) for name in described):
-            return {}, step
-        target = {name: _with_sharding(_parse(text)) for name, text in described.items()}
+        shapes, step = self.shapes(step)
+        target = {name: _with_sharding(shape) for name, shape in shapes.items()}
         args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        restored = self._orbax.restore(path, args=args).state
+        restored = self._orbax.restore(self._path(step), args=args).state
         return {name: np.asarray(x) for name, x in restored.items() if name.startswith(prefixes)}, step
 
     def _choose(self, step: int | None) -> int:
@@ -212,7 +223,7 @@ class Checkpointer:
         if step not in self.steps():
             there = ", ".join(map(str, self.steps())) or "none"
             raise UserError(f"step={step}: {self._directory} holds no such checkpoint; there are {there}")
-        if reason := _defect(self._path(step)):
+        if reason := seal.defect(self._path(step)):
             raise CheckpointError(f"the checkpoint {self._path(step)} cannot be used: {reason}")
         return step
 
@@ -226,7 +237,7 @@ class Checkpointer:
         """In a thread: seals the checkpoint once Orbax is done, then drops the oldest ones."""
         self._orbax.wait_until_finished()
         if jax.process_index() == 0:
-            _seal(self._path(step))
+            seal.seal(self._path(step))
             oldest = self.steps()[-self._keep :][0]
             for old in _saved_steps(self._directory):  # sealed or not: a kill may have cut a removal short
                 if old < oldest:
@@ -234,8 +245,8 @@ class Checkpointer:
 
     def _is_saved(self, step: int) -> bool:
         path = self._path(step)
-        if path.exists() and not (path / SEAL).exists():
-            self._set_aside(step, f"it was not finished: {SEAL} is missing")
+        if path.exists() and not (path / seal.SEAL).exists():
+            self._set_aside(step, f"it was not finished: {seal.SEAL} is missing")
         return path.exists()
 
     def _latest_usable(self) -> int:
@@ -244,7 +255,7 @@ class Checkpointer:
             _clear_temporary(self._directory)
         unusable: dict[int, str] = {}
         for step in reversed(_saved_steps(self._directory)):
-            reason = _defect(self._path(step))
+            reason = seal.defect(self._path(step))
             if reason is None:
                 break
             unusable[step] = reason
@@ -252,7 +263,7 @@ class Checkpointer:
             step = _NONE
         # A kill between Orbax's rename and the seal of a run's first checkpoint leaves one unsealed folder
         # and nothing else: nothing is lost by starting over. Otherwise no usable checkpoint means a loss.
-        unfinished = [step for step in unusable if not (self._path(step) / SEAL).exists()]
+        unfinished = [step for step in unusable if not (self._path(step) / seal.SEAL).exists()]
         if step == _NONE and unusable and (len(unusable) > 1 or not unfinished):
             reasons = "".join(f"\n  {self._path(bad).name}: {reason}" for bad, reason in unusable.items())
             raise CheckpointError(
@@ -278,7 +289,7 @@ class Checkpointer:
         """The error of a failed save, once what it wrote is removed."""
         if jax.process_index() == 0:
             _clear_temporary(self._directory, prefix=self._path(step).name, report=False)
-            if self._path(step).exists() and not (self._path(step) / SEAL).exists():
+            if self._path(step).exists() and not (self._path(step) / seal.SEAL).exists():
                 _remove(self._path(step))
         steps = self.steps()
         latest = f"the latest usable one is of step {steps[-1]}" if steps else "there is no usable one yet"
@@ -364,55 +375,10 @@ def _clear_temporary(directory: epath.Path, prefix: str = "", report: bool = Tru
 def _remove(path: epath.Path) -> None:
     # Unsealed first, so that a removal cut short leaves an unfinished checkpoint and not a corrupt one.
     try:
-        (path / SEAL).unlink(missing_ok=True)
+        (path / seal.SEAL).unlink(missing_ok=True)
         path.rmtree(missing_ok=True)
     except OSError as error:
         _log.warning("could not remove %s: %s", path, error)
-
-
-def _files(directory: epath.Path, prefix: str = "") -> Iterator[str]:
-    for path in directory.iterdir():
-        if path.is_dir():
-            yield from _files(path, f"{prefix}{path.name}/")
-        else:
-            yield prefix + path.name
-
-
-def _sha256(path: epath.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _digests(directory: epath.Path) -> dict[str, str]:
-    """sha256 of every file under `directory` but the seal itself, by relative path."""
-    names = sorted(name for name in _files(directory) if not name.startswith(SEAL))
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return dict(zip(names, pool.map(lambda name: _sha256(directory / name), names), strict=True))
-
-
-def _seal(directory: epath.Path) -> None:
-    text = "".join(f"{digest}  {name}\n" for name, digest in _digests(directory).items())
-    temporary = directory / f"{SEAL}.tmp"
-    temporary.write_text(text)
-    temporary.replace(directory / SEAL)
-
-
-def _defect(directory: epath.Path) -> str | None:
-    """Why the checkpoint cannot be used, or None."""
-    seal = directory / SEAL
-    if not seal.exists():
-        return f"it was not finished: {SEAL} is missing"
-    lines = seal.read_bytes().decode("utf-8", errors="replace").splitlines()
-    expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    found = _digests(directory)
-    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    changed = [name for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]]
-    defects = {"missing": missing, "not listed in " + SEAL: unknown, "truncated or corrupt": changed}
-    reasons = [f"{', '.join(names)} {defect}" for defect, names in defects.items() if names]
-    return "; ".join(reasons) or (None if found else "it is empty")
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -69,7 +69,7 @@ def fit(
     mesh: Mesh | None = None,
     progress: bool | None = None,
     on_save: Callable[[Times], None] = lambda times: None,
-    initial: Callable[[TrainState], TrainState] = lambda state: state,
+    initial: Callable[[TrainState], TrainState] | None = None,
 ) -> Fitted:
     """Trains until `options.steps`, going on from the latest checkpoint in `workdir` if there is one.
 
@@ -88,7 +88,7 @@ def fit(
         progress: show a progress bar; None: where stderr is a terminal, else a line now and then.
         on_save: called before each checkpoint is written, which holds these times too.
         initial: what becomes of the state of `method.init` before the first step, as when parameters of another run
-            take the place of random ones. A run that goes on from a checkpoint does not call it.
+            take the place of random ones; None: it stays. A run that goes on from a checkpoint does not call it.
 
     Returns:
         The state and how the run ended.
@@ -115,7 +115,8 @@ def fit(
     with Checkpointer(workdir / "checkpoints", keep=options.keep_checkpoints) as checkpoints:
         restored = checkpoints.restore_latest(target)
         if restored is None:
-            state, start = sharding.place(initial(method.init(init_key, example)), backend.layout), 0
+            first = method.init(init_key, example)
+            state, start = sharding.place(first if initial is None else initial(first), backend.layout), 0
             extra: dict[str, Any] = {}
         else:
             state, extra, start = restored

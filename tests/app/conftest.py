@@ -1,4 +1,4 @@
-"""The run on the digits and the verbs are those of tests/experiments."""
+"""The run on the digits and the verbs, from tests/experiments."""
 
 from tests.experiments.conftest import digest, run, train_tiny, verb
 

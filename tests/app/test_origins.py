@@ -93,5 +93,5 @@ def test_another_checkpoint_of_the_same_name_is_noticed(run):
         {"image": np.zeros((1, 8, 8, 1)), "label": np.zeros(1, int), "_index": np.zeros(1, int)},
     )
     with pytest.raises(UserError, match="is another one than before, by its digest"):
-        origins.start_from(state, changed, partial=False)
+        origins.start_from(state, changed)
     assert recorded(epath.Path(run)) == {}

@@ -49,7 +49,7 @@ def gaussian_consistency(x, alpha, sigma, mean, std):
 
 
 EXACT = {"denoiser": gaussian_denoiser, "consistency": gaussian_consistency}
-"""What a sampler may need -> that of data from N(mean, std^2)."""
+"""What a sampler may need -> such a network, exact for data from N(mean, std^2)."""
 
 
 @functools.cache

@@ -255,7 +255,7 @@ def test_several_averages_of_the_network_and_another_gradient(on_one_device):
 
     m = method(**OPTIONS, average=several(exponential(), slow=exponential(0.5)), gradient=counted)
     state, _ = trained(jax.jit(m.step), m.init(jax.random.key(0), batch()))
-    assert isinstance(state.ema, Several) and len(calls) == 2  # that of the weight, that of the step
+    assert isinstance(state.ema, Several) and len(calls) == 2  # one for the weight, one for the step
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
     jax.tree.map(close, state.ema.first, on_one_device[0].ema)
     values, expected = (

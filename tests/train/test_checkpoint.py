@@ -21,8 +21,9 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from genjax.train import checkpoint
-from genjax.train.checkpoint import SEAL, Checkpointer, CheckpointError
+from genjax.train import seal
+from genjax.train.checkpoint import Checkpointer, CheckpointError
+from genjax.train.seal import SEAL
 from genjax.typing import TrainState, UserError
 
 
@@ -97,8 +98,8 @@ def test_round_trip_is_bitwise(tmp_path):
 
 def test_save_returns_before_it_is_done(tmp_path, monkeypatch):
     release = threading.Event()
-    seal = checkpoint._seal
-    monkeypatch.setattr(checkpoint, "_seal", lambda path: release.wait(60) and seal(path))
+    write = seal.seal
+    monkeypatch.setattr(seal, "seal", lambda path: release.wait(60) and write(path))
     with Checkpointer(tmp_path) as checkpoints:
         checkpoints.save(1, make_state(1))
         assert checkpoints.steps() == []
@@ -362,7 +363,7 @@ def test_full_disk_simulated(tmp_path, monkeypatch, where):
 
     def fill():
         if where == "sealing":
-            monkeypatch.setattr(checkpoint, "_seal", fail)
+            monkeypatch.setattr(seal, "seal", fail)
         else:
             monkeypatch.setattr(ocp.AsyncCheckpointer, "wait_until_finished", wait_and_fail)
         return monkeypatch.undo

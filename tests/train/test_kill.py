@@ -22,7 +22,7 @@ from etils import epath
 
 from genjax.app import restore
 from genjax.app.config import SamplingOverrides
-from genjax.train.checkpoint import SEAL
+from genjax.train.seal import SEAL
 
 ROOT = pathlib.Path(__file__).parents[2]
 KILLS = int(os.environ.get("GENJAX_KILLS", "4"))
