@@ -16,6 +16,9 @@ from genjax.train import feed, sharding
 from genjax.typing import Batch, Key, Method
 
 _READ_AHEAD, _READERS = 4, 2
+_FACTORS = ("guidance", "temperature")
+"""Options of sampling that methods take for each image. They are left out where they are 1, and so change nothing: with
+guidance a network is evaluated twice, and the second evaluation would be multiplied by 0."""
 
 
 def source(config: DataConfig, split: str) -> data.Source:
@@ -122,8 +125,12 @@ def num_classes(config: Config, info: data.DataInfo) -> int | None:
 
 def condition(config: Config, labels: np.ndarray | None, num: int) -> dict[str, np.ndarray]:
     """What `Method.sample` is told of `num` images: their labels, and what the sampling options say."""
-    given = {} if labels is None else {"label": labels.astype(np.int32)}
-    return given | kinds.method(config).condition(config, num)
+    kind, given = kinds.method(config), {} if labels is None else {"label": labels.astype(np.int32)}
+    for name in _FACTORS:
+        value = getattr(config.sampling, name)
+        if name in kind.sampling and value != 1.0:
+            given[name] = np.full(num, value, np.float32)
+    return given | kind.condition(config, num)
 
 
 def data_info(config: Config) -> data.DataInfo:

@@ -102,10 +102,11 @@ class MethodKind(NamedTuple):
             other.
         check: ``(config of the experiment, image_shape) -> None``; raises UserError if the method does not fit the
             images.
-        sampling: the fields of ``config.sampling`` that it uses, apart from the batch size.
+        sampling: the fields of ``config.sampling`` that it uses, apart from the batch size. `Method.sample` gets
+            "guidance" and "temperature" as arrays with an entry for each image.
         samplers: what its networks give to samplers, see `genjax.diffusion.samplers.SAMPLERS`; None: it has no sampler.
-        condition: ``(config of the experiment, num) -> {name: array[num]}``, further conditions of `Method.sample`, in
-            addition to the conditions of the data.
+        condition: ``(config of the experiment, num) -> {name: array[num]}``, what else `Method.sample` is told, beside
+            the conditions of the data and the options of sampling.
         translates: for translation models, the fields that `Method.sample` accepts.
         latent_space: makes the functions of a model with an encoder; None for models without an encoder.
         frozen: fields of the config that name a trained run, ``DIR`` or ``DIR@STEP``; see `Context.frozen`.

@@ -11,7 +11,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from genjax.losses import likelihood as likelihoods
@@ -297,12 +296,6 @@ def contradictions(config: Any) -> list[tuple[bool, str]]:
     ]
 
 
-def asked(config: Any, num: int) -> dict[str, np.ndarray]:
-    """What sampling is told in addition to the conditions: temperature and guidance, unless they are 1."""
-    options = {"temperature": config.sampling.temperature, "guidance": config.sampling.guidance}
-    return {name: np.full(num, value, np.float32) for name, value in options.items() if value != 1.0}
-
-
 def latent_space(context: Context) -> LatentSpace:
     """Reconstructions."""
     model, switch = _codes(context), context.config.method.first_steps
@@ -337,7 +330,6 @@ METHOD = MethodKind(
     lambda context: context.network("codes", image_shape=context.image_shape),
     contradictions=contradictions,
     sampling=("temperature", "guidance"),
-    condition=asked,
     latent_space=latent_space,
     small={"first_steps": 2},
 )

@@ -3,8 +3,6 @@
 import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from genjax.diffusion import PREDICTIONS, SAMPLERS, SCHEDULES, Sampler, Schedule
 from genjax.diffusion.grids import GRIDS
 from genjax.diffusion.schedules import DISCRETE
@@ -46,14 +44,6 @@ def training_times(config: Any) -> DrawTimes | Adaptive:
     """How the times to train at are drawn."""
     name = config.times or ("discrete" if config.schedule in DISCRETE else "uniform")
     return TIMES[name](*([config.timesteps] if name in ("discrete", "loss_aware") else []))
-
-
-def guidance_scale(config: Any, num: int) -> dict[str, np.ndarray]:
-    """What sampling is told in addition to the conditions: the guidance, unless its scale is 1."""
-    scale = config.sampling.guidance
-    if scale == 1.0:  # the second evaluation of the network would be multiplied by 0
-        return {}
-    return {"guidance": np.full(num, scale, np.float32)}
 
 
 _WITH_ETA = [name for name in SAMPLERS if has_eta(name)]

@@ -303,6 +303,5 @@ METHOD = MethodKind(
     contradictions=choices.contradictions,
     sampling=("sampler", "grid", "num_steps", "eta", "guidance", "guidance_without"),
     samplers="denoiser",
-    condition=choices.guidance_scale,
     small={"timesteps": 20},
 )

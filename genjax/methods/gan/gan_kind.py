@@ -195,9 +195,8 @@ def _clip(bound: float | None) -> Callable[[PyTree], PyTree] | None:
 
 def _condition(config: Any, num: int) -> dict[str, np.ndarray]:
     """Conditions other than the labels: images of an InfoGAN get the values of its first categorical code in turn."""
-    temperature, codes = config.sampling.temperature, config.method.categorical_codes
-    given = {} if temperature == 1.0 else {"temperature": np.full(num, temperature, np.float32)}
-    return given | ({"code": np.arange(num, dtype=np.int32) % codes[0]} if codes else {})
+    codes = config.method.categorical_codes
+    return {"code": np.arange(num, dtype=np.int32) % codes[0]} if codes else {}
 
 
 def _contradictions(config: Any) -> list[tuple[bool, str]]:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
-import numpy as np
 
 from genjax.data import Field
 from genjax.losses import likelihood, logistic_mixture
@@ -81,12 +80,6 @@ def settings(context: Context) -> dict[str, Any]:
         "gradient": context.gradient,
         "importance_samples": context.config.evaluation.importance_samples if context.scoring else 0,
     }
-
-
-def temperature(config: Any, num: int) -> dict[str, np.ndarray]:
-    """What sampling is told in addition to the conditions: the temperature, unless it is 1."""
-    value = config.sampling.temperature
-    return {} if value == 1.0 else {"temperature": np.full(num, value, np.float32)}
 
 
 def contradictions(config: Any) -> list[tuple[bool, str]]:

@@ -211,7 +211,6 @@ METHOD = MethodKind(
     choices.network,
     contradictions=choices.contradictions,
     sampling=("temperature",),
-    condition=choices.temperature,
     latent_space=latent_space,
     small={"class_conditional": True},
 )

@@ -324,7 +324,6 @@ METHOD = MethodKind(
     choices.network,
     contradictions=_contradictions,
     sampling=("temperature",),
-    condition=choices.temperature,
     latent_space=latent_space,
     small={"class_conditional": True, "discriminator_channels": (4, 8), "discriminator_hidden": 8},
 )
