@@ -167,7 +167,7 @@ def asked_labels(options: Sample, field: Field | None) -> np.ndarray | None:
     """The label of each image: a function of its number alone."""
     if field is None:
         if options.labels is not None:
-            raise UserError(f"labels={options.labels}: the model is unconditional")
+            raise UserError(f"labels={','.join(options.labels)}: the model is unconditional")
         return None
     asked = class_numbers(options.labels or range(field.num_classes or 0), field, "labels")
     return asked[np.arange(options.first, options.first + options.num) % len(asked)]

@@ -93,7 +93,10 @@ def test_the_transpose_and_the_gram_number_are_those_of_the_operator(name):
 
 
 def test_conjugate_gradients_solve_each_example_on_its_own():
-    """Ill-conditioned by 1e3; one example is 0, and one far larger than the other."""
+    """Ill-conditioned by 1e3; one example is 0, and one far larger than the other.
+
+    Alone and in a batch numbers are rounded otherwise, by 1e-16, which comes to 1e-10 in what is ill-conditioned.
+    """
     with jax.enable_x64(True):
         scales = np.logspace(0, -1.5, 5)[:, None]
         matrix = scales * np.linalg.qr(MATRIX.T)[0].T
@@ -107,7 +110,7 @@ def test_conjugate_gradients_solve_each_example_on_its_own():
             np.testing.assert_allclose(solution[i], np.linalg.solve(system, b[i]), rtol=1e-4)
             alone_back = operators.transpose(operator, jnp.zeros((1, 16)))
             alone = operators.solve(operator, alone_back, b[i : i + 1], weight[i], ridge[i])
-            np.testing.assert_allclose(solution[i], alone[0], rtol=1e-12)
+            np.testing.assert_allclose(solution[i], alone[0], rtol=1e-8)
 
 
 @each_operator

@@ -207,7 +207,7 @@ def test_unlabelled_folder_makes_an_unconditional_model(
     assert made.code == 0, made.err
     with np.load(tmp_path / "x.npz") as arrays:
         assert set(arrays) == {"images"} and arrays["images"].shape == (3, 8, 8, 1)
-    for option, message in [("--labels=1", "labels=(1,)"), ("--guidance=2", "guidance=2.0")]:
+    for option, message in [("--labels=1,2", "labels=1,2"), ("--guidance=2", "guidance=2.0")]:
         refused = verb("sample", "--workdir", tmp_path / "run", option, "--out", tmp_path / "x.npz")
         assert refused.code == 2 and f"{message}: the model is unconditional" in refused.err
 
