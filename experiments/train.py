@@ -139,7 +139,7 @@ def train(config: Config, launch: Launch) -> None:
         hooks=hooks(method, train_source, test_source, directory),
         mesh=mesh,
         progress=launch.progress or None,
-        on_save=timekeeper(config, directory, train_source, frozen),
+        on_save=timekeeper(config, directory, train_source, frozen, method, mesh),
         initial=(lambda state: origins.start_from(state, first)) if first else None,
     )
     if fitted.preempted:
@@ -156,10 +156,17 @@ def train(config: Config, launch: Launch) -> None:
 
 
 def timekeeper(
-    config: Config, directory: epath.Path, train: data.Source, frozen: kinds.Frozens
+    config: Config,
+    directory: epath.Path,
+    train: data.Source,
+    frozen: kinds.Frozens,
+    method: Method,
+    mesh: Mesh,
 ) -> Callable[[Times], None]:
     """A function that writes the times of the run to its workdir."""
-    step_cost = functools.cache(lambda: cost.training_cost(config, train.info, frozen))
+    step_cost = functools.cache(
+        lambda: cost.training_cost(config, train.info, frozen, method=method, mesh=mesh)
+    )
 
     def write(times: Times) -> None:
         if cli.is_first_process():

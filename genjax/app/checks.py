@@ -125,8 +125,9 @@ def check_fits(
     _check_alike(train.info, test.info)
     kinds.network(config).check(config.model, train.info.image_shape)
     kinds.method(config).check(config, train.info.image_shape)
-    key, info = jax.random.key(0), train.info
-    example, batch = build.example(info), build.example(info, config.fit.batch_size)
+    info = train.info
+    batch = build.example(info, config.fit.batch_size)
+    key, batch = sharding.shapes((jax.random.key(0), batch), mesh)
 
     def augmented(key: Key, batch: Batch) -> Batch:
         return build.augment(config.data, key, batch)
@@ -134,56 +135,71 @@ def check_fits(
     def stepped(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         return method.step(key, state, augmented(key, batch))
 
-    state = _traced("init", method.init, key, example)
+    state = sharding.shapes(_traced("init", method.init, jax.random.key(0), build.example(info)), mesh)
     _traced("preprocessing", augmented, key, batch)
     new, metrics = _traced("step", stepped, key, state, batch)
     _check_state(state, new)
     scalars = all(x.shape == () for x in jax.tree.leaves(metrics)) and bool(metrics)
     _promise(scalars, "step", f"metrics must be scalars by name, and are {_shapes(metrics)}")
-    thorough = build.method(config, info, scoring=True, frozen=frozen)
-    for evaluate in (method.evaluate, thorough.evaluate):
-        held_out = functools.partial(_evaluated, evaluate)
-        values = _traced("evaluate", held_out, key, state, batch)
+    for evaluated in (method, build.thorough(method, config, info, frozen)):
+        values = evaluation(evaluated, config, state, info, mesh)
         fine = bool(values) and all(x.shape == (config.fit.batch_size,) for x in values.values())
         _promise(
             fine, "evaluate", f"there must be one value for each example, and there are {_shapes(values)}"
         )
-    keys = jax.random.split(key, 2)
-    images = _traced("sample", method.sample, keys, state, build.every_condition(config, info, 2))
-    wanted = (2, *info.image_shape)
+    num = build.sampling_batch(config, mesh)
+    keys, condition = sharding.shapes(
+        (jax.random.split(jax.random.key(0), num), build.every_condition(config, info, num)), mesh
+    )
+    images = _traced("sample", method.sample, keys, state, condition)
+    wanted = (num, *info.image_shape)
     _promise(
         images.shape == wanted and images.dtype == np.float32,
         "sample",
         f"images must be float32{list(wanted)}, and are {_shapes(images)}",
     )
-    _check_latent_space(kinds.context(config, info, frozen=frozen), state, batch)
+    _check_latent_space(kinds.context(config, info, frozen=frozen), key, state, batch)
     return state
 
 
-def _evaluated(evaluate: Callable[..., Any], key: Key, state: TrainState, batch: Batch) -> Any:
-    return evaluate(key, state, data.preprocess(key, batch))
+def evaluation(
+    method: Method, config: Config, state: TrainState, info: data.DataInfo, mesh: Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """What `Method.evaluate` gives for a batch of held-out examples, as shapes and types.
+
+    Args:
+        method: whose function it is.
+        config: config of the run.
+        state: state of the run, as `check_fits` returns it.
+        info: description of the data.
+        mesh: devices.
+    """
+    batch = build.example(info, config.fit.batch_size)
+    whole = np.ones(config.fit.batch_size, bool)
+    key, batch = sharding.shapes((jax.random.key(0), {**batch, "_mask": whole}), mesh)
+    return _traced(
+        "evaluate",
+        lambda key, state, batch: method.evaluate(key, state, data.preprocess(key, batch)),
+        key,
+        state,
+        batch,
+    )
 
 
-def _check_latent_space(context: Context, state: TrainState, batch: Any) -> None:
+def _check_latent_space(context: Context, key: Key, state: TrainState, batch: Any) -> None:
     """Traces what scores and pictures of a model with an encoder call."""
     make = kinds.method(context.config).latent_space
     if make is None:
         return
-    space, key = make(context), jax.random.key(0)
-
-    def called(name: str, *arguments: Any) -> Any:
-        return _traced(
-            name, lambda state, batch: getattr(space, name)(*arguments, state, batch), state, batch
-        )
-
-    batch = jax.eval_shape(lambda batch: data.preprocess(key, batch), batch)
-    called("reconstruct", key)
+    space = make(context)
+    batch = jax.eval_shape(data.preprocess, key, batch)
+    _traced("reconstruct", space.reconstruct, key, state, batch)
     if space.encode is not None and space.decode is not None:
-        codes = called("encode")
+        codes = _traced("encode", space.encode, state, batch)
         told = {name: batch[name] for name in context.conditions}
         _traced("decode", space.decode, state, codes, told)
     if space.posterior is not None:
-        called("posterior")
+        _traced("posterior", space.posterior, state, batch)
 
 
 def _traced(name: str, function: Callable[..., Any], *arguments: Any) -> Any:

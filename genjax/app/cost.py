@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from genjax.app import build, kinds
 from genjax.app.config import Config
@@ -77,13 +78,19 @@ def network_evaluations(run: Run) -> int:
     # On one device, or each would count.
     arguments = jax.device_put(arguments, jax.local_devices()[0])
     with nn.intercept_methods(_at_each_call(lambda args: jax.debug.callback(increment))):
-        jax.block_until_ready(jax.jit(lambda *arguments: run.method.sample(*arguments))(*arguments))
+        sample = build.method(run.config, run.info, frozen=run.frozen).sample  # which was not traced before
+        jax.block_until_ready(sample(*arguments))
     jax.effects_barrier()
     return count
 
 
 def training_cost(
-    config: Config, info: DataInfo | None = None, frozen: kinds.Frozens = kinds.NONE
+    config: Config,
+    info: DataInfo | None = None,
+    frozen: kinds.Frozens = kinds.NONE,
+    *,
+    method: Method | None = None,
+    mesh: Mesh | None = None,
 ) -> dict[str, float | None]:
     """What a step of training costs, as it is written: nothing is compiled or run, and the device makes no difference.
 
@@ -91,6 +98,8 @@ def training_cost(
         config: config of the run.
         info: description of its data; None: it is read from the data, which must be there.
         frozen: trained runs that the config names.
+        method: method of the run, whose step is not traced again where `mesh` is that of the run; None: it is built.
+        mesh: devices of the run; None: the first one there is.
 
     Returns:
         * "flops_per_step", see `flops`, of the step for the whole batch, before XLA merges what is computed twice; None
@@ -103,25 +112,28 @@ def training_cost(
     from genjax.train.fit import train_step  # brings Orbax
 
     info = info or build.data_info(config)
-    method, example = build.method(config, info, frozen=frozen), build.example(info)
-    key = jax.random.key(config.fit.seed)
-    state = jax.eval_shape(method.init, key, example)
-    batch = {
-        name: jax.ShapeDtypeStruct((config.fit.batch_size, *x.shape[1:]), x.dtype)
-        for name, x in example.items()
-    }
+
+    def made(config: Config) -> Method:
+        return build.method(config, info, frozen=frozen)
+
+    fresh, key = made(config), jax.random.key(0)
+    state = jax.eval_shape((method or fresh).init, key, build.example(info))
+    arguments = sharding.shapes(
+        (key, state, build.example(info, config.fit.batch_size)), mesh or sharding.make_mesh(num_devices=1)
+    )
 
     def traced(method: Method) -> Any:
-        # A new function each time: jax keeps what it has traced of an old one.
-        step = train_step(method, functools.partial(build.augment, config.data))
-        return jax.jit(step).trace(key, state, batch)
+        return jax.jit(train_step(method, functools.partial(build.augment, config.data))).trace(*arguments)
 
     with nn.intercept_methods(_at_each_call(_mark)):
-        marked = traced(method)
+        marked = traced(fresh)
     # Micro-batches do the same work, but in a loop, whose body XLA counts once.
-    at_once = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, accumulate=1))
+    if config.optimizer.accumulate > 1:
+        method = made(
+            dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, accumulate=1))
+        )
     # Marks are callbacks, of which there are none on platforms that are not here.
-    counted = flops(traced(build.method(at_once, info, frozen=frozen)))
+    counted = flops(traced(method or made(config)))
     return {"flops_per_step": counted, "network_evaluations_per_step": _marked(marked.jaxpr.jaxpr)}
 
 

@@ -20,7 +20,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from genjax import data
-from genjax.app import build
+from genjax.app import checks
 from genjax.app.config import Config
 from genjax.app.image_scores import ImageScorer, has_score
 from genjax.train.logging import JsonlWriter
@@ -56,7 +56,8 @@ def rehearse(
     Raises:
         Exception: whatever a hook or a score raises, with a note that says which one it is.
     """
-    fake, train, test = stand_in(method, state, train.info), _first(train), _first(test)
+    given = checks.evaluation(method, config, state, train.info, mesh)
+    fake, train, test = stand_in(method, list(given), train.info), _first(train), _first(test)
     nothing = TrainState(step=jnp.zeros((), jnp.int32), params=(), opt=())
     with tempfile.TemporaryDirectory() as folder, _silently():
         with JsonlWriter(pathlib.Path(folder) / "metrics.jsonl") as writer:
@@ -71,13 +72,8 @@ def rehearse(
                 json.dumps(scorer.score(levels, scorer.labels) | scorer.collapse(levels))
 
 
-def stand_in(method: Method, state: TrainState, info: data.DataInfo) -> Method:
-    """A method whose functions give arrays of the shapes of another one's, without its networks."""
-
-    def evaluated(key: Key, state: TrainState, batch: Batch) -> dict[str, Array]:
-        return method.evaluate(key, state, data.preprocess(key, batch))
-
-    names = list(jax.eval_shape(evaluated, jax.random.key(0), state, build.example(info)))
+def stand_in(method: Method, names: Sequence[str], info: data.DataInfo) -> Method:
+    """A method without networks, that gives images of the right shape and numbers by the names of another one's."""
 
     def sample(keys: Key, state: TrainState, condition: Any) -> Array:
         return jax.vmap(lambda key: jax.random.uniform(key, info.image_shape, minval=-1.0))(keys)

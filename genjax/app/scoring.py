@@ -81,7 +81,7 @@ def results(
     Returns:
         The results by name.
     """
-    method = build.method(run.config, run.info, scoring=True, frozen=run.frozen)
+    method = build.thorough(run.method, run.config, run.info, run.frozen)
     means = held_out(run.config, method, run.mesh, test)(run.state)
     found: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     found |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)

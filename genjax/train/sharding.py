@@ -69,6 +69,15 @@ def state_sharding(state: PyTree, mesh: Mesh, min_size: int = 2**14) -> PyTree:
     return jax.tree.map(layout, state)
 
 
+def shapes(tree: PyTree, mesh: Mesh) -> PyTree:
+    """Shapes and types of arrays that lie on the devices of the mesh, for functions to be traced with.
+
+    Traced with these, a jitted function is not traced once more where a program on the same mesh calls it.
+    """
+    everywhere = replicated(mesh)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), tree)
+
+
 def place(tree: PyTree, shardings: PyTree) -> PyTree:
     """Lay out arrays that every process holds whole, in new buffers (they may be donated)."""
 

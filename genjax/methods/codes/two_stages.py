@@ -35,6 +35,8 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
     """
     if switch < 1:
         raise UserError(f"switch={switch}: valid are 1 and more steps of the first stage")
+    # Each is traced once for the names of its metrics and for the step itself.
+    first_step, second_step = jax.jit(first.step, inline=True), jax.jit(second.step, inline=True)
 
     def init(key: Key, batch: Batch) -> TrainState:
         one, two = jax.random.split(key)
@@ -43,8 +45,8 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
         one, two = stages(state, switch)
         shapes = {
-            "first": jax.eval_shape(first.step, key, one, batch)[1],
-            "second": jax.eval_shape(second.step, key, two, batch)[1],
+            "first": jax.eval_shape(first_step, key, one, batch)[1],
+            "second": jax.eval_shape(second_step, key, two, batch)[1],
         }
 
         def metrics_of(name: str, values: Mapping[str, Array]) -> dict[str, Array]:
@@ -54,11 +56,11 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
             return {k: jnp.asarray(x, jnp.float32) for k, x in (every | own).items()}
 
         def run_first() -> tuple[TrainState, dict[str, Array]]:
-            new, metrics = first.step(key, one, batch)
+            new, metrics = first_step(key, one, batch)
             return _join(state.step + 1, new, two), metrics_of("first", metrics)
 
         def run_second() -> tuple[TrainState, dict[str, Array]]:
-            new, metrics = second.step(key, two, batch)
+            new, metrics = second_step(key, two, batch)
             return _join(state.step + 1, one, new), metrics_of("second", metrics)
 
         return jax.lax.cond(state.step < switch, run_first, run_second)
