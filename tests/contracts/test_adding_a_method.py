@@ -22,7 +22,7 @@ def test_one_file_and_one_line_are_enough(tmp_path):
 
     train = (
         f"train ddpm-digits --workdir runs/cm --method consistency_training {TINY}"
-        " --model.channels 8 --model.multipliers 1 --model.attention"
+        " --model.channels 8 --model.multipliers 1 --model.blocks 1 --model.attention"
     )
     printed = house.verbs(
         "train ddpm-digits --method consistency_training --help",

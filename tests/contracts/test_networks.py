@@ -105,9 +105,16 @@ def variables(network, method, call):
     return jax.tree_util.tree_map_with_path(drawn, shapes)
 
 
+@functools.cache
+def applied(network, method, call):
+    """Compiled once for each shape of the arguments."""
+    module, _, options = call(built(network, method), LABEL, slice(0, 1))
+    return jax.jit(functools.partial(module.apply, **options))
+
+
 def output(network, method, call, condition, rows=slice(0, N)):
-    module, arguments, options = call(built(network, method), condition, rows)
-    made = jax.jit(functools.partial(module.apply, **options))(variables(network, method, call), *arguments)
+    _, arguments, _ = call(built(network, method), condition, rows)
+    made = applied(network, method, call)(variables(network, method, call), *arguments)
     return [x for x in jax.tree.leaves(made) if jnp.ndim(x) and len(x) == len(KEYS[rows])]
 
 
@@ -180,10 +187,12 @@ def test_every_method_takes_every_network_of_its_role(network, method):
 def test_a_denoiser_knows_how_noisy_its_input_is(network):
     """Noise levels of order 1 that are a little apart look a little different, and far ones very different."""
     call, method = _denoiser, METHOD_OF_ROLE["denoiser"]
-    module, (x, _, condition), _ = call(built(network, method), LABEL, slice(0, N))
+    _, (x, _, condition), _ = call(built(network, method), LABEL, slice(0, N))
 
     def at(c_noise):
-        made = module.apply(variables(network, method, call), x, jnp.full(N, c_noise), condition)
+        made = applied(network, method, call)(
+            variables(network, method, call), x, jnp.full(N, c_noise), condition
+        )
         assert made.shape == x.shape and made.dtype == jnp.float32
         return np.asarray(made).ravel()
 

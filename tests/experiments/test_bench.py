@@ -27,7 +27,7 @@ from genjax.typing import UserError
 
 TINY = Config(
     fit=FitOptions(steps=10, batch_size=8),
-    model=UNetConfig(channels=8, multipliers=(1,)),
+    model=UNetConfig(channels=8, multipliers=(1,), blocks=1),
     method=DiffusionConfig(timesteps=10),
     optimizer=OptimizerConfig(warmup_steps=0),
     sampling=SamplingConfig(num_steps=3, guidance=2.0, batch_size=8),
@@ -130,7 +130,7 @@ def test_bad_command_ends_the_bench_before_anything_is_compiled(monkeypatch, cap
 
 def test_stock_layers_give_the_same_loss(monkeypatch):
     monkeypatch.setattr(unet, "_ZEROS", nn.initializers.normal(0.1))  # or nothing reaches the output
-    config = dataclasses.replace(TINY, model=UNetConfig(channels=8, multipliers=(1,), remat=True))
+    config = dataclasses.replace(TINY, model=UNetConfig(channels=8, multipliers=(1,), blocks=1, remat=True))
     info = build.data_info(config)
     method = build.method(config, info)
     stock = baselines.stock(method)

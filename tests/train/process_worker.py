@@ -53,7 +53,7 @@ def train(workdir, fsdp):
             fsdp_min_size=64,
         ),
         data=DataConfig(dataset="digits", flip=True, crop_padding=1, resident_mb=0),  # 0: streamed
-        model=UNetConfig(channels=8, multipliers=(1,), dropout=0.3),
+        model=UNetConfig(channels=8, multipliers=(1,), blocks=1, dropout=0.3),
         method=DiffusionConfig(condition_dropout=0.3),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=5),
     )

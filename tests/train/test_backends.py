@@ -29,7 +29,7 @@ WINDOW = 5
 CONFIG = Config(
     fit=FitOptions(steps=20, batch_size=32, log_every=WINDOW, checkpoint_every=20, fsdp_min_size=64),
     data=DataConfig(dataset="digits", flip=True, crop_padding=1, resident_mb=0),  # 0: streamed
-    model=UNetConfig(channels=8, multipliers=(1,), dropout=0.3),
+    model=UNetConfig(channels=8, multipliers=(1,), blocks=1, dropout=0.3),
     method=DiffusionConfig(condition_dropout=0.3),
     # Fast learning: the loss halves within the 20 steps, so that it depends on every step before.
     optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=5),

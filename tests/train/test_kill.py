@@ -34,7 +34,7 @@ STEPS, LOG_EVERY, CHECKPOINT_EVERY = max(240, 40 * KILLS), 53, 20
 KINDS = ("saving", "training", "sealing", "starting")
 OPTIONS = f"""
     --steps {STEPS} --batch-size 8 --log-every {LOG_EVERY} --data.flip --data.crop-padding 1
-    --model.channels 8 --model.multipliers 1 --model.attention 8 --model.dropout 0.1
+    --model.channels 8 --model.multipliers 1 --model.blocks 1 --model.attention 8 --model.dropout 0.1
     --optimizer.warmup-steps 20 --sampling.num-steps 2 --sampling.batch-size 20
     --evaluation.grid-columns 2 --evaluation.loss-every 90 --evaluation.sample-every 170 --evaluation.num 0
 """.split()
