@@ -102,7 +102,7 @@ def train(config: Config, launch: Launch) -> None:
     goes_on = workdir.has_checkpoint(directory)
     described = restore.recorded(directory) if goes_on else origins.describe(config)
     frozen = origins.frozen(config, described, blank=goes_on)
-    method = build.method(config, train_source.info, frozen=frozen)
+    method = build.traced_once(build.method(config, train_source.info, frozen=frozen))
     abstract_state = checks.check_fits(config, train_source, test_source, method, mesh, frozen)
     first = None if goes_on else described.get("init_from")
     taken = first and origins.compare(abstract_state, first, partial=config.initial.init_partial)

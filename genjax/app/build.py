@@ -105,24 +105,30 @@ def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
 def method(config: Config, info: data.DataInfo, *, scoring: bool = False, frozen: Frozens = NONE) -> Method:
     """The training method, with its networks and optimizers.
 
-    Each of its functions is traced once for all that ask for the same shapes: the checks before training, the account
-    of what a step costs, the program of the step itself. Tracing is most of the time before the first step.
-
     Args:
         config: config of the experiment.
         info: description of its data.
         scoring: `Method.evaluate` may be thorough and slow.
         frozen: trained runs that the config names, see `genjax.app.origins`.
     """
-    made = kinds.method(config).build(kinds.context(config, info, scoring=scoring, frozen=frozen))
-    return Method(*(jax.jit(function, inline=True) for function in made))
+    return kinds.method(config).build(kinds.context(config, info, scoring=scoring, frozen=frozen))
+
+
+def traced_once(method: Method) -> Method:
+    """The method with functions that are traced once for all that ask for the same shapes.
+
+    So one trace serves the checks before training, the account of what a step costs, and the program of the step:
+    tracing is most of the time before the first step. Linen's interceptors act while something is traced, and find
+    nothing to do in what was traced before.
+    """
+    return Method(*(jax.jit(function, inline=True) for function in method))
 
 
 def thorough(trained: Method, config: Config, info: data.DataInfo, frozen: Frozens = NONE) -> Method:
     """The method whose `Method.evaluate` is for scores: `trained` itself, unless scores ask for more than training."""
     if not config.evaluation.importance_samples:
         return trained
-    return method(config, info, scoring=True, frozen=frozen)
+    return traced_once(method(config, info, scoring=True, frozen=frozen))
 
 
 def conditions(config: Config, info: data.DataInfo) -> dict[str, data.Field]:

@@ -74,6 +74,8 @@ def test_a_mistake_while_scoring_only(tmp_path, monkeypatch):
         return method._replace(evaluate=broken) if scoring else method
 
     monkeypatch.setattr(build, "method", planted)
+    more = dataclasses.replace(CONFIG.evaluation, importance_samples=5)
+    monkeypatch.setitem(globals(), "CONFIG", dataclasses.replace(CONFIG, evaluation=more))
     refused(tmp_path / "run")
 
 
