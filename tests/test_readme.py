@@ -103,8 +103,10 @@ def test_load_example(tmp_path, capsys):
 
     (command,) = [arguments for arguments in commands("train") if arguments[0] == "ddpm-digits"][:1]
     assert command == ["ddpm-digits", "--workdir", "runs/digits"]
-    tiny = "--steps=2 --batch-size=16 --model.channels=8 --model.multipliers 1 --model.blocks=1 --model.attention --evaluation.num=0"
-    tiny += " --optimizer.warmup-steps=1 --sampling.num-steps=2 --evaluation.grid-columns=1"
+    tiny = "--steps=2 --batch-size=16 --model.channels=8 --model.multipliers 1 --model.blocks=1 --model.attention"
+    tiny += (
+        " --evaluation.num=0 --optimizer.warmup-steps=1 --sampling.num-steps=2 --evaluation.grid-columns=1"
+    )
     command = train.parse([command[0], "--workdir", str(tmp_path / "run"), *tiny.split()])
     train.train(command.config, command.launch)
     capsys.readouterr()

@@ -1,7 +1,6 @@
 """Whether a config makes sense: asked before anything is read, written or trained."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 

@@ -17,9 +17,9 @@ from PIL import Image
 from experiments import cli
 
 TINY = shlex.split(
-    "--model.channels=8 --model.multipliers 1 --model.blocks=1 --model.attention --batch-size=16 --optimizer.warmup-steps=1"
-    " --log-every=2 --checkpoint-every=2 --evaluation.loss-every=4 --evaluation.grid-columns=2"
-    " --sampling.sampler=ddim --sampling.num-steps=2 --sampling.batch-size=24"
+    "--model.channels=8 --model.multipliers 1 --model.blocks=1 --model.attention --batch-size=16"
+    " --optimizer.warmup-steps=1 --log-every=2 --checkpoint-every=2 --evaluation.loss-every=4"
+    " --evaluation.grid-columns=2 --sampling.sampler=ddim --sampling.num-steps=2 --sampling.batch-size=24"
 )
 STEPS = 6
 

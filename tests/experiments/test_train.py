@@ -241,7 +241,8 @@ def test_ctrl_c_is_no_traceback(tmp_path):
     start += "runpy.run_module('experiments.train', run_name='__main__')"
     workdir = tmp_path / "run"
     options = shlex.split(
-        "--model.channels=8 --model.multipliers 1 --model.blocks=1 --model.attention --batch-size=16 --log-every=2 --steps=1000000"
+        "--model.channels=8 --model.multipliers 1 --model.blocks=1 --model.attention --batch-size=16 --log-every=2"
+        " --steps=1000000"
     )
     errors = tmp_path / "stderr.txt"  # no pipe, which would have to be read while the process runs
     with errors.open("w") as stderr:
