@@ -139,7 +139,8 @@ def test_one_process_goes_on_from_two(alone, together, tmp_path):
 OPTIONS = f"""
     --steps {worker.STEPS} --batch-size {worker.BATCH_SIZE} --log-every 1 --checkpoint-every 10
     --data.flip --data.crop-padding 1 --model.channels 8 --model.multipliers 1 --model.blocks 1 --model.attention 8
-    --model.dropout 0.3 --optimizer.learning-rate 1e-2 --optimizer.warmup-steps 5 --sampling.num-steps 4 --sampling.batch-size 20
+    --model.dropout 0.3 --optimizer.learning-rate 1e-2 --optimizer.warmup-steps 5 --sampling.num-steps 4
+    --sampling.batch-size 20
     --evaluation.grid-columns 2 --evaluation.loss-every 10 --evaluation.num 20
 """.split()
 
