@@ -14,10 +14,14 @@ import jax
 from experiments import allocator
 from genjax.app.config import Launch
 from genjax.train.program import RecompileError
-from genjax.typing import UserError
+from genjax.typing import NonFiniteError, UserError
 
-# What an operating system says that is no bug of ours: full disk or quota, no permission, read-only disk.
-_ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_ENVIRONMENT = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+}
+"""What an operating system says that is no bug of ours: no room, no permission, a folder for a file."""
 
 
 def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
@@ -25,13 +29,11 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
 
     Args:
         main: the command.
-        when_interrupted: what to add to the message after Ctrl-C.
+        when_interrupted: what to add to the message after Ctrl-C, if the KeyboardInterrupt itself says nothing.
     """
     _quiet_libraries()
     _enable_compilation_cache()
     allocator.keep_freed_memory()
-    from genjax.train.fit import NonFiniteError
-
     try:
         main()
     except UserError as error:
@@ -42,8 +44,9 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         if error.errno not in _ENVIRONMENT:
             raise
         sys.exit(_say(error, 1))
-    except KeyboardInterrupt:
-        print(f"\ninterrupted{when_interrupted and ': '}{when_interrupted}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        more = str(interrupt) or when_interrupted
+        print(f"\ninterrupted{more and ': '}{more}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)  # as a shell says of a command that a signal ended
 
 

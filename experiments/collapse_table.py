@@ -42,7 +42,7 @@ def read(path: str) -> Finished:
         UserError: there is none, it is not scored, or its score says nothing of collapse.
     """
     directory = epath.Path(path).expanduser()
-    config, metrics = (workdir.read_json(directory / name) for name in (workdir.CONFIG, workdir.METRICS))
+    config, metrics = (workdir.read_scored(directory / name) for name in (workdir.CONFIG, workdir.METRICS))
     fields = run_groups.flatten(config)
     if "fit.seed" not in fields or "data.dataset" not in fields:
         raise UserError(

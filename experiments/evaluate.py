@@ -6,8 +6,10 @@ With ``--sweep 5 10 20 50`` a diffusion run is scored at each of these numbers o
 such objects, ``sweep.json``, there are pictures ``sweep/00005.png``, and ``metrics.json`` stays as it is.
 """
 
+import contextlib
 import dataclasses
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -18,7 +20,7 @@ from etils import epath
 from experiments import cli, score_differences
 from experiments import sweep as sweeps
 from experiments.folders import Folders, score_folders
-from genjax.app import build, extractors, likelihood_scores, restore, scoring, workdir
+from genjax.app import build, extractors, likelihood_scores, lock, restore, scoring, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.app.extractors import ExtractorOptions, changed
 from genjax.app.image_scores import check_resamples, metric_names
@@ -120,7 +122,9 @@ def evaluate(options: Evaluate) -> None:
     out = options.out
     if out is not None and "://" not in out and not epath.Path(out).expanduser().parent.is_dir():
         raise UserError(f"out={out!r}: there is no such folder")
-    before = None if options.against is None else workdir.read_json(epath.Path(options.against).expanduser())
+    before = (
+        None if options.against is None else workdir.read_scored(epath.Path(options.against).expanduser())
+    )
     results = _run(options) if options.images is None else _folders(options)
     if options.out is not None:
         workdir.write_json(epath.Path(options.out).expanduser(), results)
@@ -184,7 +188,17 @@ def _run(options: Evaluate) -> Any:
     run = restore.restore(
         directory, options.sampling, options.data_dir, options.importance_samples, options.step
     )
-    if only_cost:
+    with contextlib.ExitStack() as stack:
+        if cli.is_first_process():
+            try:
+                stack.enter_context(lock.held(directory, say=lambda text: print(text, file=sys.stderr)))
+            except OSError as error:  # of somebody else's run, which is scored all the same
+                logging.getLogger(__name__).warning("%s is not locked: %s", directory, error)
+        return _score(options, run, directory)
+
+
+def _score(options: Evaluate, run: restore.Run, directory: epath.Path) -> Any:
+    if options.num == 0:
         return scoring.add_cost(run, directory)
     likelihood_scores.check(run.config, options.likelihood)
     data = run.config.data

@@ -78,8 +78,8 @@ def export(options: Export) -> None:
         "which": options.which,
         "step": str(run.step),
         "checkpoint": seal.digest(directory / "checkpoints" / f"{run.step:08d}"),
-        "config": json.dumps(json.loads((directory / workdir.CONFIG).read_text())),
-        "data": json.dumps(json.loads((directory / workdir.DATA).read_text())),
+        "config": json.dumps(workdir.read_json(directory / workdir.CONFIG, {})),
+        "data": json.dumps(workdir.read_json(directory / workdir.DATA, {})),
     }
     if cli.is_first_process():
         workdir.write_bytes(out, save(arrays, metadata))

@@ -189,9 +189,10 @@ def _config(options: Gaussians) -> dict[str, Any]:
 
 def _claim(directory: epath.Path, config: dict[str, Any]) -> None:
     path = directory / workdir.CONFIG
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(config)):
+    if path.exists() and workdir.read_json(path, {}) != json.loads(json.dumps(config)):
         raise UserError(
             f"workdir={str(directory)!r} holds a run that was started with another config: {path}"
         )
+    workdir.check_ours(directory)
     directory.mkdir(parents=True, exist_ok=True)
     workdir.write_json(path, config)

@@ -60,7 +60,7 @@ def read(path: str) -> dict[str, Any]:
         UserError: there is none, or it has no score of images.
     """
     directory = epath.Path(path).expanduser()
-    metrics = workdir.read_json(directory / workdir.METRICS)
+    metrics = workdir.read_scored(directory / workdir.METRICS)
     if "protocol" not in metrics:
         raise UserError(f"{directory / workdir.METRICS} has no score of images: there is nothing to compare")
     scores = {name: metrics.get(name) for name in COLUMNS}

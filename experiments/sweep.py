@@ -73,7 +73,7 @@ def sweep(
             "protocols": scorer.scorer.protocols,
         }
 
-    before = {entry["num_steps"]: entry for entry in workdir.read_json_or(directory / workdir.SWEEP, [])}
+    before = {entry.get("num_steps"): entry for entry in workdir.read_json(directory / workdir.SWEEP, [])}
     found = {number: entry for number, entry in before.items() if described(number).items() <= entry.items()}
     for number in sorted(set(num_steps) - set(found)):
         config = _with_steps(run.config, number)

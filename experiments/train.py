@@ -5,11 +5,14 @@ of samples (one row for each class) each time samples are drawn, ``samples/00001
 ``samples.png``, ``timing.json`` (see `experiments.timing`) and, at the end, ``metrics.json``.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
+import logging as log
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import jax
@@ -22,14 +25,28 @@ from experiments import cli, timing
 from experiments.drawing import drawer
 from experiments.presets import PRESETS
 from genjax import data
-from genjax.app import build, checks, cost, kinds, origins, pictures, rehearsal, restore, scoring, workdir
+from genjax.app import (
+    build,
+    checks,
+    cost,
+    kinds,
+    lock,
+    origins,
+    pictures,
+    rehearsal,
+    restore,
+    scoring,
+    workdir,
+)
 from genjax.app.config import Config, Launch
 from genjax.app.image_scores import ImageScorer
 from genjax.train import logging, sharding
+from genjax.train.checkpoint import saved_steps
 from genjax.train.timing import Times
-from genjax.typing import Method, PyTree, TrainState
+from genjax.typing import Method, PyTree, TrainState, UserError
 
 _PROG = "python -m experiments.train"
+logger = log.getLogger(__name__)
 
 HookFunction = Callable[[int, TrainState, logging.Writer], None]
 
@@ -121,38 +138,66 @@ def train(config: Config, launch: Launch) -> None:
 
     rehearsal.rehearse(config, method, abstract_state, mesh, train_source, test_source, hooks)
     facts = workdir.describe_data(train_source, test_source)
-    workdir.claim(directory, config, facts, launch.override_config, described)
+    workdir.check_ours(directory)
+    with writing(directory):
+        workdir.claim(directory, config, facts, launch.override_config, described)
+        overview(directory, abstract_state.params)
+        if described and not goes_on:
+            for name, one in described.items():
+                say(f"{name}: {one['workdir']}@{one['step']}, SHA-256 {one['digest'][:16]}")
+        if taken:
+            say(f"init_from: {len(taken.taken)} arrays taken, {len(taken.new)} new, {len(taken.left)} left")
+        fitted = fit(
+            method,
+            build.training_feed(config, train_source, jax.process_index(), jax.process_count()),
+            config.fit,
+            workdir=directory,
+            example=build.example(train_source.info),
+            preprocess=functools.partial(build.augment, config.data),
+            hooks=hooks(method, train_source, test_source, directory),
+            mesh=mesh,
+            progress=launch.progress or None,
+            on_save=timekeeper(config, directory, train_source, frozen, method, mesh),
+            initial=(lambda state: origins.start_from(state, first)) if first else None,
+        )
+        if fitted.preempted:
+            how = "interrupted" if fitted.signal == signal.SIGINT else "preempted"
+            say(f"{how} at step {fitted.step}: saved in {directory}; the same command goes on from there")
+            sys.exit(128 + signal.SIGINT if fitted.signal == signal.SIGINT else 0)
+        took = f": {in_words(fitted.times, config, len(train_source))}" if fitted.trained else ""
+        say(f"trained to step {fitted.step}{took}")
+        if is_scored(directory, fitted.step):
+            say(
+                f"already scored: {directory / workdir.METRICS}; python -m experiments.evaluate does so again"
+            )
+        elif config.evaluation.num:
+            run = restore.Run(config, train_source.info, method, fitted.state, fitted.step, mesh, frozen)
+            results = scoring.score_run(run, directory, train_source, test_source, num=config.evaluation.num)
+            say(json.dumps(results))
 
-    overview(directory, abstract_state.params)
-    if described and not goes_on:
-        for name, one in described.items():
-            say(f"{name}: {one['workdir']}@{one['step']}, SHA-256 {one['digest'][:16]}")
-    if taken:
-        say(f"init_from: {len(taken.taken)} arrays taken, {len(taken.new)} new, {len(taken.left)} left")
-    fitted = fit(
-        method,
-        build.training_feed(config, train_source, jax.process_index(), jax.process_count()),
-        config.fit,
-        workdir=directory,
-        example=build.example(train_source.info),
-        preprocess=functools.partial(build.augment, config.data),
-        hooks=hooks(method, train_source, test_source, directory),
-        mesh=mesh,
-        progress=launch.progress or None,
-        on_save=timekeeper(config, directory, train_source, frozen, method, mesh),
-        initial=(lambda state: origins.start_from(state, first)) if first else None,
-    )
-    if fitted.preempted:
-        say(f"preempted at step {fitted.step}: saved in {directory}; the same command goes on from there")
-        return
-    took = f": {in_words(fitted.times, config, len(train_source))}" if fitted.trained else ""
-    say(f"trained to step {fitted.step}{took}")
-    if is_scored(directory, fitted.step):
-        say(f"already scored: {directory / workdir.METRICS}; python -m experiments.evaluate does so again")
-    elif config.evaluation.num:
-        run = restore.Run(config, train_source.info, method, fitted.state, fitted.step, mesh, frozen)
-        results = scoring.score_run(run, directory, train_source, test_source, num=config.evaluation.num)
-        say(json.dumps(results))
+
+@contextlib.contextmanager
+def writing(directory: epath.Path) -> Iterator[None]:
+    """Context in which this run alone writes into its workdir; Ctrl-C says what was last saved.
+
+    Raises:
+        UserError: another run does, or nobody can.
+    """
+    with contextlib.ExitStack() as stack:
+        if cli.is_first_process():
+            try:
+                stack.enter_context(lock.held(directory, say=say))
+            except OSError as error:
+                raise UserError(f"workdir={str(directory)!r} cannot be written: {error}") from error
+        try:
+            yield
+        except KeyboardInterrupt:
+            steps = saved_steps(directory / "checkpoints")
+            raise KeyboardInterrupt(
+                f"the newest checkpoint is of step {steps[-1]}, from which the same command goes on"
+                if steps
+                else "there is no checkpoint yet, the same command starts anew"
+            ) from None
 
 
 def timekeeper(
@@ -227,8 +272,11 @@ def image_score(
 
 def is_scored(directory: epath.Path, step: int) -> bool:
     """Whether the workdir has the score of this step."""
-    path = directory / workdir.METRICS
-    return path.exists() and json.loads(path.read_text())["step"] == step
+    try:
+        return workdir.read_json(directory / workdir.METRICS, {}).get("step") == step
+    except UserError as error:  # it is scored anew
+        logger.warning("%s", error)
+        return False
 
 
 def overview(directory: epath.Path, params: PyTree) -> None:
@@ -247,4 +295,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, when_interrupted="the same command goes on from the latest checkpoint")
+    cli.run(main)

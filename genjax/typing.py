@@ -40,6 +40,13 @@ class UserError(ValueError):
     """
 
 
+class NonFiniteError(RuntimeError):
+    """A number that must be finite is not: a loss, a parameter, an image or a score. The message names it.
+
+    The command line prints the message without a traceback and exits with code 1.
+    """
+
+
 @flax.struct.dataclass
 class TrainState:
     """All that changes during training, as one pytree; opaque to the loop except for `step`.

@@ -87,7 +87,7 @@ def what_is_trained(config: Config) -> dict[str, Any]:
 
 def scores(directory: epath.Path) -> dict[str, Any]:
     """The content of metrics.json; nothing if the run is not scored."""
-    return workdir.read_json_or(directory / workdir.METRICS, {})
+    return workdir.read_json(directory / workdir.METRICS, {})
 
 
 def run_training(arguments: list[str]) -> None:

@@ -1,17 +1,23 @@
 """What the files of a study say: its runs in groups, what failed, what was claimed."""
 
 import json
+import logging
 import pathlib
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from PIL import Image
 
 from experiments import run_groups
 from experiments.study.spec import STUDY
 from genjax.app import workdir
 from genjax.typing import UserError
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CLAIMS = "claims.json"
 _PICTURE = re.compile(r"\d+\.png")
@@ -106,6 +112,7 @@ class Study(NamedTuple):
         groups: groups of runs, in the order of their names.
         failures: runs that ended with an error.
         missing: names of runs that were planned and have not ended.
+        unreadable: what could not be read, by the folder: a damaged file is no reason to leave out the rest.
         claims: what `experiments.claims` found.
         command: that runs the study; "" where nothing says so.
         budget: that its runs have, as "3 epochs"; "" where their configs decide.
@@ -121,6 +128,7 @@ class Study(NamedTuple):
     command: str = ""
     budget: str = ""
     grid: Mapping[str, Sequence[Any]] = MappingProxyType({})
+    unreadable: Mapping[str, str] = MappingProxyType({})
     baseline: str = ""
 
 
@@ -134,18 +142,33 @@ def read(folder: str) -> Study:
     root = pathlib.Path(folder).expanduser()
     if not root.is_dir():
         raise UserError(f"folder={folder!r}: there is no such folder")
-    study = workdir.read_json_or(root / STUDY, {})
+    unreadable: dict[str, str] = {}
+    study: dict[str, Any] = _or_none(unreadable, root, _study, root) or {}
     planned = {run["name"]: run for run in study.get("runs", [])}
     failures = [
         Failure(path.stem, content.get("exit_code", 1), str(content.get("tail", "")))
         for path in sorted((root / "failed").glob("*.json"))
-        for content in [workdir.read_json_or(path, {})]
+        for content in [_or_none(unreadable, path, workdir.read_json, path, {}) or {}]
     ]
-    runs = [_run(root, path.parent, planned) for path in sorted(root.rglob(workdir.CONFIG))]
+    found = (
+        _or_none(unreadable, path.parent, _run, root, path.parent, planned)
+        for path in sorted(root.rglob(workdir.CONFIG))
+    )
+    runs = [run for run in found if run is not None]
+    for run in runs:
+        for path in (run.path / workdir.GRID, *run.pictures(workdir.PICTURES).values()):
+            if path.exists():
+                _or_none(unreadable, path, _verify, path)
     scored = (path.parent for path in sorted(root.rglob(workdir.METRICS)))
-    others = (_read(root, path) for path in scored if not (path / workdir.CONFIG).exists())
-    runs += [_mixture(run) for run in others if "members" in run.metrics]
-    if not runs and not failures:
+    others = (
+        _or_none(unreadable, path, _read, root, path)
+        for path in scored
+        if not (path / workdir.CONFIG).exists()
+    )
+    runs += [_mixture(run) for run in others if run is not None and "members" in run.metrics]
+    if not runs and len(unreadable) == 1:
+        raise UserError(f"folder={folder!r} cannot be read: {next(iter(unreadable.values()))}")
+    if not runs and not failures and not unreadable:
         raise UserError(
             f"folder={folder!r} holds no run: {workdir.CONFIG} is missing in it and in all folders below it"
         )
@@ -160,11 +183,41 @@ def read(folder: str) -> Study:
         ],
         failures,
         [name for name in planned if name not in ended],
-        workdir.read_json_or(root / CLAIMS, []),
+        _or_none(unreadable, root / CLAIMS, workdir.read_json, root / CLAIMS, []) or [],
         str(study.get("command") or ""),
         "{amount:g} {kind}".format(**study["budget"]) if study.get("budget") else "",
         study.get("grid") or {},
+        {str(path): reason for path, reason in unreadable.items()},
     )
+
+
+def _or_none(
+    unreadable: dict[str, str], path: pathlib.Path, read: Callable[..., T], *arguments: Any
+) -> T | None:
+    """What `read` returns; None, and a line in `unreadable`, where a file has other things in it than it should."""
+    try:
+        return read(*arguments)
+    except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = str(error) if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}"
+        unreadable[str(path)] = reason
+        _log.warning("left out: %s", reason)
+        return None
+
+
+def _verify(path: pathlib.Path) -> None:
+    try:
+        with Image.open(path) as image:
+            image.verify()
+    except (SyntaxError, Image.DecompressionBombError) as error:  # as Pillow says of a damaged PNG file
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _study(root: pathlib.Path) -> dict[str, Any]:
+    """What ``study.json`` says of its runs, which must have names."""
+    study = workdir.read_json(root / STUDY, {})
+    for run in study.get("runs", []):
+        run["name"]
+    return study
 
 
 def _lost(group: Group, failed: Collection[str]) -> int:
@@ -199,8 +252,8 @@ def _mixture(read: Run) -> Run:
 
 def _read(root: pathlib.Path, path: pathlib.Path) -> Run:
     """What the files of a folder say, without its preset."""
-    fields = workdir.read_json_or(path / workdir.CONFIG, {})
-    manifest = workdir.read_json_or(path / workdir.MANIFEST, [])
+    fields = workdir.read_json(path / workdir.CONFIG, {})
+    manifest = workdir.read_json(path / workdir.MANIFEST, [])
     return Run(
         path=path,
         name=path.relative_to(root).as_posix() if path != root else path.resolve().name,
@@ -208,12 +261,12 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> Run:
         command=str(manifest[0].get("command", "")) if manifest else "",
         fields=fields,
         config=run_groups.flatten(fields),
-        data=workdir.read_json_or(path / workdir.DATA, {}),
+        data=workdir.read_json(path / workdir.DATA, {}),
         manifest=manifest,
-        metrics=workdir.read_json_or(path / workdir.METRICS, {}),
-        timing=workdir.read_json_or(path / workdir.TIMING, {}),
+        metrics=workdir.read_json(path / workdir.METRICS, {}),
+        timing=workdir.read_json(path / workdir.TIMING, {}),
         lines=_lines(path / workdir.LINES),
-        sweep=sorted(workdir.read_json_or(path / workdir.SWEEP, []), key=lambda entry: entry["num_steps"]),
+        sweep=sorted(workdir.read_json(path / workdir.SWEEP, []), key=lambda entry: entry["num_steps"]),
     )
 
 

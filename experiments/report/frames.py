@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from experiments.report.collect import Group, Run
 from genjax.app import pictures, workdir
-from genjax.typing import UserError
 
 LIMIT = 1_500_000
 """Bytes that the pictures of one section may have, roughly."""
 
 _Pictures = dict[int | None, pathlib.Path]
 
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow says of files that are no pictures, or damaged ones."""
 _COUNTS = (24, 16, 12, 8, 6, 4, 3, 2, 1)
 
 
@@ -124,16 +125,13 @@ def _thinned(shown: _Pictures, count: int) -> _Pictures:
 
 def small(path: pathlib.Path) -> bytes:
     """A picture as a smaller PNG file: pixels that were repeated to magnify it are there once, and colours are at most
-    256.
-
-    Raises:
-        UserError: the file is no picture.
+    256. A grey square stands for a file that is no picture; `experiments.report.collect` lists it.
     """
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    except _UNREADABLE:
+        pixels = np.full((16, 16), 128, np.uint8)
     height, width = pixels.shape[:2]
     for scale in range(min(32, height, width), 1, -1):
         once = pixels[::scale, ::scale]

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from experiments.report import table
 from experiments.report.boards import SCORES, Board
@@ -19,7 +21,7 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
     """One table of scores for each way of measuring, those by sampler steps, and one of costs."""
     parts = [f"# {_escaped(study.name)}"]
     if study.command:
-        parts.append(f"`{_escaped(study.command)}`")
+        parts.append(_code(study.command))
     if study.budget:
         parts.append(f"Budget of every run: {study.budget}.")
     for board in boards:
@@ -44,7 +46,12 @@ def markdown(study: Study, boards: Sequence[Board]) -> str:
         parts += ["Cost:", _table(headings, ranked, [_cells(costs, group) for group in ranked])]
     tested = any(board.verdict(i) for board in boards for i in range(len(board.groups)))
     parts.append(_NOTE + _VERDICTS * tested)
-    for what, names in {"Failed": [f.name for f in study.failures], "Not finished": study.missing}.items():
+    told = {
+        "Failed": [failure.name for failure in study.failures],
+        "Not finished": study.missing,
+        "Not readable": list(study.unreadable.values()),
+    }
+    for what, names in told.items():
         if names:
             parts.append(f"{what}: {'; '.join(map(_escaped, names))}.")
     return "\n\n".join(parts) + "\n"
@@ -80,7 +87,15 @@ def _effects(found: Sequence[Effect]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    """A text of a run or of a file, of which nothing is taken for Markdown or HTML."""
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", " ".join(text.split())).replace("<", "&lt;")
+
+
+def _code(text: str) -> str:
+    """A text as code, whatever backticks are in it."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    gap = " " if "`" in text else ""
+    return f"{ticks}{gap}{' '.join(text.split())}{gap}{ticks}"
 
 
 def spreadsheet(study: Study) -> str:
@@ -115,8 +130,14 @@ def spreadsheet(study: Study) -> str:
         text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
     )
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell_of_text(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell_of_text(value: Any) -> Any:
+    """A value of a spreadsheet. A text that a spreadsheet would take for a formula, and compute, gets a quote in front."""
+    is_formula = isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{value}" if is_formula and value else value
 
 
 def _numbers(results: dict) -> dict[str, float]:

@@ -42,9 +42,7 @@ class Folder:
 
     def is_trained(self, run: Run) -> bool:
         """Whether the run is trained to its last step and scored."""
-        return (
-            workdir.read_json_or(self.workdir(run) / workdir.METRICS, {}).get("step") == run.config.fit.steps
-        )
+        return workdir.read_json(self.workdir(run) / workdir.METRICS, {}).get("step") == run.config.fit.steps
 
     def missing(self, run: Run) -> list[list[str]]:
         """The commands that are still to be run, one after the other."""
@@ -52,7 +50,7 @@ class Folder:
         after = run.evaluations(str(directory))
         if not self.is_trained(run):
             return [run.training(str(directory)), *after.values()]
-        scored = workdir.read_json_or(directory / workdir.METRICS, {})
+        scored = workdir.read_json(directory / workdir.METRICS, {})
         have = {
             "score": not run.scored_with or scored.get("scored_with") == run.scored_with,
             "cost": "samples_per_second" in scored,
@@ -66,7 +64,13 @@ class Folder:
 
     def read(self) -> dict[str, Any]:
         """``study.json``, or {} before there is one."""
-        return workdir.read_json_or(self.path / STUDY, {})
+        found = workdir.read_json(self.path / STUDY, {})
+        runs = found.get("runs", [])
+        if found and not (
+            isinstance(runs, list) and all(isinstance(run, dict) and "name" in run for run in runs)
+        ):
+            raise UserError(f"{self.path / STUDY} is damaged: runs is not a list of runs with names")
+        return found
 
     def write(
         self, name: str, study: Study, runs: Sequence[Run], measured: Mapping[str, Mapping[str, Any]]
@@ -127,7 +131,7 @@ def check_same(before: Mapping[str, Any], study: Study, runs: Sequence[Run], pat
         UserError: it is another one; the message lists what differs.
     """
     now = described(study, runs)
-    before = {"scoring": {}, **before}  # which was all there was, once
+    before = {"scoring": {}, "runs": [], **before}  # which was all there was, once
     lines = [
         f"  {name}: {before.get(name)!r} before, {value!r} now"
         for name, value in now.items()
@@ -174,4 +178,4 @@ def _grid_names(study: Study, runs: Sequence[Run]) -> list[str]:
 
 def _swept(path: epath.Path, step: int) -> set[int]:
     """Numbers of sampler steps at which the state of a training step is scored."""
-    return {entry["num_steps"] for entry in workdir.read_json_or(path, []) if entry.get("step", step) == step}
+    return {entry["num_steps"] for entry in workdir.read_json(path, []) if entry.get("step", step) == step}

@@ -92,7 +92,7 @@ def restore(
 
 def recorded(directory: epath.Path) -> dict[str, Any]:
     """What ``origins.json`` of a run holds; nothing where there is no such file."""
-    return workdir.read_json_or(directory / workdir.ORIGINS, {})
+    return workdir.read_json(directory / workdir.ORIGINS, {})
 
 
 def check_resumable(directory: epath.Path, method: Method, info: data.DataInfo) -> None:

@@ -19,6 +19,7 @@ from genjax.app.labels import class_numbers
 from genjax.conditions import select
 from genjax.methods.averages import averaged
 from genjax.methods.latent_space import LatentSpace
+from genjax.train.finite import check_images
 from genjax.typing import Method, PyTree, UserError
 
 
@@ -191,7 +192,9 @@ class TrainedRun:
         """
         space, z = self._space("decode"), jnp.asarray(codes)
         told = self._told(condition, len(z))
-        return np.asarray(data.to_uint8(jax.jit(space.decode)(self._run.state, z, told)))  # type: ignore[arg-type]
+        images = jax.jit(space.decode)(self._run.state, z, told)  # type: ignore[arg-type]
+        check_images(np.asarray(images))
+        return np.asarray(data.to_uint8(images))
 
     def _with(self, overrides: SamplingOverrides) -> restore.Run:
         config = dataclasses.replace(self.config, sampling=overrides.apply(self.config.sampling))

@@ -159,7 +159,7 @@ def add_cost(run: Run, directory: epath.Path) -> dict[str, Any]:
     Raises:
         UserError: there is no score of this state, or its images were made otherwise.
     """
-    scored = workdir.read_json_or(directory / workdir.METRICS, {})
+    scored = workdir.read_json(directory / workdir.METRICS, {})
     used = scored.get("sampling", {})
     asked = sampling(run.config, num=used.get("num", 0), seed=used.get("seed", 0))
     if scored.get("step") != run.step or (used and used != asked):
@@ -176,7 +176,7 @@ def add_cost(run: Run, directory: epath.Path) -> dict[str, Any]:
 
 
 def _cost(run: Run, directory: epath.Path) -> dict[str, Any]:
-    timing = workdir.read_json_or(directory / workdir.TIMING, {})
+    timing = workdir.read_json(directory / workdir.TIMING, {})
     known = {name: value for name, value in timing.items() if name == "seconds_per_epoch"}
     return sampling_cost(run) | known
 

@@ -1,14 +1,14 @@
 """The folder of a run: its config, what it ran on, its results."""
 
 import datetime
-import json
+import logging
 import os
-import pathlib
 import platform
 import re
 import shlex
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Mapping
 from importlib import metadata
@@ -20,8 +20,12 @@ from etils import epath
 
 from genjax.app import config_files, kinds
 from genjax.app.config import Config, flatten
+from genjax.app.lock import LOCK
 from genjax.data import DataInfo, Source, fields
+from genjax.train.files import TEMPORARY, read_json, write_bytes, write_json
 from genjax.typing import UserError
+
+_log = logging.getLogger(__name__)
 
 CONFIG, MANIFEST, DATA, ORIGINS, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, SWEEP_PICTURES = (
     "config.json",
@@ -36,7 +40,8 @@ CONFIG, MANIFEST, DATA, ORIGINS, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, 
     "sweep.json",
     "sweep",
 )
-_TEMPORARY = ".tmp"
+_SECTIONS = {"fit", "data", "method"}
+"""Parts that the config of every version has; a `config.json` of other software has not all of them."""
 
 # What may differ when a run is resumed, since the states a run goes through do not depend on it.
 FREE = {
@@ -83,6 +88,7 @@ def claim(
         UserError: the folder holds a run with another config or on other data (the message lists what
             differs), or something that is not a run, or it cannot be written.
     """
+    check_ours(workdir)
     if (workdir / CONFIG).exists():
         differences = _differences(workdir, config, facts) if has_checkpoint(workdir) and not override else {}
         if differences:
@@ -94,20 +100,41 @@ def claim(
                 "Start with the old config to resume it, choose another --workdir for a new run, or resume "
                 "with the new config all the same by --override-config."
             )
-    elif workdir.exists() and not workdir.is_dir():
-        raise UserError(f"workdir={str(workdir)!r} is a file; it must be a folder, which may be missing")
-    elif workdir.exists() and any(not path.name.endswith(_TEMPORARY) for path in workdir.iterdir()):
-        raise UserError(f"workdir={str(workdir)!r} is not empty and holds no run ({CONFIG} is missing)")
     if jax.process_index() == 0:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
+            before = _manifests(workdir)
             write_json(workdir / CONFIG, config_files.to_json(config))
             write_json(workdir / DATA, facts)
             if origins:
                 write_json(workdir / ORIGINS, dict(origins))
-            write_json(workdir / MANIFEST, [*_manifests(workdir), manifest(config.fit.seed)])
+            write_json(workdir / MANIFEST, [*before, manifest(config.fit.seed)])
         except OSError as error:
             raise UserError(f"workdir={str(workdir)!r} cannot be written: {error}") from error
+
+
+def check_ours(workdir: epath.Path) -> None:
+    """Raises UserError unless `workdir` is missing, empty, or the folder of a run; what anybody else has made stays."""
+    if not workdir.exists():
+        return
+    if not workdir.is_dir():
+        raise UserError(f"workdir={str(workdir)!r} is a file; it must be a folder, which may be missing")
+    names = {path.name for path in workdir.iterdir() if not path.name.endswith(TEMPORARY)} - {LOCK}
+    if not names:
+        return
+    if CONFIG not in names:
+        raise UserError(f"workdir={str(workdir)!r} is not empty and holds no run ({CONFIG} is missing)")
+    try:
+        found = read_json(workdir / CONFIG, {})
+    except UserError as error:
+        raise UserError(
+            f"workdir={str(workdir)!r} may hold a run of which {CONFIG} is damaged: {error}"
+        ) from error
+    if not found.keys() >= _SECTIONS:
+        raise UserError(
+            f"workdir={str(workdir)!r} is not empty and holds no run: its {CONFIG} is of other software, without "
+            f"{', '.join(sorted(_SECTIONS - found.keys()))}"
+        )
 
 
 def has_checkpoint(workdir: epath.Path) -> bool:
@@ -135,8 +162,8 @@ def load_config(workdir: epath.Path) -> Config:
     if not path.exists():
         raise UserError(f"workdir={str(workdir)!r} holds no run: {CONFIG} is missing")
     try:
-        return config_files.from_json(json.loads(path.read_text()))
-    except (ValueError, dacite.DaciteError) as error:
+        return config_files.from_json(read_json(path, {}))
+    except (ValueError, KeyError, TypeError, AttributeError, dacite.DaciteError) as error:
         raise UserError(f"{path} is not a config of this version of genjax: {error}") from error
 
 
@@ -150,8 +177,10 @@ def load_info(workdir: epath.Path) -> DataInfo:
     if not path.exists():
         raise UserError(f"workdir={str(workdir)!r} holds no complete run: {DATA} is missing")
     try:
-        return fields.from_json(json.loads(path.read_text()))
-    except (ValueError, KeyError, TypeError) as error:
+        return fields.from_json(read_json(path, {}))
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
@@ -180,7 +209,7 @@ def _facts(workdir: epath.Path) -> dict[str, Any]:
     path = workdir / DATA
     if not path.exists():
         return {}
-    stored = json.loads(path.read_text())
+    stored = read_json(path, {})
     sizes = {name: value for name, value in stored.items() if name.startswith(("train_", "test_"))}
     return {**fields.to_json(load_info(workdir)), **sizes}
 
@@ -206,8 +235,15 @@ def _module() -> list[str]:
 
 
 def _manifests(workdir: epath.Path) -> list[dict[str, Any]]:
+    """The manifests of earlier starts. A damaged file is set aside: no run needs it to go on."""
     path = workdir / MANIFEST
-    return json.loads(path.read_text()) if path.exists() else []
+    try:
+        return read_json(path, [])
+    except UserError as error:
+        aside = path.with_name(f"{path.name}.damaged{time.time_ns()}")
+        path.rename(aside)
+        _log.warning("%s; it is set aside as %s", error, aside.name)
+        return []
 
 
 def _version(package: str) -> str | None:
@@ -232,7 +268,7 @@ def _git_commit() -> str | None:
     return text.stdout.strip() or None
 
 
-def read_json(path: epath.Path) -> dict[str, Any]:
+def read_scored(path: epath.Path) -> dict[str, Any]:
     """The object in a file of a scored run.
 
     Raises:
@@ -240,25 +276,7 @@ def read_json(path: epath.Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise UserError(f"workdir={str(path.parent)!r} holds no scored run: {path.name} is missing")
-    return read_json_or(path, {})
-
-
-def read_json_or(path: epath.Path | pathlib.Path, default: Any) -> Any:
-    """The object or list in a JSON file; `default`, one of the same type, where there is no such file.
-
-    Raises:
-        UserError: the file holds none.
-    """
-    if not path.exists():
-        return default
-    try:
-        value = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, type(default)):
-        kind = "object" if isinstance(default, dict) else "list"
-        raise UserError(f"{path} cannot be read: it holds no JSON {kind}")
-    return value
+    return read_json(path, {})
 
 
 def write_picture(workdir: epath.Path, step: int, content: bytes) -> None:
@@ -274,19 +292,3 @@ def write_picture(workdir: epath.Path, step: int, content: bytes) -> None:
             path.unlink()
     write_bytes(folder / f"{step:08d}.png", content)
     write_bytes(workdir / GRID, content)
-
-
-def write_json(path: epath.Path, value: Any) -> None:
-    """Writes a JSON file, as `write_bytes` does."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-def write_bytes(path: epath.Path, content: bytes) -> None:
-    """Writes a file so that a kill or a full disk leaves the old one or the new one."""
-    temporary = path.with_name(path.name + _TEMPORARY)
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

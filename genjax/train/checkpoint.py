@@ -79,7 +79,7 @@ class Checkpointer:
 
     def steps(self) -> list[int]:
         """Steps of the finished checkpoints, ascending. Their files are not verified."""
-        return [step for step in _saved_steps(self._directory) if (self._path(step) / seal.SEAL).exists()]
+        return saved_steps(self._directory)
 
     def save(self, step: int, state: PyTree, extra: Mapping[str, Any] | None = None) -> None:
         """Starts to save; waits for an earlier save first.
@@ -355,6 +355,11 @@ def _check_structure(path: epath.Path, saved: Mapping[str, str], wanted: Mapping
             f"the checkpoint {path} holds another state than the one asked for; was the config changed?\n"
             + "\n".join(lines[:_MAX_LISTED] + more)
         )
+
+
+def saved_steps(directory: epath.Path) -> list[int]:
+    """Steps of the finished checkpoints in a directory, ascending. Their files are not verified."""
+    return [step for step in _saved_steps(directory) if (directory / f"{step:08d}" / seal.SEAL).exists()]
 
 
 def _saved_steps(directory: epath.Path) -> list[int]:

@@ -11,20 +11,17 @@ from etils import epath
 from jax.sharding import Mesh
 
 from genjax.train import backend as backends
-from genjax.train import logging, sharding
+from genjax.train import finite, logging, sharding
 from genjax.train.checkpoint import Checkpointer
 from genjax.train.feed import Feed, stack
 from genjax.train.options import FitOptions
 from genjax.train.preemption import Preemption
+from genjax.train.progress import progress as progress_of
 from genjax.train.timing import Stopwatch, Times
-from genjax.typing import Batch, Key, Method, TrainState, UserError
+from genjax.typing import Batch, Key, Method, NonFiniteError, TrainState, UserError
 
 _DISPATCHES_AHEAD = 2
 """Dispatches that may be under way at once: enough to keep a device busy, few enough to stop early at a NaN."""
-
-
-class NonFiniteError(RuntimeError):
-    """A metric of a training step is NaN or infinite."""
 
 
 class Hook(NamedTuple):
@@ -45,7 +42,8 @@ class Fitted(NamedTuple):
     Attributes:
         state: at the end.
         step: of it.
-        preempted: whether the run was stopped before its end.
+        preempted: whether the run was stopped before its end, and saved.
+        signal: the signal that stopped it; None: none, or another process got it.
         trained: number of steps that this call trained.
         times: how long the run took, with the starts before this one.
     """
@@ -55,6 +53,7 @@ class Fitted(NamedTuple):
     preempted: bool
     trained: int
     times: Times
+    signal: int | None = None
 
 
 def fit(
@@ -95,7 +94,8 @@ def fit(
 
     Raises:
         UserError: for options that do not fit together.
-        NonFiniteError: a metric is not finite; the latest checkpoint stays as it was.
+        NonFiniteError: a metric or a parameter is not finite; the latest checkpoint stays as it was.
+        KeyboardInterrupt: a second SIGINT came while the first was being obeyed.
         RecompileError: the compiled step was called with other shapes.
         CheckpointError: a checkpoint cannot be written, or none of those there can be read.
     """
@@ -157,7 +157,7 @@ class _Run:
         self.under_way: deque[tuple[int, dict[str, Any]]] = deque()
         self.start = start
         silent = None if jax.process_index() == 0 else io.StringIO()
-        self.bar = logging.progress(options.steps, start, options.batch_size, show=progress, stream=silent)
+        self.bar = progress_of(options.steps, start, options.batch_size, show=progress, stream=silent)
 
     def loop(self, state: TrainState, feed: Feed, hooks: Sequence[Hook], preemption: Preemption) -> Fitted:
         options, step, preempted = self.options, self.start, False
@@ -182,16 +182,20 @@ class _Run:
                     self.watch.lap(step)
                     self.log(step, self.watch.rate * options.batch_size)
                 due_hooks = [h for h in hooks if last or (h.every and step % h.every == 0)]
-                if due_hooks:
+                saves = last or preempted or step % options.checkpoint_every == 0
+                if due_hooks or saves:
                     self.collect(0)
                     with self.watch.paused():
                         state = self.backend.portable(running)
+                        self.check_parameters(step, state)
                         for hook in due_hooks:
                             hook.run(step, state, self.writer)
-                if last or preempted or step % options.checkpoint_every == 0:
-                    self.save(step, running)
+                if saves:
+                    self.save(step, state)
         self.checkpoints.wait()
-        return Fitted(self.backend.portable(running), step, preempted, step - self.start, self.watch.times)
+        signal = preemption.signal if preempted else None
+        times = self.watch.times
+        return Fitted(self.backend.portable(running), step, preempted, step - self.start, times, signal)
 
     def compile(self, running: TrainState, item: Any) -> None:
         """Compiles the train step ahead of its first call, so that no step's time has it in it."""
@@ -210,16 +214,23 @@ class _Run:
                 row = {name: float(values[name][i]) for name in names}
                 for name, value in row.items():
                     if not math.isfinite(value):
-                        raise NonFiniteError(self.explain(first + i + 1, name, value, row))
+                        rest = ", ".join(f"{k}={v:.6g}" for k, v in row.items())
+                        raise NonFiniteError(self.explain(first + i + 1, f"{name} is {value} ({rest})"))
                 self.pending.append(row)
             self.bar.advance(count, **{name: self.pending[-1][name] for name in names[:1]})
 
-    def explain(self, step: int, name: str, value: float, row: Mapping[str, float]) -> str:
+    def check_parameters(self, step: int, state: TrainState) -> None:
+        """Raises NonFiniteError for parameters that the last update spoilt: metrics are of before the update."""
+        bad = finite.bad_parameters(state)
+        if bad:
+            verb = "is" if len(bad) == 1 else "are"
+            raise NonFiniteError(self.explain(step, f"{finite.in_words(bad)} {verb} not finite"))
+
+    def explain(self, step: int, what: str) -> str:
         self.checkpoints.wait()  # one may be under way, of a step that was still fine
         steps = self.checkpoints.steps()
-        rest = ", ".join(f"{k}={v:.6g}" for k, v in row.items())
         return (
-            f"training stopped at step {step}: {name} is {value} ({rest}). "
+            f"training stopped at step {step}: {what}. "
             + (
                 f"The latest checkpoint is of step {steps[-1]}, untouched. "
                 if steps
@@ -235,15 +246,14 @@ class _Run:
         self.writer.write_scalars(step, {logging.TIMING + "images_per_second": images_per_second})
         self.pending = []
 
-    def save(self, step: int, running: TrainState) -> None:
+    def save(self, step: int, state: TrainState) -> None:
         """Starts a checkpoint; every step up to it was checked to be finite, and its metrics are on disk."""
-        self.collect(0)
         self.watch.lap(step)
         with self.watch.paused():
             self.writer.flush()
             self.on_save(self.watch.times)
             extra = {"pending": self.pending, "times": self.watch.saved()}
-            self.checkpoints.save(step, self.backend.portable(running), extra)
+            self.checkpoints.save(step, state, extra)
 
 
 def _check(options: FitOptions, mesh: Mesh) -> None:

@@ -8,6 +8,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from genjax.train import sharding
+from genjax.train.finite import check_images
 from genjax.train.program import Program
 from genjax.typing import Key, Method, TrainState, UserError
 
@@ -29,6 +30,7 @@ def generator(
 
     Raises:
         UserError: if `batch_size` is less than 1, or a condition has another length than `numbers`.
+        NonFiniteError: from the function, if an image is not finite.
     """
     if batch_size < 1:
         raise UserError(f"batch_size={batch_size} must be at least 1")
@@ -54,7 +56,7 @@ def generator(
             )  # the last batch repeats its last image
             batch = {name: put(np.asarray(x)[index]) for name, x in condition.items()}
             images = program(state, key, put(np.asarray(numbers)[index].astype(np.int32)), batch)
-            yield _on_host(images)[: len(numbers) - start]
+            yield check_images(_on_host(images)[: len(numbers) - start], numbers.start + start)
 
     return generate
 

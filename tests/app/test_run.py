@@ -71,7 +71,7 @@ def test_bad_input(loaded, arguments, message):
 def test_scores_are_those_of_the_verb_and_nothing_is_written(loaded, run, digest):
     before = digest(run)
     found = loaded.evaluate(20)
-    stored = scoring.workdir.read_json(loaded.workdir / "metrics.json")
+    stored = scoring.workdir.read_scored(loaded.workdir / "metrics.json")
     for name in ("step", "test_loss", "rho", "fd_generated", "protocol"):
         assert found[name] == pytest.approx(stored[name], rel=1e-5) if name != "protocol" else True
     assert digest(run) == before

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.train.logging import JsonlWriter, MultiWriter, TensorBoardWriter, Writer, open_writers, progress
+from genjax.train.logging import JsonlWriter, MultiWriter, TensorBoardWriter, Writer, open_writers
+from genjax.train.progress import progress
 from genjax.typing import UserError
 
 

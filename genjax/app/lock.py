@@ -1,0 +1,206 @@
+"""One process at a time writes into the folder of a run: a lock that says who, and that is taken over from the dead.
+
+The lock is a file made in one piece (O_EXCL, which NFS since version 3 keeps to, too). Object stores have no such
+thing: there the file is written, and read again after a moment. Its content says who holds it and changes every few
+seconds. So nobody's clock matters: a lock of another machine whose content stays the same was left by a process that
+is no more. Of a process of the same machine that is known at once.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from etils import epath
+
+from genjax.typing import UserError
+
+LOCK = "lock.json"
+RENEWED_EVERY = 10.0
+"""Seconds between two renewals."""
+PATIENCE = 45.0
+"""Seconds for which a lock of another machine must stay unchanged before it is taken over."""
+_OBJECT_STORE_SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def held(
+    folder: epath.Path,
+    *,
+    say: Callable[[str], None] = print,
+    renewed_every: float = RENEWED_EVERY,
+    patience: float = PATIENCE,
+) -> Iterator[None]:
+    """Context in which this process alone may write into `folder`, which is made where it is missing.
+
+    Args:
+        folder: the folder of a run or of a study.
+        say: gets a line where a lock that somebody left is waited for or taken over.
+        renewed_every: seconds between two renewals of the lock.
+        patience: seconds for which a lock of another machine must stay unchanged before it is taken over.
+
+    Raises:
+        UserError: another process holds the lock: the message says which.
+        OSError: the lock cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    mine = {**_me(), "token": uuid.uuid4().hex, "renewals": 0}
+    while not _make(path, mine):
+        _wait_for_the_dead(path, say, patience)
+    ended = threading.Event()
+    renewal = threading.Thread(target=_renew, args=(path, mine, ended, renewed_every), daemon=True)
+    renewal.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewal.join()
+        if (_read(path) or {}).get("token") == mine["token"]:
+            path.unlink(missing_ok=True)
+
+
+def _me() -> dict[str, Any]:
+    """Which process of which machine this is: numbers of processes count within a container, until the next start."""
+    return {
+        "host": socket.gethostname(),
+        "machine": f"{_text('/proc/sys/kernel/random/boot_id')} {_link('/proc/self/ns/pid')}".strip(),
+        "pid": os.getpid(),
+        "process_start": _process_start(os.getpid()),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _make(path: epath.Path, mine: dict[str, Any]) -> bool:
+    """Whether the lock is ours now."""
+    content = json.dumps(mine)
+    if _is_local(path):
+        try:
+            with open(os.fspath(path), "x", encoding="utf-8") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # or others would find a lock of nobody
+                path.unlink(missing_ok=True)
+            raise
+        return True
+    if path.exists():
+        return False
+    path.write_text(content)
+    time.sleep(_OBJECT_STORE_SECONDS)  # another process may have written at the same time: the last one wins
+    return (_read(path) or {}).get("token") == mine["token"]
+
+
+def _wait_for_the_dead(path: epath.Path, say: Callable[[str], None], patience: float) -> None:
+    """Returns once a lock that was left is out of the way; raises UserError if its holder lives."""
+    found = _read(path)
+    if found is None:  # it is gone, or being written
+        time.sleep(0.05)
+        found = _read(path)
+    if found is None and not path.exists():
+        return
+    holder = found or {}
+    who = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
+    state = _is_alive(holder)
+    if state is None:
+        say(f"{path.parent} is locked by {who}: waiting {patience:.0f} s for a sign of life")
+        state = _changes(path, found, patience)
+    if state:
+        raise UserError(
+            f"workdir={str(path.parent)!r} is being written by {who}; wait for it to end, or choose another folder"
+        )
+    # Whoever moves the file away takes it over; another one who has seen the same finds it gone.
+    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return
+    if _read(aside) != found:  # somebody else was quicker, and this is theirs
+        with contextlib.suppress(OSError):
+            aside.rename(path)
+        return
+    aside.unlink(missing_ok=True)
+    say(f"{path.parent}: taking over the lock of {who}, which is gone")
+
+
+def _is_alive(holder: dict[str, Any]) -> bool | None:
+    """Whether the process that a lock names lives; None: it cannot be known from here."""
+    me = _me()
+    if (holder.get("host"), holder.get("machine")) != (me["host"], me["machine"]):
+        return None
+    pid = holder.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's process
+        pass
+    return _process_start(pid) == holder.get("process_start")
+
+
+def _changes(path: epath.Path, found: dict[str, Any] | None, patience: float) -> bool:
+    """Whether the content of the lock changes within `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, patience / 10))
+        if _read(path) != found:
+            return path.exists()
+    return False
+
+
+def _renew(path: epath.Path, mine: dict[str, Any], ended: threading.Event, every: float) -> None:
+    """In a thread: shows now and then that the holder lives. A full disk does not end the run."""
+    while not ended.wait(every):
+        with contextlib.suppress(OSError):
+            if (_read(path) or {}).get("token") != mine["token"]:
+                return  # somebody took it for dead
+            mine["renewals"] += 1
+            if _is_local(path):
+                temporary = path.with_name(f"{path.name}.{mine['token']}.tmp")
+                temporary.write_text(json.dumps(mine))
+                temporary.replace(path)
+            else:
+                path.write_text(json.dumps(mine))
+
+
+def _read(path: epath.Path) -> dict[str, Any] | None:
+    """What a lock says; None where there is none, or none that is whole."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _is_local(path: epath.Path) -> bool:
+    return "://" not in os.fspath(path)
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process started, in ticks since the start of the machine; None where the system does not say."""
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else None
+
+
+def _text(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -1,0 +1,104 @@
+"""Files that are whole or not there: how a run writes and reads its small files."""
+
+import errno
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO, TypeAlias
+
+from etils import epath
+
+from genjax.typing import NonFiniteError, UserError
+
+TEMPORARY = ".tmp"
+"""End of the names of files that are being written; a kill may leave them."""
+_Path: TypeAlias = epath.Path | pathlib.Path
+
+
+def write_bytes(path: _Path, content: bytes) -> None:
+    """Writes a file so that a kill or a full disk leaves the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is in the place of this file", os.fspath(path))
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename is None:  # as of a full disk
+            error.filename = os.fspath(path)
+        raise
+
+
+def write_json(path: _Path, value: Any) -> None:
+    """Writes a JSON file, as `write_bytes` does.
+
+    Raises:
+        NonFiniteError: `value` has a number in it that is not finite, which JSON has no text for.
+        OSError: as `write_bytes`.
+    """
+    check_finite(value, f"{path.name} is not written")
+    write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def check_finite(value: Any, what: str) -> None:
+    """Raises NonFiniteError, which begins with `what`, for numbers in lists and mappings that are not finite."""
+    bad = [f"{name} is {number}" for name, number in _numbers(value, "") if not math.isfinite(number)]
+    if bad:
+        raise NonFiniteError(f"{what}: {', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''}")
+
+
+def _numbers(value: Any, name: str) -> list[tuple[str, float]]:
+    if isinstance(value, float):
+        return [(name or "the value", value)]
+    if isinstance(value, Mapping):
+        parts = [(f"{name}.{key}" if name else str(key), part) for key, part in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{name}[{i}]", part) for i, part in enumerate(value)]
+    else:
+        return []
+    return [number for key, part in parts for number in _numbers(part, key)]
+
+
+def append_line(file: BinaryIO, line: bytes) -> None:
+    """Appends a line, with its end, to a file that is open without a buffer: all of it, or nothing.
+
+    Raises:
+        OSError: it cannot be written; what a full disk took of it is taken back.
+    """
+    start, rest = os.fstat(file.fileno()).st_size, memoryview(line + b"\n")
+    try:
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
+    except OSError as error:
+        file.truncate(start)
+        if error.filename is None:
+            error.filename = file.name
+        raise
+
+
+def read_json(path: _Path, default: Any) -> Any:
+    """The object, or the list of objects, in a JSON file; `default`, one of the same type, where there is no such file.
+
+    Raises:
+        UserError: the file holds none.
+    """
+    if not path.exists():
+        return default
+    if path.is_dir():
+        raise UserError(f"{path} cannot be read: it is a folder, and a file is expected")
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8-sig"))  # editors put a byte-order mark before it
+    except (ValueError, RecursionError) as error:  # of the text or of its encoding
+        raise UserError(f"{path} cannot be read: {error}") from error
+    fine = isinstance(value, type(default))
+    if not fine or (isinstance(value, list) and not all(isinstance(one, dict) for one in value)):
+        kind = "object" if isinstance(default, dict) else "list of objects"
+        raise UserError(f"{path} cannot be read: it holds no JSON {kind}")
+    return value
