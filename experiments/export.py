@@ -23,7 +23,7 @@ from genjax.app import restore, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.methods.averages import averaged
 from genjax.train import seal
-from genjax.train.checkpoint import named_leaves
+from genjax.train.leaves import named_leaves
 from genjax.typing import UserError
 
 

@@ -153,6 +153,7 @@ def read(folder: str) -> Study:
     found = (
         _or_none(unreadable, path.parent, _run, root, path.parent, planned)
         for path in sorted(root.rglob(workdir.CONFIG))
+        if path.is_file()
     )
     runs = [run for run in found if run is not None]
     for run in runs:

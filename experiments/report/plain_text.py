@@ -135,7 +135,7 @@ def spreadsheet(study: Study) -> str:
 
 
 def _cell_of_text(value: Any) -> Any:
-    """A value of a spreadsheet. A text that a spreadsheet would take for a formula, and compute, gets a quote in front."""
+    """A value of a spreadsheet: a text that would be taken for a formula, and computed, gets a quote in front."""
     is_formula = isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@", "\t", "\r")
     return f"'{value}" if is_formula and value else value
 

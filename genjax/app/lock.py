@@ -1,7 +1,7 @@
 """One process at a time writes into the folder of a run: a lock that says who, and that is taken over from the dead.
 
-The lock is a file made in one piece (O_EXCL, which NFS since version 3 keeps to, too). Object stores have no such
-thing: there the file is written, and read again after a moment. Its content says who holds it and changes every few
+The lock is a file made in one piece, by a hard link, which NFS keeps to, too. Object stores have no such thing: there
+the file is written, and read again after a moment. Its content says who holds it and changes every few
 seconds. So nobody's clock matters: a lock of another machine whose content stays the same was left by a process that
 is no more. Of a process of the same machine that is known at once.
 """
@@ -28,6 +28,8 @@ RENEWED_EVERY = 10.0
 PATIENCE = 45.0
 """Seconds for which a lock of another machine must stay unchanged before it is taken over."""
 _OBJECT_STORE_SECONDS = 2.0
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What file systems without hard links say."""
 
 
 @contextlib.contextmanager
@@ -53,8 +55,8 @@ def held(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     mine = {**_me(), "token": uuid.uuid4().hex, "renewals": 0}
-    while not _make(path, mine):
-        _wait_for_the_dead(path, say, patience)
+    while not (_make(path, mine) or _take_over(path, mine, say, patience)):
+        time.sleep(0.02)
     ended = threading.Event()
     renewal = threading.Thread(target=_renew, args=(path, mine, ended, renewed_every), daemon=True)
     renewal.start()
@@ -79,56 +81,90 @@ def _me() -> dict[str, Any]:
 
 
 def _make(path: epath.Path, mine: dict[str, Any]) -> bool:
-    """Whether the lock is ours now."""
-    content = json.dumps(mine)
-    if _is_local(path):
+    """Whether there was no lock, and ours is there now: whole from the first moment."""
+    if not _is_local(path):
+        return not path.exists() and _overwritten(path, mine)
+    new = _written_beside(path, mine)
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
         try:
             with open(os.fspath(path), "x", encoding="utf-8") as file:
-                file.write(content)
+                file.write(json.dumps(mine))
         except FileExistsError:
             return False
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):  # or others would find a lock of nobody
-                path.unlink(missing_ok=True)
-            raise
-        return True
-    if path.exists():
-        return False
-    path.write_text(content)
-    time.sleep(_OBJECT_STORE_SECONDS)  # another process may have written at the same time: the last one wins
-    return (_read(path) or {}).get("token") == mine["token"]
+    finally:
+        new.unlink()
+    return True
 
 
-def _wait_for_the_dead(path: epath.Path, say: Callable[[str], None], patience: float) -> None:
-    """Returns once a lock that was left is out of the way; raises UserError if its holder lives."""
+def _take_over(path: epath.Path, mine: dict[str, Any], say: Callable[[str], None], patience: float) -> bool:
+    """Whether ours is in the place of a lock that somebody dead has left. Raises UserError if its holder lives.
+
+    Only whoever makes the heir's file of a dead lock may replace it, and looks at the lock once more before: a heir who
+    was quicker has replaced it before the heir's file went.
+    """
     found = _read(path)
-    if found is None:  # it is gone, or being written
-        time.sleep(0.05)
-        found = _read(path)
     if found is None and not path.exists():
-        return
+        return False
     holder = found or {}
     who = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
-    state = _is_alive(holder)
-    if state is None:
+    alive = _is_alive(holder)
+    if alive is None:
         say(f"{path.parent} is locked by {who}: waiting {patience:.0f} s for a sign of life")
-        state = _changes(path, found, patience)
-    if state:
+        alive = _changes(path, found, patience)
+    if alive:
         raise UserError(
             f"workdir={str(path.parent)!r} is being written by {who}; wait for it to end, or choose another folder"
         )
-    # Whoever moves the file away takes it over; another one who has seen the same finds it gone.
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return
-    if _read(aside) != found:  # somebody else was quicker, and this is theirs
-        with contextlib.suppress(OSError):
-            aside.rename(path)
-        return
-    aside.unlink(missing_ok=True)
+    if _is_local(path):
+        heir = path.with_name(f"{path.name}.{holder.get('token', 'damaged')}.tmp")
+        if not _make_heir(heir, patience):
+            return False
+        try:
+            if _read(path) != found or not path.exists():
+                return False
+            _written_beside(path, mine).replace(path)
+        finally:
+            heir.unlink()
+    elif not _overwritten(path, mine):
+        return False
     say(f"{path.parent}: taking over the lock of {who}, which is gone")
+    return True
+
+
+def _make_heir(heir: epath.Path, patience: float) -> bool:
+    """Whether the file was not there; one that a killed process has left goes after a while."""
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - os.stat(os.fspath(heir)).st_mtime > 60 + patience:
+            heir.unlink()
+    try:
+        os.close(os.open(os.fspath(heir), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _written_beside(path: epath.Path, content: dict[str, Any]) -> epath.Path:
+    """A file of this process alone with the content of a lock."""
+    beside = path.with_name(f"{path.name}.{content['token']}.tmp")
+    try:
+        beside.write_text(json.dumps(content))
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    return beside
+
+
+def _overwritten(path: epath.Path, mine: dict[str, Any]) -> bool:
+    """Writes to an object store, and looks who has written last after a moment."""
+    path.write_text(json.dumps(mine))
+    time.sleep(_OBJECT_STORE_SECONDS)
+    return (_read(path) or {}).get("token") == mine["token"]
 
 
 def _is_alive(holder: dict[str, Any]) -> bool | None:
@@ -166,9 +202,7 @@ def _renew(path: epath.Path, mine: dict[str, Any], ended: threading.Event, every
                 return  # somebody took it for dead
             mine["renewals"] += 1
             if _is_local(path):
-                temporary = path.with_name(f"{path.name}.{mine['token']}.tmp")
-                temporary.write_text(json.dumps(mine))
-                temporary.replace(path)
+                _written_beside(path, mine).replace(path)
             else:
                 path.write_text(json.dumps(mine))
 

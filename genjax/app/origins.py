@@ -19,6 +19,7 @@ from genjax.app.config import Config
 from genjax.data import fields
 from genjax.methods.averages import averaged
 from genjax.methods.kind import Frozen
+from genjax.train.leaves import named_leaves
 from genjax.typing import TrainState, UserError
 
 _LISTED = 8
@@ -101,7 +102,7 @@ def _frozen(one: Mapping[str, Any], blank: bool) -> Frozen:
         state = jax.tree.map(lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), kept)
     else:
         leaves = _read(one, ("ema/", "mutable/"))
-        wanted = {name: x.shape for name, x in _named(kept).items() if name != "step"}
+        wanted = {name: x.shape for name, x in named_leaves(kept).items() if name != "step"}
         missing = [name for name in wanted if name not in leaves or leaves[name].shape != wanted[name]]
         if missing:
             raise UserError(f"the checkpoint lacks {missing[0]} and {len(missing) - 1} other arrays")
@@ -124,7 +125,7 @@ def compare(state: TrainState, described: Mapping[str, Any], *, partial: bool) -
         shapes, _ = checkpoints.shapes(described["step"])
     own, other = (
         {name: x.shape for name, x in named.items() if name.startswith("params/")}
-        for named in (_named(state), shapes)
+        for named in (named_leaves(state), shapes)
     )
     alike = {name for name in own if other.get(name) == own[name]}
     found = Taken(sorted(alike), sorted(own.keys() - alike), sorted(other.keys() - alike))
@@ -166,14 +167,8 @@ def _replaced(state: TrainState, leaves: Mapping[str, np.ndarray]) -> TrainState
         other = leaves.get(name)
         return x if other is None or other.shape != x.shape else other.astype(x.dtype)
 
-    replaced = [one(name, x) for name, x in _named(state).items()]
+    replaced = [one(name, x) for name, x in named_leaves(state).items()]
     return jax.tree.unflatten(jax.tree.structure(state), replaced)
-
-
-def _named(state: TrainState) -> dict[str, Any]:
-    from genjax.train.checkpoint import named_leaves  # brings Orbax
-
-    return named_leaves(state)
 
 
 def _read(described: Mapping[str, Any], prefixes: tuple[str, ...]) -> dict[str, np.ndarray]:

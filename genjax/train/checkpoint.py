@@ -29,6 +29,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from genjax.train import seal
+from genjax.train.leaves import named_leaves
 from genjax.typing import PyTree, UserError
 
 _log = logging.getLogger(__name__)
@@ -314,15 +315,6 @@ def _on_first_process(decide: Callable[[], int | None]) -> int:
     if value == _FAILED:
         raise failure or CheckpointError("process 0 could not use the checkpoints; its message says why")
     return value
-
-
-def named_leaves(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a state by path, such as ``opt/0/mu/kernel``; empty nodes (`optax.EmptyState`) have no entry."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    named = {jax.tree_util.keystr(path, simple=True, separator="/") or ".": leaf for path, leaf in leaves}
-    if len(named) != len(leaves):
-        raise UserError("two leaves of the state have the same path: no key of the state may contain '/'")
-    return named
 
 
 def _describe(leaf: Any) -> str:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from genjax.train.checkpoint import named_leaves
+from genjax.train.leaves import named_leaves
 from genjax.typing import Array, NonFiniteError, TrainState
 
 _LISTED = 5

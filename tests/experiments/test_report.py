@@ -415,7 +415,6 @@ def test_bad_input(tmp_path, verb):
     write_run(tmp_path / "twice" / "a")
     write_run(tmp_path / "twice" / "b")
     (write_run(tmp_path / "broken" / "a") / "timing.json").write_text("{")
-    (write_run(tmp_path / "picture" / "a") / "samples.png").write_text("no picture")
     write_json(tmp_path / "seedless" / "config.json", {"fit": {}})
     write_run(tmp_path / "fine" / "a")
     write_json(tmp_path / "fine" / "a" / "sweep.json", {})
@@ -424,7 +423,6 @@ def test_bad_input(tmp_path, verb):
         ([tmp_path / "empty"], "holds no run: config.json is missing"),
         ([tmp_path / "twice"], "same seed=0"),
         ([tmp_path / "broken"], "timing.json cannot be read"),
-        ([tmp_path / "picture"], "samples.png cannot be read"),
         ([tmp_path / "seedless"], "seed is missing"),
         ([tmp_path / "fine"], "sweep.json cannot be read: it holds no JSON list"),
         ([tmp_path / "fine", "--out", "page.pdf"], "out='page.pdf': the name of the page must end in .html"),
@@ -432,6 +430,41 @@ def test_bad_input(tmp_path, verb):
     ]:
         ended = verb("report.__main__", *arguments)
         assert ended.code == 2 and message in ended.err, (arguments, ended)
+
+
+def test_what_cannot_be_read_is_listed_and_the_rest_is_reported(tmp_path, verb):
+    """One damaged file of each kind, each in a run of its own, beside a run that is fine."""
+    damaged = {
+        "timing.json": "[]",
+        "manifest.json": "[1, 2]",
+        "metrics.json": '{"step":',
+        "sweep.json": '[{"rho": 1.0}]',
+        "config.json": "\x00\x01",
+        "metrics.jsonl": "no JSON\n",
+        "samples.png": "no picture",
+    }
+    write_run(tmp_path / "runs" / "fine")
+    for seed, (name, content) in enumerate(damaged.items(), 1):
+        folder = write_run(tmp_path / "runs" / name.replace(".", "-"), seed=seed)
+        (folder / name).write_text(content)
+    ended = verb("report.__main__", tmp_path / "runs", "--out", tmp_path / "page.html")
+    assert ended.code == 0, ended.err
+    study = collect.read(str(tmp_path / "runs"))
+    assert len(study.unreadable) == len(damaged)
+    for name in damaged:
+        assert any(name.replace(".", "-") in path for path in study.unreadable), name
+    runs = [run.path.name for group in study.groups for run in group.runs]
+    assert sorted(runs) == ["fine", "samples-png"]
+    for suffix in ("html", "md"):
+        text = (tmp_path / f"page.{suffix}").read_text()
+        assert all(name in text for name in damaged), suffix
+
+
+def test_texts_are_no_formulas_and_no_markdown():
+    assert plain_text._cell_of_text("=1+1") == "'=1+1" and plain_text._cell_of_text(" @x") == "' @x"
+    assert plain_text._cell_of_text(-1.5) == -1.5 and plain_text._cell_of_text("a-b") == "a-b"
+    assert plain_text._escaped("[a](http://b) *c* `d` <e> |") == r"\[a\](http://b) \*c\* \`d\` &lt;e> \|"
+    assert plain_text._code("a `b`") == "`` a `b` ``"
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "jinja2"])

@@ -205,6 +205,43 @@ def test_non_finite_metrics_stop_the_run(tmp_path, steps_per_dispatch, bad, valu
     assert run(tmp_path, log_every=10).step == 10  # and it goes on once the cause is gone
 
 
+def test_parameters_that_an_update_spoilt_are_not_saved(tmp_path):
+    """The metrics of the step are of before its update, and finite."""
+    method = counting()
+
+    def step(key, state, batch):
+        new, metrics = method.step(key, state, batch)
+        spoilt = jnp.where(new.step == 10, jnp.inf, new.params["w"])
+        return new.replace(params={"w": spoilt}), metrics
+
+    hooked = []
+    hooks = [Hook(2, lambda step, state, writer: hooked.append(step))]
+    message = r"step 10: params/w is not finite. The latest checkpoint is of step 5"
+    with pytest.raises(NonFiniteError, match=message):
+        run(tmp_path, method._replace(step=step), hooks)
+    assert saved_steps(tmp_path) == [5] and hooked == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves(tmp_path, number):
+    before = signal.getsignal(number)
+    hooks = [Hook(3, lambda step, state, writer: signal.raise_signal(number) if step == 3 else None)]
+    fitted = run(tmp_path, hooks=hooks, checkpoint_every=100)
+    assert fitted.preempted and fitted.signal == number and fitted.step == 4
+    assert saved_steps(tmp_path) == [4] and signal.getsignal(number) is before
+    assert run(tmp_path).step == 10
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path):
+    def twice(step, state, writer):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, hooks=[Hook(6, twice)])
+    assert saved_steps(tmp_path) == [5]
+
+
 def test_no_checkpoint_of_a_step_that_was_not_finite(tmp_path):
     with pytest.raises(NonFiniteError, match="There is no checkpoint yet"):
         run(tmp_path, counting(bad_step=5))
