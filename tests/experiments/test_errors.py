@@ -2,13 +2,16 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 
 import numpy as np
 import pytest
+from etils import epath
 
 from experiments import train
+from genjax.app import lock
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +163,51 @@ def test_a_damaged_config_is_named(run, tmp_path, train_tiny, verb):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "config.json").write_text("{}}")
     for ended in (train_tiny(tmp_path / "run"), verb("evaluate", "--workdir", tmp_path / "run")):
-        assert ended.code == 2 and "config.json is not a config of this version of genjax" in ended.err
+        assert ended.code == 2 and "config.json cannot be read: Extra data" in ended.err
+    for content in ("[]", "null", "", '{"fit": {}, "data": [], "method": 3}'):
+        (tmp_path / "run" / "config.json").write_text(content)
+        ended = verb("evaluate", "--workdir", tmp_path / "run")
+        assert ended.code == 2 and "config.json" in ended.err and "Traceback" not in ended.err, content
+
+
+def test_a_folder_of_other_software_stays_as_it_is(tmp_path, train_tiny, digest):
+    """A model of the Hugging Face Hub has a config.json, too."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"architectures": ["BertModel"], "data": {}}')
+    before = digest(tmp_path / "model")
+    ended = train_tiny(tmp_path / "model")
+    assert ended.code == 2 and "its config.json is of other software, without fit, method" in ended.err
+    assert digest(tmp_path / "model") == before
+
+
+@pytest.mark.parametrize("verb_name", ["train", "evaluate"])
+def test_a_workdir_that_is_written_is_refused(run, tmp_path, train_tiny, verb, digest, verb_name):
+    shutil.copytree(run, tmp_path / "run")
+    with lock.held(epath.Path(tmp_path / "run")):
+        before = digest(tmp_path / "run")
+        if verb_name == "train":
+            ended = train_tiny(tmp_path / "run", "--optimizer.learning-rate=0.1", "--override-config")
+        else:
+            ended = verb("evaluate", "--workdir", tmp_path / "run", "--num=20")
+        assert ended.code == 2 and f"is being written by process {os.getpid()}" in ended.err
+        assert digest(tmp_path / "run") == before
+
+
+def test_damaged_side_files_do_not_stop_a_run(run, tmp_path, train_tiny, caplog):
+    """What a run writes again is no reason to end it."""
+    for name, content in {"manifest.json": "[1]", "metrics.json": "{", "timing.json": "[]"}.items():
+        shutil.copytree(run, tmp_path / name)
+        (tmp_path / name / name).write_text(content)
+        ended = train_tiny(tmp_path / name)
+        assert ended.code == 0 and "Traceback" not in ended.err, ended.err
+    assert "manifest.json cannot be read" in caplog.text and "metrics.json cannot be read" in caplog.text
+    shutil.copytree(run, tmp_path / "lines")
+    lines = tmp_path / "lines" / "metrics.jsonl"
+    content = lines.read_bytes()
+    lines.write_bytes(b"\xef\xbb\xbf\n" + content + b"\n")
+    shutil.rmtree(tmp_path / "lines" / "checkpoints" / "00000006")
+    assert train_tiny(tmp_path / "lines", "--evaluation.num=0", "--override-config").code == 0
+    assert lines.read_bytes() == content
 
 
 def test_a_run_that_diverges_keeps_its_last_checkpoint(tmp_path, train_tiny, digest):

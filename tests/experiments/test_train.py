@@ -13,9 +13,12 @@ import time
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from experiments.presets import PRESETS
+from genjax.app import lock
+from genjax.train.checkpoint import saved_steps
 
 STEPS = 6
 
@@ -235,7 +238,7 @@ def test_colour_arrays(tmp_path, train_tiny, verb, noise_images):
     assert refused.code == 2 and f"dataset='{file}': no such file" in refused.err
 
 
-def test_ctrl_c_is_no_traceback(tmp_path):
+def test_ctrl_c_saves_and_is_no_traceback(tmp_path):
     # Python ignores SIGINT where the shell that started the tests did.
     start = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     start += "runpy.run_module('experiments.train', run_name='__main__')"
@@ -268,5 +271,7 @@ def test_ctrl_c_is_no_traceback(tmp_path):
         process.kill()
         process.wait()
     said = errors.read_text()
-    assert "interrupted: the same command goes on from the latest checkpoint" in said
+    assert "interrupted: saving after this step; Ctrl-C again stops at once" in said
     assert "Traceback" not in said
+    (step,) = saved_steps(epath.Path(workdir) / "checkpoints")
+    assert step > 2 and not (workdir / lock.LOCK).exists()
