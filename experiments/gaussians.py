@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from etils import epath
 
-from genjax.app import workdir
+from genjax.app import lock, workdir
 from genjax.data.gaussians import CENTRES, SCALE, STD, gaussian_grid
 from genjax.losses.adversarial import GAMES
 from genjax.losses.penalties import Penalty
@@ -143,12 +143,18 @@ def score_points(points: np.ndarray) -> dict[str, Any]:
 
 def train(options: Gaussians) -> dict[str, Any]:
     """Trains and scores; writes config.json and metrics.json, which `experiments.collapse_table` reads."""
-    from genjax.train.fit import fit  # brings Orbax
-
     options.check()
     directory = epath.Path(options.workdir).expanduser()
     config = _config(options)
-    _claim(directory, config)
+    workdir.check_ours(directory)
+    with lock.held(directory):
+        _claim(directory, config)
+        return _train(options, directory)
+
+
+def _train(options: Gaussians, directory: epath.Path) -> dict[str, Any]:
+    from genjax.train.fit import fit  # brings Orbax
+
     method, mesh = make_gan(options), sharding.make_mesh()
     fitted = fit(
         method,
@@ -193,6 +199,4 @@ def _claim(directory: epath.Path, config: dict[str, Any]) -> None:
         raise UserError(
             f"workdir={str(directory)!r} holds a run that was started with another config: {path}"
         )
-    workdir.check_ours(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     workdir.write_json(path, config)

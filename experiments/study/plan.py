@@ -1,6 +1,7 @@
 """From a study to its runs: their names, their configs, their commands."""
 
 import dataclasses
+import hashlib
 import itertools
 import re
 import shlex
@@ -17,6 +18,10 @@ from genjax.app.image_scores import has_score
 from genjax.typing import UserError
 
 _EVALUATE = ("python", "-m", "experiments.evaluate", "--workdir")
+
+
+_LONGEST = 200
+"""Bytes that the name of a run has at most, without its seed; file systems take 255."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +185,7 @@ def _cells(study: Study, preset: str) -> list[Run]:
     for variant, *values in itertools.product(variants, *columns):
         chosen = [*variant.items(), *values]
         parts = [f"{short[name]}={_safe(fields.text(value))}" for name, value in chosen]
-        cell = ",".join([preset, *parts])
+        cell = _short(",".join([preset, *parts]))
         overrides = {**fixed, **dict(chosen)}
         config = fields.replace(start, overrides)
         if study.budget is None:
@@ -213,6 +218,15 @@ def _short_names(names: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
     """The last part of each name, or all of it where two end alike."""
     last = Counter(name.rsplit(".", 1)[-1] for name in names)
     return {name: end if last[end := name.rsplit(".", 1)[-1]] == 1 else name for name in names}
+
+
+def _short(name: str) -> str:
+    """A name that file systems take, seed and ending included: of one that is too long the rest becomes a digest."""
+    content = name.encode()
+    if len(content) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    return f"{content[: _LONGEST - 13].decode(errors='ignore')}-{digest}"
 
 
 def _safe(text: str) -> str:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -218,7 +218,7 @@ def manifest(seed: int) -> dict[str, Any]:
     """What is needed to say where a number comes from: command, commit, versions, devices, seed."""
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["python", "-m", *_module(), *sys.argv[1:]]),
+        "command": command(["python", "-m", *_module(), *sys.argv[1:]]),
         "git_commit": _git_commit(),
         "seed": seed,
         "python": platform.python_version(),
@@ -227,6 +227,23 @@ def manifest(seed: int) -> dict[str, Any]:
         "processes": jax.process_count(),
         "host": {"platform": platform.platform(), "cpus": os.cpu_count()},
     }
+
+
+def command(words: Sequence[str]) -> str:
+    """A command for a shell, with paths as others may see them: relative where they lie below the current folder, with
+    ``~`` where they lie below the user's home."""
+    return " ".join(map(_word, words))
+
+
+def _word(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    for folder, short in ((os.getcwd(), ""), (os.path.expanduser("~"), "~/")):
+        rest = value.removeprefix(folder.rstrip("/") + "/")
+        if len(folder) > 1 and rest != value and (rest or short):
+            return (
+                f"{shlex.quote(option + equals) if option else ''}{short}{shlex.quote(rest) if rest else ''}"
+            )
+    return shlex.quote(word)
 
 
 def _module() -> list[str]:

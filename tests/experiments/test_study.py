@@ -75,6 +75,13 @@ def test_fields_that_change_together():
     assert "'vae-digits' has fields or seeds of its own" in refusal(lambda: plan.runs(alien))
 
 
+def test_long_names_are_names_of_files():
+    name = plan._short("vae-digits," + ",".join(f"optimizer.learning_rate=0.{i:03d}" for i in range(20)))
+    other = plan._short("vae-digits," + ",".join(f"optimizer.learning_rate=0.{i:03d}" for i in range(1, 21)))
+    assert name != other and len(f"{name},seed=4294967295.json".encode()) <= 255
+    assert plan._short("vae-digits,beta=1") == "vae-digits,beta=1"
+
+
 def test_names_tell_fields_apart_and_can_be_folders():
     (run,) = plan.runs(Study(("vae-digits",)))
     assert run.name == "vae-digits,seed=0"
