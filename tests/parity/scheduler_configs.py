@@ -1,0 +1,449 @@
+"""Random valid scheduler configurations, run here and with the class of `diffusers` that they are of, in float64.
+
+    python -m tests.parity.scheduler_configs --num 2000 --seed 0
+
+prints how many were equal, and how many were refused or not comparable, by reason; it ends with exit code 1 if one was
+wrong. docs/samplers.md has the table of the last run, and says what differs by design. Some of what is compared is
+configured around there:
+
+* Both sides evaluate a network that is told sigma / alpha. Which number each class gives to its network is compared
+  apart: some classes round it.
+* DDIMScheduler is asked to derive the noise from the bounded x_0; it and PNDMScheduler step by T // K whatever their
+  grid is, so before each step they are told that T // K is the distance to the next time.
+* The last step, to clean data, adds no noise here; DDPMScheduler is given zeros for it.
+* IPNDMScheduler takes x_0 to be 0 where alpha is 0; both begin a little later.
+* CMStochasticIterativeScheduler and TCDScheduler end as here.
+"""
+
+import argparse
+import collections
+import contextlib
+import functools
+import sys
+import time
+import warnings
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from genjax.diffusion import denoiser, prediction, trajectory
+from genjax.diffusion.interop import CLASSES, FIELDS, from_diffusers_config
+from genjax.diffusion.samplers import normal
+from genjax.diffusion.schedules import Discrete
+from genjax.typing import UserError
+from tests.parity.common import float64
+
+SHAPE = (2, 2, 2, 1)
+MOST_STEPS = 61
+SCALED = ("Euler", "Heun", "KDPM2", "LMS", "EDM")
+TWO_STAGES = ("Heun", "KDPM2", "FlowMatchHeun")
+IN_STEPS = ("DDIM", "DDPM", "PNDM", "LCM", "TCD")
+TOLERANCE = 1e-6
+_WEIGHTS = np.random.default_rng(0).normal(size=(4, 4)) / 2
+
+
+def network(x, level):
+    """Nonlinear, mixes pixels, depends on arctan(sigma / alpha); numpy or jax."""
+    np_ = jnp if isinstance(x, jax.Array) else np
+    flat = x.reshape(-1, 4) @ _WEIGHTS
+    return np_.tanh(flat + np_.cos(3 * level)).reshape(x.shape)
+
+
+# ---------------------------------------------------------------------------------------------- drawing
+
+
+def draw(rng, name=None):
+    """A class, a valid configuration of it and a number of steps."""
+    name = name or rng.choice([name for name in CLASSES if "Parallel" not in name])
+    own, config = FIELDS[name], {}
+
+    def maybe(field, choices, p=0.5):
+        if field in own and rng.random() < p:
+            choice = choices[rng.integers(len(choices))]
+            config[field] = choice.item() if isinstance(choice, np.generic) else choice
+
+    num_train = int(rng.choice([rng.integers(10, 1101), 1000, 1000]))
+    if "num_train_timesteps" in own and (num_train != 1000 or name.startswith("CM")):
+        config["num_train_timesteps"] = num_train
+    num_steps = int(rng.integers(1, min(60, num_train) + 1))
+    maybe("beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+    if name == "DDPMScheduler":
+        maybe("beta_schedule", ["sigmoid"], 0.1)
+    if name == "HeunDiscreteScheduler":
+        maybe("beta_schedule", ["exp"], 0.1)
+    if rng.random() < 0.5 and "beta_start" in own:
+        config |= {"beta_start": 0.00085, "beta_end": 0.012}
+    maybe("trained_betas", [np.linspace(1e-3, 0.05, num_train).tolist()], 0.1 if name != "IPNDMScheduler" else 0)
+    steps = "LCM" in name or "TCD" in name
+    if steps:
+        original = int(rng.integers(1, min(60, num_train) + 1))
+        config["original_inference_steps"] = original
+        num_steps = int(rng.integers(1, original + 1))
+    predictions = ["epsilon", "v_prediction", "sample"]
+    if name in ("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "EulerAncestralDiscreteScheduler"):
+        predictions.remove("sample")  # not written there
+    if name.startswith(("EDM", "PNDM")):
+        predictions.remove("sample")
+    if not name.startswith("SCM"):
+        maybe("prediction_type", predictions)
+    maybe("timestep_spacing", ["linspace", "leading", "trailing"], 0.7 if not steps else 0)
+    maybe("steps_offset", [1], 0.4 if not steps else 0)
+    maybe("set_alpha_to_one", [True, False])
+    maybe("clip_sample", [True, False])
+    maybe("clip_sample_range", [1.0, 2.0], 0.3)
+    maybe("thresholding", [True], 0.2)
+    maybe("sample_max_value", [1.0, 1.5], 0.4)
+    maybe("rescale_betas_zero_snr", [True], 0.3)
+    if name == "DDPMScheduler":
+        maybe("variance_type", ["fixed_small", "fixed_small_log", "fixed_large", "learned_range"], 0.6)
+    maybe("skip_prk_steps", [True, False], 0.8)
+    maybe("timestep_scaling", [10.0, 3.0])
+    maybe("interpolation_type", ["linear", "log_linear"], 0.2)
+    maybe("timestep_type", ["continuous"], 0.3)
+    ramps = [r for r in own if r.startswith("use_") and r.endswith(("sigmas", "lambdas")) and "flow" not in r]
+    if ramps and rng.random() < 0.5:
+        config[str(rng.choice(ramps))] = True
+        if "sigma_min" in own and rng.random() < 0.4:
+            config |= {"sigma_min": float(rng.choice([0.002, 0.1])), "sigma_max": float(rng.choice([5.0, 80.0, 700.0]))}
+    elif rng.random() < 0.3 and "use_flow_sigmas" in own:
+        config |= {"use_flow_sigmas": True, "prediction_type": str(rng.choice(["flow_prediction", "sample"]))}
+        maybe("flow_shift", [3.0])
+        maybe("shift_terminal", [0.1], 0.3)
+    maybe("final_sigmas_type", ["zero", "sigma_min"])
+    maybe("solver_order", [1, 2, 3], 0.8)
+    maybe("lower_order_final", [True, False])
+    maybe("euler_at_final", [True], 0.3)
+    if name.startswith("DPMSolver"):
+        maybe("algorithm_type", ["dpmsolver++", "dpmsolver", "sde-dpmsolver++"], 0.8)
+        if config.get("algorithm_type") == "dpmsolver":
+            config["final_sigmas_type"] = "sigma_min"
+        maybe("lambda_min_clipped", [-5.1, -3.0], 0.2)
+    if name.startswith("EDMDPM"):
+        maybe("algorithm_type", ["dpmsolver++", "sde-dpmsolver++"])
+    if name.startswith(("DPMSolver", "EDMDPM")):
+        maybe("solver_type", ["midpoint", "heun"])
+    if name.startswith("UniPC"):
+        maybe("solver_type", ["bh1", "bh2"])
+        maybe("predict_x0", [True, False], 0.4)
+    if name.startswith("EDM"):
+        config |= {"sigma_max": float(rng.choice([80.0, 20.0]))}
+        maybe("sigma_schedule", ["karras", "exponential"])
+        maybe("sigma_data", [0.5, 1.0])
+        maybe("rho", [7.0, 5.0])
+    if name.startswith("CM"):
+        config["num_train_timesteps"] = num_train = int(rng.integers(10, 1101))
+        num_steps = min(num_steps, num_train)
+        maybe("clip_denoised", [True, False])
+    if name.startswith("FlowMatch"):
+        maybe("shift", [3.0, 0.5])
+        maybe("use_dynamic_shifting", [True], 0.3)
+        maybe("time_shift_type", ["exponential", "linear"])
+        maybe("shift_terminal", [0.1], 0.2)
+        maybe("stochastic_sampling", [True], 0.3)
+    if name.startswith("ScoreSde"):
+        config |= {"sigma_max": 50.0, "correct_steps": int(rng.integers(0, 3))}
+    if rng.random() < 0.3:  # fields of another class, as from_config leaves them
+        other = str(rng.choice(list(FIELDS)))
+        config |= {k: v for k, v in FIELDS[other].items() if k not in own and not k.startswith("sigma_m")}
+    return name, config, num_steps
+
+
+# ---------------------------------------------------------------------------------------------- theirs
+
+
+class NotComparable(Exception):
+    """Why the class of `diffusers` gives nothing to compare with."""
+
+
+def level_of(scheduler, name, i, t):
+    """arctan(sigma / alpha) at which a scheduler has its network evaluated now."""
+    if name.startswith(IN_STEPS):
+        alpha_bar = float(scheduler.alphas_cumprod[int(t)])
+        return np.arctan2((1 - alpha_bar) ** 0.5, alpha_bar**0.5)
+    if name.startswith("IPNDM"):
+        return np.arctan2(float(scheduler.betas[i]), float(scheduler.alphas[i]))
+    if name.startswith("SCM"):
+        return float(scheduler.timesteps[i])
+    index = scheduler.step_index or 0
+    sigma = scheduler.sigmas[index]
+    if name.startswith("KDPM2") and not scheduler.state_in_first_order:
+        sigma = scheduler.sigmas_interpol[index - ("Ancestral" in name)]
+    sigma = float(sigma)
+    if name.startswith("FlowMatch") or getattr(scheduler.config, "use_flow_sigmas", False):
+        return np.arctan2(sigma, 1 - sigma)
+    return np.arctan(sigma)
+
+
+def their_states(cls, name, config, mu, num_steps, described, times, x_T, noise):
+    """Their scheduler, and its states at the times of the grid, as x_t = alpha x_0 + sigma noise."""
+    import torch
+
+    current = [0, 0]  # step, draw
+
+    def draws(*args, **kwargs):
+        step = noise[min(current[0], num_steps - 1)]
+        if name == "DDPMScheduler" and current[0] == num_steps - 1:
+            step = np.zeros_like(step)
+        return torch.from_numpy(step)
+
+    module = sys.modules[cls.__module__]
+    module.randn_tensor, before = draws, getattr(module, "randn_tensor", None)
+    try:
+        scheduler = cls.from_config(config)
+        scheduler.set_timesteps(
+            num_steps,
+            **({"mu": mu} if mu is not None else {}),
+            **({"max_timesteps": np.pi / 2} if name.startswith("SCM") else {}),
+            **({"intermediate_timesteps": None} if name.startswith("SCM") and num_steps != 2 else {}),
+        )
+        if hasattr(scheduler, "set_begin_index") and not name.startswith(IN_STEPS):
+            scheduler.set_begin_index(0)
+        return _run(scheduler, name, num_steps, described, times, x_T, current)
+    finally:
+        module.randn_tensor = before
+
+
+def _run(scheduler, name, num_steps, described, times, x_T, current):
+    import torch
+
+    alphas = np.asarray(described.schedule.alpha(times), np.float64)
+    scale = name.startswith(SCALED)
+    if name.startswith("IPNDM"):
+        late = float(times[0]) * np.pi / 2
+        scheduler.betas[0], scheduler.alphas[0] = np.sin(late), np.cos(late)
+    x, states = torch.from_numpy(x_T / alphas[0] if scale else x_T), [x_T]
+    data = scheduler.config.sigma_data if name.startswith("SCM") else 1.0
+    timesteps = list(scheduler.timesteps)
+    if name.startswith("SCM"):
+        timesteps = timesteps[:-1]
+    two, extra = name.startswith(TWO_STAGES), {}
+    if name.startswith("DDIM"):
+        extra = {"use_clipped_model_output": True}
+    steps = np.rint(np.asarray(times) * described.schedule.table.size - 1) if name.startswith(("DDIM", "PNDM")) else None
+    plms = name.startswith("PNDM") and scheduler.config.skip_prk_steps
+    for i, t in enumerate(timesteps):
+        current[0] = (i + 1) // 2 if two else i
+        if two:
+            current[0] = i // 2
+        given = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
+        output = torch.from_numpy(network(given.numpy(), level_of(scheduler, name, i, t)))
+        if steps is not None and (plms or name.startswith("DDIM")):
+            at = max(i - 1, 0) if plms else i
+            last = at == num_steps - 1
+            gap = int(steps[at]) + 1 if last else int(steps[at] - steps[at + 1])
+            scheduler.register_to_config(num_train_timesteps=gap)
+            scheduler.num_inference_steps = 1
+        x = scheduler.step(output, t, x * data if False else x, **extra).prev_sample
+        if plms and i == 0 and len(timesteps) > 1:
+            continue
+        if (i + 1) % (2 if two else 1) == 0 or i + 1 == len(timesteps):
+            states.append(x.numpy() * (alphas[len(states)] if scale else 1))
+    return scheduler, np.stack(states)
+
+
+# ---------------------------------------------------------------------------------------------- ours
+
+
+@flax.struct.dataclass
+class Padded(Discrete):
+    """A table filled up to a length that all have, so that one program serves any number of times T."""
+
+    size: jax.Array = None
+
+    def log_snr(self, t):
+        position = jnp.asarray(t, self.table.dtype) * self.size
+        within = jnp.interp(jnp.minimum(position, self.size), self._positions(), self.table)
+        return within - jnp.where(position > 0, jnp.log(jnp.where(position > 0, jnp.minimum(position, 1), 1)), -jnp.inf)
+
+    def time(self, log_snr):
+        log_snr = jnp.maximum(log_snr, jnp.min(jnp.where(self._positions() <= self.size, self.table, jnp.inf)))
+        position = jnp.interp(log_snr, self.table[::-1], self._positions()[::-1])
+        return position * jnp.exp(jnp.minimum(self.table[0] - log_snr, 0)) / self.size
+
+
+def padded(schedule):
+    if not isinstance(schedule, Discrete):
+        return schedule
+    size = schedule.table.size
+    more = schedule.table[-1] - jnp.arange(1.0, 1102 - size + 1)
+    return Padded(jnp.concatenate([schedule.table, more]), size=jnp.asarray(float(size)))
+
+
+_PREDICTIONS = [prediction.eps, prediction.x0, prediction.v, prediction.flow]
+_NUMBERS = (
+    "num_train_timesteps beta_start beta_end beta_schedule trained_betas timestep_spacing steps_offset sigma_min "
+    "sigma_max use_karras_sigmas use_exponential_sigmas use_beta_sigmas use_lu_lambdas lambda_min_clipped "
+    "set_alpha_to_one rescale_betas_zero_snr shift flow_shift shift_terminal use_dynamic_shifting time_shift_type "
+    "interpolation_type original_inference_steps sigma_schedule"
+).split()
+
+
+@functools.lru_cache(maxsize=None)
+def _program(key):
+    return jax.jit(_STATES[key])
+
+
+_STATES = {}
+
+
+def our_states(name, config, described, times, keys, x_T):
+    """Our states at all the times; one program for all configurations that differ in numbers only."""
+    own = {k: str(v) for k, v in config.items() if k in FIELDS[name] and k not in _NUMBERS}
+    index = _PREDICTIONS.index(described.prediction) if described.prediction in _PREDICTIONS else None
+    if index is not None:
+        own.pop("prediction_type", None)
+    if name.startswith(("LCM", "TCD", "CM", "ScoreSde")):
+        own |= {k: str(config.get(k)) for k in _NUMBERS}
+    wide = type(described.schedule).__name__
+    key = (name, wide, index is None, tuple(sorted(own.items())))
+
+    def run(keys, x_T, times, schedule, index):
+        def at(predict):
+            return lambda t: tuple(predict(schedule, t))
+
+        def predict(_, t):
+            if index is None:
+                return described.prediction(schedule, t)
+            return prediction.Coefficients(*jax.lax.switch(index, [at(p) for p in _PREDICTIONS], t))
+
+        def apply(x, c_noise):
+            if name.startswith(("EDM", "CM")):
+                level = jnp.arctan(jnp.exp(4 * c_noise))
+            else:
+                level = jnp.arctan(jnp.exp(-0.5 * schedule.log_snr(c_noise)))
+            return network(x, level[0])
+
+        denoise = described.bound(denoiser(apply, schedule, predict))
+        return trajectory(keys, x_T, times, denoise, described.sampler, schedule)
+
+    if index is None:
+        run = functools.partial(run, index=None)
+    _STATES.setdefault(key, run)
+    full = np.full(MOST_STEPS, times[-1])
+    full[: times.size] = times
+    schedule = described.schedule if name.startswith(("LCM", "TCD")) else padded(described.schedule)
+    arguments = (keys, jnp.asarray(x_T), jnp.asarray(full), schedule)
+    if index is not None:
+        arguments = (*arguments, jnp.asarray(index))
+    return np.asarray(_program(key)(*arguments))[: times.size]
+
+
+# ---------------------------------------------------------------------------------------------- comparing
+
+
+def by_design(name, config, num_steps, described, times):
+    """Why ours differs from theirs on purpose, or None; docs/samplers.md says more."""
+    value = {**FIELDS[name], **config}.get
+    log_snr = np.asarray(described.schedule.log_snr(times), np.float64) / 2
+    lambdas = np.clip(log_snr[np.insert(np.diff(times) != 0, 0, True)], -30, 30)
+    steps = np.diff(lambdas)[:-1] if times[-1] == 0 else np.diff(lambdas)
+    order = value("solver_order") or 1
+    widest = max((lambdas[min(i + order, len(lambdas) - 1)] - lambdas[i] for i in range(len(steps))), default=0)
+    if name.startswith("PNDM"):
+        if value("prediction_type") != "epsilon":
+            return "PNDM: theirs mixes v of several times"
+        if not value("skip_prk_steps") and num_steps > 3:
+            gaps = np.diff(np.rint(times * described.schedule.table.size))[:3]
+            if (gaps % 2).any() or len(set(gaps)) > 1:
+                return "PNDM: theirs evaluates at another time than half-way"
+    if name.startswith("DPMSolverSingle") and value("algorithm_type") == "dpmsolver" and widest > 4.5:
+        return "a block of more than 4.5 in lambda has order 1 here"
+    if name.startswith("UniPC") and (not value("predict_x0") or value("solver_type") == "bh1"):
+        if steps.size and steps.max() > 4.5:
+            return "UniPC: a step of more than 4.5 in lambda is not corrected here"
+    if name.startswith(("Heun", "KDPM2", "PNDM")) and lambdas[0] < -np.log(3000):
+        return "a step from sigma / alpha > 3000 has order 1 here"
+    if value("algorithm_type") == "sde-dpmsolver++" and order == 3 and num_steps > 2:
+        if not (name.startswith("DPMSolverSingle") and value("solver_type") == "midpoint"):
+            return "sde-dpmsolver++ of order 3: the sign of the second difference"
+    if name.startswith("LMS"):
+        u = np.exp(-lambdas)
+        for i in range(1, len(u) - 1):
+            near = np.abs(u[max(0, i - 3) : i] - u[i]) <= 0.1 * abs(u[i + 1] - u[i])
+            if near.any():
+                return "LMS: an estimate very near to the latest is left out here"
+    return None
+
+
+def compare(diffusers, name, config, num_steps):
+    """What came out: "equal", "refused: ...", "by design: ...", "diffusers: ..." or "WRONG: ..."."""
+    mu = 0.7 if config.get("use_dynamic_shifting") and "use_dynamic_shifting" in FIELDS[name] else None
+    try:
+        described = from_diffusers_config({"_class_name": name, **config}, mu)
+        times = np.array(described.times(num_steps), np.float64)
+    except UserError as error:
+        return f"refused: {name}: {error}"
+    if name.startswith("IPNDM"):
+        times[0] = 1 - 1e-3
+    keys = jax.random.split(jax.random.key(0), SHAPE[0])
+    x_T = np.random.default_rng(1).normal(size=SHAPE) * float(described.schedule.sigma(times[0]))
+    noise = [
+        np.asarray(normal(jax.vmap(jax.random.fold_in, (0, None))(keys, i + 1), SHAPE[1:], jnp.float64))
+        for i in range(num_steps)
+    ]
+    cls = getattr(diffusers, name)
+    try:
+        with warnings.catch_warnings(), float64(sys.modules[cls.__module__]), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            scheduler, expected = their_states(cls, name, config, mu, num_steps, described, times, x_T, noise)
+    except Exception as error:  # whatever it is that they raise
+        return f"diffusers: raises {type(error).__name__}: {name}: {str(error)[:60]}"
+    why = by_design(name, config, num_steps, described, times)
+    if why:
+        return f"by design: {why}"
+    if not np.isfinite(expected).all():
+        return "diffusers: gives NaN"
+    actual = our_states(name, config, described, times, keys, x_T)
+    if name.startswith("PNDM") and not scheduler.config.skip_prk_steps:
+        expected = expected[[0, 4, 8, *range(12, len(expected))]]
+    expected = expected[: len(actual)]
+    error = np.abs(actual - expected).max() / max(1, np.abs(expected).max())
+    return "equal" if error <= TOLERANCE else f"WRONG: {name}: {error:.2g}"
+
+
+@contextlib.contextmanager
+def in_float64():
+    """float64 in jax and, for tensors that are not told a dtype, in torch."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        with jax.enable_x64(True):
+            yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="random scheduler configurations against diffusers")
+    parser.add_argument("--num", type=int, default=2000, help="how many are drawn (default: 2000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (default: 0)")
+    parser.add_argument("--only", help="one class")
+    parser.add_argument("--show", action="store_true", help="print each that is not equal")
+    options = parser.parse_args(arguments)
+    import logging
+
+    import diffusers
+
+    logging.disable(logging.WARNING)
+    jax.config.update("jax_disable_most_optimizations", True)
+    rng, counts, began = np.random.default_rng(options.seed), collections.Counter(), time.time()
+    with in_float64():
+        for i in range(options.num):
+            name, config, num_steps = draw(rng, options.only)
+            verdict = compare(diffusers, name, config, num_steps)
+            counts[verdict] += 1
+            if "WRONG" in verdict or (options.show and verdict != "equal"):
+                config.pop("trained_betas", None) if len(str(config)) > 2000 else None
+                print(i, verdict, num_steps, config, flush=True)
+            if i % 100 == 99:
+                print(f"{i + 1} in {time.time() - began:.0f} s", file=sys.stderr, flush=True)
+    for verdict, count in sorted(counts.items(), key=lambda item: -item[1]):
+        print(f"{count:5d}  {verdict}")
+    return any(verdict.startswith("WRONG") for verdict in counts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
