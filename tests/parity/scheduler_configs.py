@@ -12,7 +12,8 @@ configured around there:
   grid is, so before each step they are told that T // K is the distance to the next time.
 * The last step, to clean data, adds no noise here; DDPMScheduler is given zeros for it.
 * IPNDMScheduler takes x_0 to be 0 where alpha is 0; both begin a little later.
-* CMStochasticIterativeScheduler and TCDScheduler end as here.
+* Where the last sigma comes twice, UniPCMultistepScheduler evaluates the network once more and corrects the last state;
+  its corrector is switched off there.
 """
 
 import argparse
@@ -75,14 +76,20 @@ def draw(rng, name=None):
         maybe("beta_schedule", ["exp"], 0.1)
     if rng.random() < 0.5 and "beta_start" in own:
         config |= {"beta_start": 0.00085, "beta_end": 0.012}
-    maybe("trained_betas", [np.linspace(1e-3, 0.05, num_train).tolist()], 0.1 if name != "IPNDMScheduler" else 0)
+    maybe(
+        "trained_betas", [np.linspace(1e-3, 0.05, num_train).tolist()], 0.1 if name != "IPNDMScheduler" else 0
+    )
     steps = "LCM" in name or "TCD" in name
     if steps:
         original = int(rng.integers(1, min(60, num_train) + 1))
         config["original_inference_steps"] = original
         num_steps = int(rng.integers(1, original + 1))
     predictions = ["epsilon", "v_prediction", "sample"]
-    if name in ("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "EulerAncestralDiscreteScheduler"):
+    if name in (
+        "KDPM2DiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+    ):
         predictions.remove("sample")  # not written there
     if name.startswith(("EDM", "PNDM")):
         predictions.remove("sample")
@@ -106,7 +113,10 @@ def draw(rng, name=None):
     if ramps and rng.random() < 0.5:
         config[str(rng.choice(ramps))] = True
         if "sigma_min" in own and rng.random() < 0.4:
-            config |= {"sigma_min": float(rng.choice([0.002, 0.1])), "sigma_max": float(rng.choice([5.0, 80.0, 700.0]))}
+            config |= {
+                "sigma_min": float(rng.choice([0.002, 0.1])),
+                "sigma_max": float(rng.choice([5.0, 80.0, 700.0])),
+            }
     elif rng.random() < 0.3 and "use_flow_sigmas" in own:
         config |= {"use_flow_sigmas": True, "prediction_type": str(rng.choice(["flow_prediction", "sample"]))}
         maybe("flow_shift", [3.0])
@@ -198,6 +208,8 @@ def their_states(cls, name, config, mu, num_steps, described, times, x_T, noise)
             **({"max_timesteps": np.pi / 2} if name.startswith("SCM") else {}),
             **({"intermediate_timesteps": None} if name.startswith("SCM") and num_steps != 2 else {}),
         )
+        if name.startswith("ScoreSde"):
+            return scheduler, _run_score_sde(scheduler, module, num_steps, x_T, noise)
         if hasattr(scheduler, "set_begin_index") and not name.startswith(IN_STEPS):
             scheduler.set_begin_index(0)
         return _run(scheduler, name, num_steps, described, times, x_T, current)
@@ -213,34 +225,65 @@ def _run(scheduler, name, num_steps, described, times, x_T, current):
     if name.startswith("IPNDM"):
         late = float(times[0]) * np.pi / 2
         scheduler.betas[0], scheduler.alphas[0] = np.sin(late), np.cos(late)
-    x, states = torch.from_numpy(x_T / alphas[0] if scale else x_T), [x_T]
     data = scheduler.config.sigma_data if name.startswith("SCM") else 1.0
+    x, states = torch.from_numpy(data * x_T / (alphas[0] if scale else 1)), [x_T]
     timesteps = list(scheduler.timesteps)
     if name.startswith("SCM"):
         timesteps = timesteps[:-1]
     two, extra = name.startswith(TWO_STAGES), {}
     if name.startswith("DDIM"):
         extra = {"use_clipped_model_output": True}
-    steps = np.rint(np.asarray(times) * described.schedule.table.size - 1) if name.startswith(("DDIM", "PNDM")) else None
+    steps = (
+        np.rint(np.asarray(times) * described.schedule.table.size - 1)
+        if name.startswith(("DDIM", "PNDM"))
+        else None
+    )
+    if name.startswith("UniPC") and times[-1] == times[-2]:
+        scheduler.disable_corrector = [num_steps - 2]
     plms = name.startswith("PNDM") and scheduler.config.skip_prk_steps
     for i, t in enumerate(timesteps):
-        current[0] = (i + 1) // 2 if two else i
-        if two:
-            current[0] = i // 2
+        current[0] = i // 2 if two else i
         given = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        output = torch.from_numpy(network(given.numpy(), level_of(scheduler, name, i, t)))
+        output = torch.from_numpy(data * network(given.numpy() / data, level_of(scheduler, name, i, t)))
         if steps is not None and (plms or name.startswith("DDIM")):
             at = max(i - 1, 0) if plms else i
             last = at == num_steps - 1
             gap = int(steps[at]) + 1 if last else int(steps[at] - steps[at + 1])
             scheduler.register_to_config(num_train_timesteps=gap)
             scheduler.num_inference_steps = 1
-        x = scheduler.step(output, t, x * data if False else x, **extra).prev_sample
+        x = scheduler.step(output, t, x, **extra).prev_sample
         if plms and i == 0 and len(timesteps) > 1:
             continue
         if (i + 1) % (2 if two else 1) == 0 or i + 1 == len(timesteps):
-            states.append(x.numpy() * (alphas[len(states)] if scale else 1))
+            states.append(x.numpy() * (alphas[len(states)] if scale else 1) / data)
     return scheduler, np.stack(states)
+
+
+def _run_score_sde(scheduler, module, num_steps, x_T, noise):
+    """One sample at a time: they average the norms of a batch."""
+    import torch
+
+    scheduler.set_sigmas(num_steps)
+    trajectories = []
+    for b in range(SHAPE[0]):
+        x = torch.from_numpy(x_T[b : b + 1])
+        states = [x]
+        for i, t in enumerate(scheduler.timesteps):
+            left = iter([*noise[i][1:], noise[i][0]])  # of the corrections, then of the predictor
+            module.randn_tensor = lambda *a, left=left, **k: torch.from_numpy(next(left)[b : b + 1])
+            sigma = float(scheduler.discrete_sigmas[num_steps - 1 - i])
+
+            def score(x, level=np.arctan(sigma)):
+                return torch.from_numpy(network(x.numpy(), level))
+
+            for _ in range(scheduler.config.correct_steps):
+                x = scheduler.step_correct(score(x), x).prev_sample
+            last = scheduler.step_pred(score(x), t, x)
+            x = last.prev_sample
+            states.append(x)
+        states[-1] = last.prev_sample_mean
+        trajectories.append(np.stack([state.numpy() for state in states]))
+    return np.concatenate(trajectories, 1)
 
 
 # ---------------------------------------------------------------------------------------------- ours
@@ -255,10 +298,14 @@ class Padded(Discrete):
     def log_snr(self, t):
         position = jnp.asarray(t, self.table.dtype) * self.size
         within = jnp.interp(jnp.minimum(position, self.size), self._positions(), self.table)
-        return within - jnp.where(position > 0, jnp.log(jnp.where(position > 0, jnp.minimum(position, 1), 1)), -jnp.inf)
+        return within - jnp.where(
+            position > 0, jnp.log(jnp.where(position > 0, jnp.minimum(position, 1), 1)), -jnp.inf
+        )
 
     def time(self, log_snr):
-        log_snr = jnp.maximum(log_snr, jnp.min(jnp.where(self._positions() <= self.size, self.table, jnp.inf)))
+        log_snr = jnp.maximum(
+            log_snr, jnp.min(jnp.where(self._positions() <= self.size, self.table, jnp.inf))
+        )
         position = jnp.interp(log_snr, self.table[::-1], self._positions()[::-1])
         return position * jnp.exp(jnp.minimum(self.table[0] - log_snr, 0)) / self.size
 
@@ -333,6 +380,38 @@ def our_states(name, config, described, times, keys, x_T):
 # ---------------------------------------------------------------------------------------------- comparing
 
 
+def told_wrong(scheduler, name, config, described, times):
+    """By how much the number that our network is told differs from theirs; None where it may."""
+    if name.startswith("ScoreSde"):  # told sigma, by its pipeline
+        return None
+    c_noise = described.prediction(described.schedule, jnp.asarray(times[:-1])).c_noise
+    ours = np.asarray(described.timestep(c_noise), np.float64)
+    theirs = np.asarray(scheduler.timesteps, np.float64)
+    if name.startswith("PNDM"):
+        theirs = (
+            theirs[[0, *range(2, len(theirs))]]
+            if scheduler.config.skip_prk_steps
+            else theirs[[0, 4, 8, *range(12, len(theirs))]]
+        )
+    theirs = theirs[:: 2 if name.startswith(TWO_STAGES) else 1][: len(ours)]
+    if name.startswith("IPNDM"):
+        ours, theirs = ours[1:], theirs[1:]
+    # Whole steps are told exactly. Sigmas between them are told as what they are here, and are rounded there.
+    exact = not any(
+        config.get(field) for field in config if field.startswith("use_") and field in FIELDS[name]
+    )
+    exact &= {**FIELDS[name], **config}.get("timestep_spacing") != "linspace" or name.startswith("DDIM")
+    exact |= name.startswith(("EDM", "CM", "FlowMatch", *IN_STEPS, "IPNDM", "SCM"))
+    difference = np.abs(ours - theirs).max(initial=0)
+    return (
+        None if difference < (1e-5 * max(1, theirs.max(initial=1)) if exact else 1.0) else f"{difference:.3g}"
+    )
+
+
+def _normal(keys):
+    return np.asarray(normal(keys, SHAPE[1:], jnp.float64))
+
+
 def by_design(name, config, num_steps, described, times):
     """Why ours differs from theirs on purpose, or None; docs/samplers.md says more."""
     value = {**FIELDS[name], **config}.get
@@ -340,7 +419,11 @@ def by_design(name, config, num_steps, described, times):
     lambdas = np.clip(log_snr[np.insert(np.diff(times) != 0, 0, True)], -30, 30)
     steps = np.diff(lambdas)[:-1] if times[-1] == 0 else np.diff(lambdas)
     order = value("solver_order") or 1
-    widest = max((lambdas[min(i + order, len(lambdas) - 1)] - lambdas[i] for i in range(len(steps))), default=0)
+    widest = max(
+        (lambdas[min(i + order, len(lambdas) - 1)] - lambdas[i] for i in range(len(steps))), default=0
+    )
+    if num_steps == 1 and (name.startswith("ScoreSde") or value("sigma_schedule") == "exponential"):
+        return "a single step begins at sigma_max here"
     if name.startswith("PNDM"):
         if value("prediction_type") != "epsilon":
             return "PNDM: theirs mixes v of several times"
@@ -379,10 +462,13 @@ def compare(diffusers, name, config, num_steps):
         times[0] = 1 - 1e-3
     keys = jax.random.split(jax.random.key(0), SHAPE[0])
     x_T = np.random.default_rng(1).normal(size=SHAPE) * float(described.schedule.sigma(times[0]))
-    noise = [
-        np.asarray(normal(jax.vmap(jax.random.fold_in, (0, None))(keys, i + 1), SHAPE[1:], jnp.float64))
-        for i in range(num_steps)
-    ]
+    fold_in = jax.vmap(jax.random.fold_in, (0, None))
+    of_steps = [fold_in(keys, i + 1) for i in range(num_steps)]
+    if name.startswith("ScoreSde"):
+        num_draws = config["correct_steps"] + 1
+        noise = [[_normal(fold_in(step, j)) for j in range(num_draws)] for step in of_steps]
+    else:
+        noise = [_normal(step) for step in of_steps]
     cls = getattr(diffusers, name)
     try:
         with warnings.catch_warnings(), float64(sys.modules[cls.__module__]), np.errstate(all="ignore"):
@@ -390,15 +476,26 @@ def compare(diffusers, name, config, num_steps):
             scheduler, expected = their_states(cls, name, config, mu, num_steps, described, times, x_T, noise)
     except Exception as error:  # whatever it is that they raise
         return f"diffusers: raises {type(error).__name__}: {name}: {str(error)[:60]}"
+    if name.startswith("PNDM") and not scheduler.config.skip_prk_steps:
+        expected = expected[[0, 4, 8, *range(12, len(expected))]]
+    if len(expected) != num_steps + 1:
+        return "diffusers: makes one step more than it is asked for"
     why = by_design(name, config, num_steps, described, times)
     if why:
         return f"by design: {why}"
-    if not np.isfinite(expected).all():
+    if (
+        hasattr(scheduler, "sigmas")
+        and np.any(np.diff(np.asarray(scheduler.sigmas)) > 0)
+        and "SDE" not in name
+    ):
+        return "by design: theirs goes up in noise, from a terminal SNR of 0"
+    if not np.isfinite(expected[:-1]).all() or (not np.isfinite(expected).all() and times[-1] != times[-2]):
         return "diffusers: gives NaN"
     actual = our_states(name, config, described, times, keys, x_T)
-    if name.startswith("PNDM") and not scheduler.config.skip_prk_steps:
-        expected = expected[[0, 4, 8, *range(12, len(expected))]]
-    expected = expected[: len(actual)]
+    if not np.isfinite(expected).all():  # in their last step, which has length 0
+        expected[-1] = expected[-2]
+    if told := told_wrong(scheduler, name, config, described, times):
+        return f"WRONG: {name}: told {told}"
     error = np.abs(actual - expected).max() / max(1, np.abs(expected).max())
     return "equal" if error <= TOLERANCE else f"WRONG: {name}: {error:.2g}"
 

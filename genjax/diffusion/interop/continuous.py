@@ -8,7 +8,7 @@ import numpy as np
 from genjax.diffusion import grids, guidance, prediction, samplers, schedules
 from genjax.diffusion.interop import spacing
 from genjax.diffusion.interop.described import Describe, Described, bound_of, unbounded
-from genjax.diffusion.interop.in_sigma import dynamic_shift
+from genjax.diffusion.interop.in_sigma import dynamic_shift, told_of_all
 from genjax.diffusion.interop.options import Options
 from genjax.diffusion.prediction import Coefficients, Prediction
 from genjax.diffusion.samplers import Sampler
@@ -35,7 +35,7 @@ def edm(make: Callable[[Options], Sampler]) -> Describe:
         return Described(
             schedule,
             options.choose("prediction_type", predictions),
-            make(options),
+            told_of_all(make(options), not ends_at_zero),
             spacing.checked(times),
             bound_of(options),
             lambda c_noise: c_noise,

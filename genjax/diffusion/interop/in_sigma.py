@@ -18,10 +18,11 @@ from genjax.diffusion.interop.described import (
 )
 from genjax.diffusion.interop.options import Options
 from genjax.diffusion.samplers import Sampler
+from genjax.diffusion.samplers.base import count_steps
 from genjax.diffusion.samplers.exponential import DATA, NOISE, Variable
 from genjax.diffusion.samplers.multistep import dpm_weights, multistep
 from genjax.diffusion.samplers.singlestep import singlestep
-from genjax.typing import Array
+from genjax.typing import Array, PyTree
 
 _ORDERS = {1: 1, 2: 2, 3: 3}
 # A solver type of another class stands for one of these, as there.
@@ -40,7 +41,7 @@ def k_diffusion(make: Callable[[], Sampler]) -> Describe:
 
     def describe(options: Options) -> Described:
         table = schedule_of(options)
-        schedule, times = spacing.sigma_times(options, table, intervals=False)
+        schedule, times, _ = spacing.sigma_times(options, table, intervals=False)
         has_ramp = any(options.flag(name) for name in spacing.RAMPS)
         if not has_ramp:  # a ramp takes its place
             options.choose("interpolation_type", {"linear": None}, "linear")
@@ -91,10 +92,26 @@ def _solver(
         use_dynamic_shifting="only with use_flow_sigmas", shift_terminal="only with use_flow_sigmas"
     )
     table = schedule_of(options)
-    schedule, times = spacing.sigma_times(
+    schedule, times, ends_twice = spacing.sigma_times(
         options, table, intervals=True, final=final, ramp_ends_twice=ramp_ends_twice
     )
-    return lambda sampler: discrete(options, table.table.size, schedule, sampler, times, bound)
+    return lambda sampler: discrete(
+        options, table.table.size, schedule, told_of_all(sampler, ends_twice), times, bound
+    )
+
+
+def told_of_all(sampler: Sampler, ends_twice: bool) -> Sampler:
+    """The sampler, for a grid whose last two times may be the same.
+
+    Their order falls at the end of the grid. They count a last step of length 0, so that the order has not yet fallen
+    to 1 in the step before; here repeated times are not counted. So the sampler is told of one more time.
+    """
+
+    def init(x_T: Array, times: Array) -> PyTree:
+        beyond = jnp.arange(times.size) > count_steps(times)
+        return sampler.init(x_T, jnp.where(beyond, 0.5 * times[-1], times))
+
+    return Sampler(init, sampler.step) if ends_twice else sampler
 
 
 def _flow_solver(
@@ -123,7 +140,7 @@ def _flow_solver(
     return lambda sampler: Described(
         schedules.flow(),
         options.choose("prediction_type", predictions),
-        sampler,
+        told_of_all(sampler, not ends_at_zero),
         spacing.checked(times, num_train),
         bound,
         lambda c_noise: c_noise * num_train,
@@ -165,6 +182,8 @@ _ALGORITHMS: dict[str, tuple[Variable, float | None]] = {
 def dpm_multistep(options: Options) -> Described:
     """DPM-Solver and DPM-Solver++, multistep."""
     _refuse_learned(options)
+    if options.flag("use_lu_lambdas"):  # a ramp that has no bounds of its own
+        options = options.without("sigma_min", "sigma_max")
     return _solver(options)(multistep_sampler(options))
 
 

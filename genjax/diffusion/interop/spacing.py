@@ -6,7 +6,7 @@ the K points of a line, or the first K of K + 1; and whether they are rounded.
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +22,20 @@ Times: TypeAlias = Callable[[int], Array]
 """K -> the K + 1 times of the grid."""
 Ramp: TypeAlias = Callable[[np.ndarray, float, float], np.ndarray]
 """``(part [K], low, high) -> sigmas [K]``: from high, at part 0, to low, at part 1."""
+
+
+class Grid(NamedTuple):
+    """A grid in sigma / alpha.
+
+    Attributes:
+        schedule: has a time for each of the sigmas.
+        times: K -> the K + 1 times.
+        ends_twice: whether the last two times are the same: the K-th step is no step.
+    """
+
+    schedule: Discrete
+    times: Times
+    ends_twice: bool
 
 
 def checked(times: Times, most: int | None = None) -> Times:
@@ -88,8 +102,8 @@ def sigma_times(
     intervals: bool,
     final: str = "zero",
     ramp_ends_twice: bool = False,
-) -> tuple[Discrete, Times]:
-    """Of the samplers that step in sigma / alpha; and the schedule, with a time for each of these sigmas.
+) -> Grid:
+    """Of the samplers that step in sigma / alpha.
 
     Args:
         options: timestep_spacing, steps_offset, final_sigmas_type, and which ramp in sigma replaces the spacing.
@@ -106,8 +120,7 @@ def sigma_times(
     ends_at_zero = options.choose("final_sigmas_type", {"zero": True, "sigma_min": False}, final)
     ramp = _ramp(options)
     lowest, highest = (_bound(options, name) if ramp else None for name in ("sigma_min", "sigma_max"))
-    up = ramp and not ends_at_zero and not ramp_ends_twice and lowest is not None and lowest < table[0]
-    if up:
+    if ramp and not ends_at_zero and not ramp_ends_twice and (lowest or np.inf) < table[0]:
         raise options.error(
             "sigma_min", f"final_sigmas_type = 'sigma_min' would go up again, to {table[0]:.4g}, from there"
         )
@@ -119,7 +132,7 @@ def sigma_times(
         sigmas = np.interp(steps(num_steps), np.arange(num_train), table)
         last = table[0]
         if ramp:
-            low, high = (table[0], table[-1]) if intervals else (sigmas[-1], sigmas[0])
+            low, high = (table[0], table[-1]) if of_whole_table else (sigmas[-1], sigmas[0])
             low, high = lowest or low, highest or high
             if low > high:
                 raise UserError(f"{options.name}: sigma_min = {low} must be below sigma_max = {high}")
@@ -130,7 +143,9 @@ def sigma_times(
             return of_sigmas(sigmas, schedule)
         return of_sigmas(np.append(sigmas, last), schedule)[:-1]
 
-    return schedule, checked(times, num_train)
+    of_whole_table = intervals or options.get("interpolation_type") == "log_linear"
+    ends_twice = ramp is not None and not ends_at_zero and (ramp_ends_twice or (intervals and lowest is None))
+    return Grid(schedule, checked(times, num_train), ends_twice)
 
 
 def _bound(options: Options, name: str) -> float | None:

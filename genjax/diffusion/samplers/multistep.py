@@ -49,7 +49,7 @@ def dpm_weights(solver_type: str) -> Weights:
 
     def weights(k: Array, nodes: Sequence[Array], order: Array) -> list[Array]:
         exact = integrals(k, nodes)
-        if solver_type == "midpoint":
+        if solver_type == "midpoint" and exact:
             exact[0] = jnp.where(order == 2, 0.5 * moment(0, k), exact[0])
         return [w - 0.5 * moment(2, k) if n == 1 else w for n, w in enumerate(exact)]
 
