@@ -66,7 +66,7 @@ def test_estimates_that_do_not_exist_yet_are_finite():
     ],
 )
 def test_orders_in_blocks(num_steps, order, lower, expected):
-    assert [*block_order(np.arange(num_steps), num_steps, order, lower)] == expected
+    assert [*block_order(jnp.arange(num_steps), jnp.asarray(num_steps), order, lower)] == expected
 
 
 # sampler: (constructor, evaluations of the denoiser in K steps)

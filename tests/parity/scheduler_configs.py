@@ -42,6 +42,7 @@ SCALED = ("Euler", "Heun", "KDPM2", "LMS", "EDM")
 TWO_STAGES = ("Heun", "KDPM2", "FlowMatchHeun")
 IN_STEPS = ("DDIM", "DDPM", "PNDM", "LCM", "TCD")
 TOLERANCE = 1e-6
+_NUM_TRAIN = 10, 13, 24, 50, 61, 97, 128, 200, 333, 499, 500, 750, 1024, 1100
 _WEIGHTS = np.random.default_rng(0).normal(size=(4, 4)) / 2
 
 
@@ -65,7 +66,7 @@ def draw(rng, name=None):
             choice = choices[rng.integers(len(choices))]
             config[field] = choice.item() if isinstance(choice, np.generic) else choice
 
-    num_train = int(rng.choice([rng.integers(10, 1101), 1000, 1000]))
+    num_train = int(rng.choice([*_NUM_TRAIN, 1000, 1000, 1000, 1000, 1000]))
     if "num_train_timesteps" in own and (num_train != 1000 or name.startswith("CM")):
         config["num_train_timesteps"] = num_train
     num_steps = int(rng.integers(1, min(60, num_train) + 1))
@@ -220,7 +221,7 @@ def their_states(cls, name, config, mu, num_steps, described, times, x_T, noise)
 def _run(scheduler, name, num_steps, described, times, x_T, current):
     import torch
 
-    alphas = np.asarray(described.schedule.alpha(times), np.float64)
+    alphas = levels(described.schedule, times)[0]
     scale = name.startswith(SCALED)
     if name.startswith("IPNDM"):
         late = float(times[0]) * np.pi / 2
@@ -273,8 +274,8 @@ def _run_score_sde(scheduler, module, num_steps, x_T, noise):
             module.randn_tensor = lambda *a, left=left, **k: torch.from_numpy(next(left)[b : b + 1])
             sigma = float(scheduler.discrete_sigmas[num_steps - 1 - i])
 
-            def score(x, level=np.arctan(sigma)):
-                return torch.from_numpy(network(x.numpy(), level))
+            def score(x, sigma=sigma):
+                return torch.from_numpy(network(x.numpy(), np.arctan(sigma)))
 
             for _ in range(scheduler.config.correct_steps):
                 x = scheduler.step_correct(score(x), x).prev_sample
@@ -318,16 +319,31 @@ def padded(schedule):
     return Padded(jnp.concatenate([schedule.table, more]), size=jnp.asarray(float(size)))
 
 
+def filled(times):
+    """A grid with its last time repeated, which makes no step, up to a length that all have."""
+    full = np.full(MOST_STEPS, times[-1])
+    full[: times.size] = times
+    return full
+
+
+@jax.jit
+def _levels(schedule, times):
+    return schedule.alpha(times), schedule.sigma(times), schedule.log_snr(times)
+
+
+def levels(schedule, times):
+    """alpha, sigma and the log-SNR at the times of a grid."""
+    return [np.asarray(values)[: times.size] for values in _levels(padded(schedule), filled(times))]
+
+
 _PREDICTIONS = [prediction.eps, prediction.x0, prediction.v, prediction.flow]
-_NUMBERS = (
-    "num_train_timesteps beta_start beta_end beta_schedule trained_betas timestep_spacing steps_offset sigma_min "
-    "sigma_max use_karras_sigmas use_exponential_sigmas use_beta_sigmas use_lu_lambdas lambda_min_clipped "
-    "set_alpha_to_one rescale_betas_zero_snr shift flow_shift shift_terminal use_dynamic_shifting time_shift_type "
-    "interpolation_type original_inference_steps sigma_schedule"
-).split()
+_STRUCTURE = """
+    solver_order algorithm_type solver_type lower_order_final euler_at_final predict_x0 variance_type skip_prk_steps
+    stochastic_sampling sigma_data correct_steps
+""".split()  # noqa: SIM905
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _program(key):
     return jax.jit(_STATES[key])
 
@@ -337,14 +353,30 @@ _STATES = {}
 
 def our_states(name, config, described, times, keys, x_T):
     """Our states at all the times; one program for all configurations that differ in numbers only."""
-    own = {k: str(v) for k, v in config.items() if k in FIELDS[name] and k not in _NUMBERS}
+    value = {**FIELDS[name], **{k: v for k, v in config.items() if k in FIELDS[name]}}.get
     index = _PREDICTIONS.index(described.prediction) if described.prediction in _PREDICTIONS else None
-    if index is not None:
-        own.pop("prediction_type", None)
-    if name.startswith(("LCM", "TCD", "CM", "ScoreSde")):
-        own |= {k: str(config.get(k)) for k in _NUMBERS}
-    wide = type(described.schedule).__name__
-    key = (name, wide, index is None, tuple(sorted(own.items())))
+    own = [str(value(field)) for field in _STRUCTURE]
+    if value("thresholding"):
+        own += ["thresholding", value("dynamic_thresholding_ratio"), value("sample_max_value")]
+    elif value("clip_sample"):
+        own += ["clip", value("clip_sample_range")]
+    if index is None:
+        own.append(str(value("prediction_type")))
+    if name.startswith(("LCM", "TCD")):  # whose sampler or prediction holds T
+        own += [value("num_train_timesteps"), str(value("trained_betas"))[:9], value("timestep_scaling")]
+    is_bounded_inside = name.startswith("LCM") and (value("thresholding") or value("clip_sample"))
+    if is_bounded_inside:  # whose bound holds the schedule
+        own.append(str(sorted(config.items())))
+    if name.startswith("DPMSolverSingle"):
+        own.append(value("final_sigmas_type"))
+    # The last is whether the sampler is told of one more time.
+    key = (
+        name,
+        type(described.schedule).__name__,
+        *own,
+        value("clip_denoised"),
+        described.sampler.init.__qualname__,
+    )
 
     def run(keys, x_T, times, schedule, index):
         def at(predict):
@@ -368,9 +400,8 @@ def our_states(name, config, described, times, keys, x_T):
     if index is None:
         run = functools.partial(run, index=None)
     _STATES.setdefault(key, run)
-    full = np.full(MOST_STEPS, times[-1])
-    full[: times.size] = times
-    schedule = described.schedule if name.startswith(("LCM", "TCD")) else padded(described.schedule)
+    full = filled(times)
+    schedule = described.schedule if is_bounded_inside else padded(described.schedule)
     arguments = (keys, jnp.asarray(x_T), jnp.asarray(full), schedule)
     if index is not None:
         arguments = (*arguments, jnp.asarray(index))
@@ -384,8 +415,9 @@ def told_wrong(scheduler, name, config, described, times):
     """By how much the number that our network is told differs from theirs; None where it may."""
     if name.startswith("ScoreSde"):  # told sigma, by its pipeline
         return None
-    c_noise = described.prediction(described.schedule, jnp.asarray(times[:-1])).c_noise
-    ours = np.asarray(described.timestep(c_noise), np.float64)
+    schedule = described.schedule
+    c_noise = -levels(schedule, times)[2] / 8 if name.startswith(("EDM", "CM")) else times
+    ours = np.asarray(described.timestep(filled(c_noise)), np.float64)[: times.size - 1]
     theirs = np.asarray(scheduler.timesteps, np.float64)
     if name.startswith("PNDM"):
         theirs = (
@@ -415,7 +447,7 @@ def _normal(keys):
 def by_design(name, config, num_steps, described, times):
     """Why ours differs from theirs on purpose, or None; docs/samplers.md says more."""
     value = {**FIELDS[name], **config}.get
-    log_snr = np.asarray(described.schedule.log_snr(times), np.float64) / 2
+    log_snr = levels(described.schedule, times)[2] / 2
     lambdas = np.clip(log_snr[np.insert(np.diff(times) != 0, 0, True)], -30, 30)
     steps = np.diff(lambdas)[:-1] if times[-1] == 0 else np.diff(lambdas)
     order = value("solver_order") or 1
@@ -433,14 +465,14 @@ def by_design(name, config, num_steps, described, times):
                 return "PNDM: theirs evaluates at another time than half-way"
     if name.startswith("DPMSolverSingle") and value("algorithm_type") == "dpmsolver" and widest > 4.5:
         return "a block of more than 4.5 in lambda has order 1 here"
-    if name.startswith("UniPC") and (not value("predict_x0") or value("solver_type") == "bh1"):
-        if steps.size and steps.max() > 4.5:
-            return "UniPC: a step of more than 4.5 in lambda is not corrected here"
+    corrects_little = name.startswith("UniPC") and (not value("predict_x0") or value("solver_type") == "bh1")
+    if corrects_little and steps.max(initial=0) > 4.5:
+        return "UniPC: a step of more than 4.5 in lambda is not corrected here"
     if name.startswith(("Heun", "KDPM2", "PNDM")) and lambdas[0] < -np.log(3000):
         return "a step from sigma / alpha > 3000 has order 1 here"
-    if value("algorithm_type") == "sde-dpmsolver++" and order == 3 and num_steps > 2:
-        if not (name.startswith("DPMSolverSingle") and value("solver_type") == "midpoint"):
-            return "sde-dpmsolver++ of order 3: the sign of the second difference"
+    has_second = not (name.startswith("DPMSolverSingle") and value("solver_type") == "midpoint")
+    if value("algorithm_type") == "sde-dpmsolver++" and order == 3 and num_steps > 2 and has_second:
+        return "sde-dpmsolver++ of order 3: the sign of the second difference"
     if name.startswith("LMS"):
         u = np.exp(-lambdas)
         for i in range(1, len(u) - 1):
@@ -461,7 +493,7 @@ def compare(diffusers, name, config, num_steps):
     if name.startswith("IPNDM"):
         times[0] = 1 - 1e-3
     keys = jax.random.split(jax.random.key(0), SHAPE[0])
-    x_T = np.random.default_rng(1).normal(size=SHAPE) * float(described.schedule.sigma(times[0]))
+    x_T = np.random.default_rng(1).normal(size=SHAPE) * levels(described.schedule, times)[1][0]
     fold_in = jax.vmap(jax.random.fold_in, (0, None))
     of_steps = [fold_in(keys, i + 1) for i in range(num_steps)]
     if name.startswith("ScoreSde"):

@@ -1,6 +1,7 @@
 """The classes of `diffusers` whose noise levels are given by a formula: EDM, consistency models, score SDEs, flows."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -129,11 +130,11 @@ def flow(make: Callable[[Options], Sampler]) -> Describe:
         shift = dynamic_shift(options) if is_dynamic else options.number("shift", "(0, inf)")
         ramp, terminal = spacing.ramp_of(options, spacing.RAMPS), options.get("shift_terminal")
 
-        def shifted(u: np.ndarray) -> np.ndarray:
+        def shifted(u: Any) -> Any:
             return shift * u / (1 + (shift - 1) * u)
 
         def times(num_steps: int) -> Array:
-            last = np.asarray(1 / num_train)
+            last = 1 / num_train
             # A shift that is fixed is applied twice at the end: what they do.
             u = shifted(np.linspace(1.0, last if is_dynamic else shifted(last), num_steps))
             if terminal:

@@ -190,14 +190,54 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
 """Class -> field -> its value where a file has none."""
 
 _OF_OTHER_CLASSES = (
-    "args block_length corrector_k corrector_order corrector_selection corrector_selection_tau corrector_steps "
-    "editing_threshold entropy_bound eps eta final_step_size_scale gamma kwargs mask_token_id masking_schedule "
-    "minimal_topk n_grid noise_mode num_inference_steps num_policy_substeps num_vec_classes predictor_order s "
-    "scale_factors scaler schedule_mode scheduler_type snr_shift_scale stage_range stages t_lim_ode t_lim_ode_below "
-    "t_max t_min tail_step_multiplier tail_steps tau_func threshold tsr_k tsr_sigma upscale_mode "
+    "args",
+    "block_length",
+    "corrector_k",
+    "corrector_order",
+    "corrector_selection",
+    "corrector_selection_tau",
+    "corrector_steps",
+    "editing_threshold",
+    "entropy_bound",
+    "eps",
+    "eta",
+    "final_step_size_scale",
+    "gamma",
+    "kwargs",
+    "mask_token_id",
+    "masking_schedule",
+    "minimal_topk",
+    "n_grid",
+    "noise_mode",
+    "num_inference_steps",
+    "num_policy_substeps",
+    "num_vec_classes",
+    "predictor_order",
+    "s",
+    "scale_factors",
+    "scaler",
+    "schedule_mode",
+    "scheduler_type",
+    "snr_shift_scale",
+    "stage_range",
+    "stages",
+    "t_lim_ode",
+    "t_lim_ode_below",
+    "t_max",
+    "t_min",
+    "tail_step_multiplier",
+    "tail_steps",
+    "tau_func",
+    "threshold",
+    "tsr_k",
+    "tsr_sigma",
+    "upscale_mode",
     # Of the first versions; today's classes ignore them too.
-    "tensor_format timestep_values timesteps rescale_timesteps"
-).split()
+    "tensor_format",
+    "timestep_values",
+    "timesteps",
+    "rescale_timesteps",
+)
 
 KNOWN = frozenset(_OF_OTHER_CLASSES).union(*FIELDS.values())
 """All fields that some scheduler class has. Another name in a file is a mistake, or newer than this list."""
