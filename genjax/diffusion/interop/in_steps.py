@@ -28,12 +28,12 @@ def ddim(options: Options) -> Described:
 def ddpm(options: Options) -> Described:
     """Ancestral sampling."""
     schedule = schedule_of(options, finite=False)
-    kinds = {
-        None: 0.0,
+    kinds: dict[str | None, float] = {
         "fixed_small": 0.0,
         "fixed_small_log": 0.0,
         "fixed_large": 1.0,
         "fixed_large_log": 1.0,
+        None: 0.0,  # of a class that has no such default
     }
     sampler = samplers.ddpm(options.choose("variance_type", kinds))
     num_train = schedule.table.size
@@ -53,11 +53,11 @@ def pndm(options: Options) -> Described:
 def _distilled_times(options: Options, num_train: int, final: float) -> spacing.Times:
     """Some of the times at which a model was distilled."""
     num_original = options.number("original_inference_steps", "[1, inf)")
-    if num_original > num_train:
-        raise options.error("original_inference_steps", f"num_train_timesteps is only {num_train}")
     original = np.arange(num_original, 0, -1) * (num_train // num_original)
 
     def times(num_steps: int) -> Array:
+        if num_original > num_train:
+            raise options.error("original_inference_steps", f"num_train_timesteps is only {num_train}")
         chosen = np.floor(np.linspace(0, num_original, num_steps, endpoint=False)).astype(int)
         return jnp.asarray(np.append(original[chosen] / num_train, final))
 

@@ -12,10 +12,10 @@ from genjax.typing import Array
 
 
 def tcd(gamma: ArrayLike = 0.3, num_train_steps: int | None = None) -> Sampler:
-    """A DDIM step down to the time (1 - gamma) s, then new noise up to s. Stochastic, order 1.
+    """A DDIM step down to the time (1 - gamma) s, then new noise up to s. Stochastic.
 
-    One evaluation a step. For models that jump along the trajectory of the ODE in few steps; with a denoiser it is
-    right in the limit of many steps.
+    One evaluation a step. For networks that were distilled to make such jumps along the trajectory of the ODE. With a
+    denoiser the samples vary too little, however many steps there are: the jump does not get shorter.
 
     Args:
         gamma: from 0, `ddim`, to 1, the estimate of x_0 with new noise, as `consistency`. A scalar; it may be traced.
