@@ -417,7 +417,7 @@ def told_wrong(scheduler, name, config, described, times):
         return None
     schedule = described.schedule
     c_noise = -levels(schedule, times)[2] / 8 if name.startswith(("EDM", "CM")) else times
-    ours = np.asarray(described.timestep(filled(c_noise)), np.float64)[: times.size - 1]
+    ours = np.asarray(described.timestep(jnp.asarray(filled(c_noise))), np.float64)[: times.size - 1]
     theirs = np.asarray(scheduler.timesteps, np.float64)
     if name.startswith("PNDM"):
         theirs = (
