@@ -150,9 +150,9 @@ def test_trajectories(diffusers, name):
 
 
 def test_random_configurations(diffusers):
-    verdicts = [compare(diffusers, *draw(np.random.default_rng([1, i]))) for i in range(24)]
+    verdicts = [compare(diffusers, *draw(np.random.default_rng([1, i]))) for i in range(12)]
     assert not [verdict for verdict in verdicts if verdict.startswith("WRONG")]
-    assert verdicts.count("equal") >= 16
+    assert verdicts.count("equal") >= 8
 
 
 def test_files_of_public_repositories(diffusers):
