@@ -28,13 +28,7 @@ def ddim(options: Options) -> Described:
 def ddpm(options: Options) -> Described:
     """Ancestral sampling."""
     schedule = schedule_of(options, finite=False)
-    kinds: dict[str | None, float] = {
-        "fixed_small": 0.0,
-        "fixed_small_log": 0.0,
-        "fixed_large": 1.0,
-        "fixed_large_log": 1.0,
-        None: 0.0,  # of a class that has no such default
-    }
+    kinds = {"fixed_small": 0.0, "fixed_small_log": 0.0, "fixed_large": 1.0, "fixed_large_log": 1.0}
     sampler = samplers.ddpm(options.choose("variance_type", kinds))
     num_train = schedule.table.size
     return discrete(options, num_train, schedule, sampler, spacing.whole_times(options, num_train, 0.0))

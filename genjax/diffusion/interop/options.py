@@ -39,6 +39,10 @@ class Options:
                     f"{self.name}: {name} = {value!r} is not supported; supported are {', '.join(sorted(own))}"
                 )
         self._values = {**own, **{name: value for name, value in given.items() if name in own}}
+        for name, default in own.items():
+            # null where the class has a number or a string is from another class: as if it were not there.
+            if self._values[name] is None and not isinstance(default, bool):
+                self._values[name] = default
         if ignored := [name for name in given if name not in own]:
             _log.warning("%s has no fields %s: ignored", self.name, ", ".join(ignored))
 
