@@ -23,6 +23,7 @@ import functools
 import sys
 import time
 import warnings
+from unittest import mock
 
 import flax.struct
 import jax
@@ -30,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from genjax.diffusion import denoiser, prediction, trajectory
-from genjax.diffusion.interop import CLASSES, FIELDS, from_diffusers_config
+from genjax.diffusion.interop import CLASSES, FIELDS, from_diffusers_config, spacing
 from genjax.diffusion.samplers import normal
 from genjax.diffusion.schedules import Discrete
 from genjax.typing import UserError
@@ -440,6 +441,27 @@ def told_wrong(scheduler, name, config, described, times):
     )
 
 
+def _keys():
+    return jax.random.split(jax.random.key(0), SHAPE[0])
+
+
+@functools.cache
+def noises(draws=None):
+    """The noise of every step, or that of several draws in each; see `tests.parity.common.noises`."""
+    fold_in = jax.vmap(jax.random.fold_in, (0, None))
+    steps = [fold_in(_keys(), i + 1) for i in range(MOST_STEPS)]
+    if draws is None:
+        return [_normal(step) for step in steps]
+    return [[_normal(fold_in(step, j)) for j in range(draws)] for step in steps]
+
+
+def of_sigmas(sigmas, schedule):
+    """As `grids.of_sigmas`, with arrays of a length that all have, so that it is compiled once for every schedule."""
+    full = np.full(MOST_STEPS, sigmas[-1])
+    full[: len(sigmas)] = sigmas
+    return jnp.asarray(np.append(schedule.time(-2 * jnp.log(jnp.asarray(full)))[: len(sigmas)], 0.0))
+
+
 def _normal(keys):
     return np.asarray(normal(keys, SHAPE[1:], jnp.float64))
 
@@ -499,15 +521,9 @@ def compare(diffusers, name, config, num_steps):
         return f"refused: {name}: {error}"
     if name.startswith("IPNDM"):
         times[0] = 1 - 1e-3
-    keys = jax.random.split(jax.random.key(0), SHAPE[0])
+    keys = _keys()
     x_T = np.random.default_rng(1).normal(size=SHAPE) * levels(described.schedule, times)[1][0]
-    fold_in = jax.vmap(jax.random.fold_in, (0, None))
-    of_steps = [fold_in(keys, i + 1) for i in range(num_steps)]
-    if name.startswith("ScoreSde"):
-        num_draws = config["correct_steps"] + 1
-        noise = [[_normal(fold_in(step, j)) for j in range(num_draws)] for step in of_steps]
-    else:
-        noise = [_normal(step) for step in of_steps]
+    noise = noises(config["correct_steps"] + 1 if name.startswith("ScoreSde") else None)[:num_steps]
     cls = getattr(diffusers, name)
     try:
         with warnings.catch_warnings(), float64(sys.modules[cls.__module__]), np.errstate(all="ignore"):
@@ -543,7 +559,7 @@ def in_float64():
 
     torch.set_default_dtype(torch.float64)
     try:
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), mock.patch.object(spacing, "of_sigmas", of_sigmas):
             yield
     finally:
         torch.set_default_dtype(torch.float32)
