@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "nn": {"typing", "random", "devices", "conditions", "losses"},
     "losses": {"typing", "random", "devices"},
     "augmentation": {"typing", "random", "devices"},
-    "diffusion": {"typing", "random", "conditions"},
+    "diffusion": {"typing", "random", "ranges", "conditions"},
     "ranges": {"typing"},
     "conditions": {"typing"},
     "data": {"typing", "ranges"},

@@ -38,6 +38,45 @@ _COMPARED = """
 
 """
 
+_FILES = """
+## Scheduler files of diffusers
+
+`genjax.diffusion.from_diffusers_config` reads a `scheduler_config.json`. A class reads its own fields; the ones of
+another class are ignored, and one line of the log names them. `python -m tests.parity.scheduler_configs` compares
+random configurations with the installed classes ([2,000 of them](results.md#scheduler-files)). The differences are
+these.
+
+* **A time that is repeated makes no step.** Karras, exponential and Lu sigmas with `final_sigmas_type = "sigma_min"`
+  end with the same sigma twice. UniPCMultistepScheduler evaluates the network once more there and corrects the last
+  state, and DPMSolverSinglestepScheduler repeats its last block; some classes divide 0 by 0.
+* **Steps of first order** where one of higher order would end far off: Heun's method, DPM2 and PNDM from sigma /
+  alpha > 3,000 on; `dpmsolver` singlestep in a block of more than 4.5 in lambda; UniPC with `bh1` or of the noise
+  does not correct such a step; LMS leaves out an estimate that is less than a tenth of the step away from the latest.
+* **DDIM and PNDM step to the next time of the grid.** There they step by T // K, whatever the grid is, so that the
+  noise level is another than the network is told where `linspace` or `trailing` spacing is not in steps of T // K.
+* **The last step, to clean data, adds no noise.** There DDPM adds some, if its last trained time is not the first.
+* **The noise is derived from the bounded x_0**, as DDIMScheduler does with `use_clipped_model_output`.
+* **Networks are told the exact time of each sigma.** Some classes round it, or tell a step between two trained times.
+* **x_t is alpha x_0 + sigma noise**; the classes after k-diffusion and EDM keep x_0 + sigma / alpha noise,
+  SCMScheduler sigma_data times x_t.
+* **`rescale_betas_zero_snr`**: where the table would go below the value 2^-24 that stands for 0 before its end, it
+  goes down to it evenly. There the noise goes up again in the first steps.
+* **`sde-dpmsolver++` of order 3** (and singlestep with `heun`): the second difference has the sign of k-diffusion's.
+* **PNDM** takes the noise of a `v_prediction` before it mixes estimates of several times, not after; its Runge-Kutta
+  steps evaluate the network half-way, where an odd T // K is rounded there; a single step has its second evaluation.
+* **IPNDM** takes x_0 from the network at its first time, where alpha is 0; there it is 0.
+* **ScoreSdeVe** takes norms of single samples in the corrector, not means over the batch.
+* **A single step** of EDM with an exponential ramp, and of ScoreSdeVe, begins at sigma_max; there at sigma_min.
+
+Refused, each with a message that says why: learned variances; `sde-dpmsolver`; another solver inside of UniPC, or its
+corrector in some steps only; `interpolation_type = "log_linear"` without a ramp, where the network is told other
+times than it is at; `use_flow_sigmas` with a ramp, or ending at the sigma_min of betas that it does not use;
+`invert_sigmas`; `s_noise` other than 1; `lambda_min_clipped` with `trailing` spacing; a sigma_min below the last
+sigma, to which the noise would go up again; and more steps than the spacing has times for. Not written:
+CosineDPMSolverMultistepScheduler, DPMSolverSDEScheduler, SASolverScheduler, RePaintScheduler, the inverse, CogVideoX
+and Wuerstchen classes, VQDiffusion and other classes of tokens.
+"""
+
 
 def table(measured: Mapping[str, Mapping[str, Measured]], budgets: Sequence[int]) -> str:
     """Sampler -> schedule -> numbers, as Markdown."""
@@ -76,6 +115,7 @@ def write(
     text = _HEAD.format(**facts) + table(measured, budgets)
     if compared:
         text += _COMPARED + compared_table(compared)
+    text += _FILES
     (out / "samplers.md").write_text(text)
     _plot(
         out / "samplers.png", {name: next(iter(by.values())) for name, by in measured.items()}, facts["floor"]

@@ -122,7 +122,8 @@ def karras(
         rho: larger for shorter steps near the data.
 
     Raises:
-        UserError: if `num_steps` is less than 1, or sigma_max is left out where nothing of the data is left at t = 1.
+        UserError: if `num_steps` is less than 1, sigma_max is left out where nothing of the data is left at t = 1, or
+            the two are not 0 < sigma_min <= sigma_max: the grid would go up.
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 5.
@@ -198,7 +199,10 @@ ALIGNED: dict[str, Sequence[float]] = {
 
 
 def of_sigmas(sigmas: Float[ArrayLike, "K"], schedule: Schedule) -> Float[Array, "K_plus_1"]:
-    """The times at which sigma / alpha has the given values, decreasing and above 0; then 0."""
+    """The times at which sigma / alpha has the given values, decreasing and above 0; then 0.
+
+    Values beyond those of the schedule become its last time, which is repeated then and makes no steps.
+    """
     times = schedule.time(-2 * jnp.log(jnp.asarray(sigmas)))
     return jnp.concatenate([times, jnp.zeros(1, times.dtype)])
 
@@ -235,4 +239,7 @@ def _bounds(
         sigma_max = jnp.exp(-0.5 * schedule.log_snr(1.0))
         if not isinstance(sigma_max, jax.core.Tracer) and not sigma_max < _LARGEST_SIGMA:
             raise UserError("sigma_max is needed: nothing of the data is left at t = 1 of this schedule")
-    return jnp.asarray(sigma_min), jnp.asarray(sigma_max)
+    low, high = jnp.asarray(sigma_min), jnp.asarray(sigma_max)
+    if not any(isinstance(bound, jax.core.Tracer) for bound in (low, high)) and not 0 < low <= high:
+        raise UserError(f"sigma_min = {low} must be above 0 and at most sigma_max = {high}")
+    return low, high

@@ -2,6 +2,9 @@
 
 Sample j draws from ``fold_in(keys[j], position)``: position 0 is its initial noise, position i + 1 is
 step i. So the sample of a key is the same whatever batch it is made in.
+
+A time that is repeated makes no step: neither x nor what the sampler remembers changes, and the sampler is not told of
+the repetition. So grids that reach a bound early, or end there twice, are as good as those without.
 """
 
 import jax
@@ -10,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Key
 
 from genjax.diffusion.prediction import Denoiser
-from genjax.diffusion.samplers.base import Sampler, normal
+from genjax.diffusion.samplers.base import Sampler, distinct, normal
 from genjax.diffusion.schedules import Schedule
 from genjax.random import fold_in
 from genjax.typing import Array, PyTree
@@ -55,7 +58,7 @@ def sample(
     Args:
         keys: one key per sample; the same keys may have made x_T by `initial_noise`.
         x_T: the state at ``times[0]``.
-        times: decreasing; K steps.
+        times: decreasing; K steps, or fewer where a time is repeated.
         denoise: called with all samples and a scalar time.
 
     Returns:
@@ -83,9 +86,14 @@ def _steps(
     def step(state, inputs):
         carry, x = state
         i, t, s = inputs
-        state = carry, x = sampler.step(fold_in(keys, i + 1), carry, x, t, s, denoise, schedule)
+        is_step = s != t
+        # What is computed for a repeated time is a step that is always possible, and thrown away: no NaN reaches a
+        # gradient.
+        t, s = jnp.where(is_step, t, times[0]), jnp.where(is_step, s, 0)
+        stepped = sampler.step(fold_in(keys, i + 1), carry, x, t, s, denoise, schedule)
+        state = _, x = jax.tree.map(lambda new, old: jnp.where(is_step, new, old), stepped, state)
         return state, x if keep else None
 
     inputs = (jnp.arange(times.size - 1), times[:-1], times[1:])
-    (_, x), states = jax.lax.scan(step, (sampler.init(x_T, times), x_T), inputs)
+    (_, x), states = jax.lax.scan(step, (sampler.init(x_T, distinct(times)), x_T), inputs)
     return x, states

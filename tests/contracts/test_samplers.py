@@ -154,6 +154,19 @@ def test_samples_have_the_mean_and_standard_deviation_of_the_data(name, schedule
     x_0 = jax.random.uniform(jax.random.key(3), (4, *LARGE), minval=-1.0)
     samples = run(few, initial_noise(few, LARGE, schedule), grids.quadratic(300), schedule, x_0, 0.0)
     np.testing.assert_allclose(samples, x_0, atol=1e-5)
+
+    # Times that are repeated, the first and the last one too, make no steps.
+    distinct = grids.quadratic(200)
+    times = jnp.sort(jnp.concatenate([distinct, distinct[::4], distinct[::4][1:-1]]))[::-1]
+    assert times.size == 301 and times[0] == times[1] and times[-1] == times[-2] == 0
+    samples = run(few, initial_noise(few, LARGE, schedule), times, schedule, x_0, 0.0)
+    np.testing.assert_allclose(samples, x_0, atol=1e-5)
+    samples = np.asarray(run(few, x_T[:4], times, schedule, mean[:4], STD))
+    others = run(jnp.roll(few, 1), x_T[:4], times, schedule, mean[:4], STD)
+    if np.array_equal(samples, others):  # deterministic: the solution of the probability-flow ODE
+        expected = gaussian_consistency(x_T[:4], schedule.alpha(1.0), schedule.sigma(1.0), MEAN, STD)
+        np.testing.assert_allclose(samples, expected, atol=0.03)
+    assert abs(samples.std() - STD) < 0.1 * STD
     assert traces == [301, 301]  # for the two numbers of images; neither for the times nor for the schedule
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from genjax.diffusion import grids, initial_noise, sample, samplers, schedules
 from genjax.diffusion.samplers.exponential import differences, integrals, moment, phi
-from genjax.diffusion.samplers.singlestep import block_orders
+from genjax.diffusion.samplers.singlestep import block_order
 from genjax.typing import UserError
 
 POINTS, POINT_WEIGHTS = np.polynomial.legendre.leggauss(60)
@@ -66,7 +66,7 @@ def test_estimates_that_do_not_exist_yet_are_finite():
     ],
 )
 def test_orders_in_blocks(num_steps, order, lower, expected):
-    assert block_orders(num_steps, order, lower) == expected
+    assert [*block_order(jnp.arange(num_steps), jnp.asarray(num_steps), order, lower)] == expected
 
 
 # sampler: (constructor, evaluations of the denoiser in K steps)

@@ -102,6 +102,11 @@ def test_every_grid_falls_to_zero_and_traces_the_schedule_only(name):
         (lambda: grids.leading(10, 10, 1), "offset = 1 leads to time 11 of 10"),
         (lambda: grids.quadratic(3, 1.5), r"start = 1.5 must be in \(0, 1\]"),
         (lambda: grids.karras(3, schedules.flow()), "sigma_max is needed"),
+        (
+            lambda: grids.karras(3, schedules.linear(), 2.0, 1.0),
+            "sigma_min = 2.0 must be above 0 and at most",
+        ),
+        (lambda: grids.exponential(3, schedules.linear(), 0.0, 1.0), "sigma_min = 0.0 must be above 0"),
         (lambda: grids.align_your_steps(3, schedules.linear(), "sd"), "model = 'sd' must be one of stable-"),
     ],
 )

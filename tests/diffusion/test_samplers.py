@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genjax.diffusion import denoiser, grids, guidance, initial_noise, prediction, process, sample, schedules
-from genjax.diffusion.samplers import ddim, ddpm, normal
+from genjax.diffusion.samplers import consistency, ddim, ddpm, normal, tcd
 from genjax.typing import UserError
 
 MEAN, STD = 0.4, 0.3
@@ -188,3 +188,25 @@ def test_eta_and_variance_are_traced_and_differentiable_at_both_ends():
 def test_an_eta_out_of_range_is_an_error(eta):
     with pytest.raises(UserError, match=r"eta = .* must be in \[0, 1\]"):
         ddim(eta)
+
+
+def test_tcd_lies_between_ddim_and_consistency():
+    """gamma = 0 and 1; between them it goes down to a trained time below s, and up again."""
+    schedule, keys, x = schedules.linear(), jax.random.split(jax.random.key(0), 3), jnp.full((3, 4), 0.7)
+    denoise, t = gaussian_denoiser(schedule), jnp.float32(0.8)
+    for s in (jnp.float32(0.5), jnp.float32(0.0)):
+        arguments = keys, (), x, t, s, denoise, schedule
+        for gamma, other in ((0.0, ddim()), (1.0, consistency())):
+            np.testing.assert_allclose(
+                tcd(gamma).step(*arguments)[1], other.step(*arguments)[1], rtol=1e-5, atol=1e-5
+            )
+    # Step 499 of 1000, times 0.7, is 349.3: the time of step 349 is 0.35.
+    low = jnp.float32(0.35)
+    at_low = ddim().step(keys, (), x, t, low, denoise, schedule)[1]
+    ratio = schedule.alpha(0.5) / schedule.alpha(low)
+    std = np.sqrt(schedule.sigma(0.5) ** 2 - ratio**2 * schedule.sigma(low) ** 2)
+    expected = ratio * at_low + std * normal(keys, (4,))
+    actual = tcd(0.3, 1000).step(keys, (), x, t, jnp.float32(0.5), denoise, schedule)[1]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+    with pytest.raises(UserError, match=r"gamma = 2 must be in \[0, 1\]"):
+        tcd(2)

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from genjax.diffusion import Sampler, grids, initial_noise, sample, schedules, trajectory
-from genjax.diffusion.samplers import ddim, normal
+from genjax.diffusion.samplers import ddim, dpm_solver_pp_3s, lms, normal, unipc
 
 SCHEDULE = schedules.linear
 
@@ -87,3 +88,27 @@ def test_trajectory_ends_at_the_sample():
     states = trajectory(*arguments, ddim(0.5), schedule)
     assert states.shape == (7, 3, 4)
     np.testing.assert_array_equal(states[-1], sample(*arguments, ddim(0.5), schedule))
+
+
+@pytest.mark.parametrize("sampler", [unipc(), dpm_solver_pp_3s()], ids=["unipc", "dpm_solver_pp_3s"])
+def test_a_time_that_is_repeated_changes_nothing(sampler):
+    """Neither x nor the orders of the steps, which depend on how many there are."""
+    distinct = [1.0, 0.8, 0.5, 0.3, 0.2, 0.1]
+    repeated = [1.0, 1.0, 0.8, 0.8, 0.8, 0.5, 0.3, 0.2, 0.1, 0.1]
+
+    @jax.jit
+    def run(times):
+        schedule = SCHEDULE()
+        return trajectory(keys_of(2), jnp.ones((2, 3)), times, lambda x, t: jnp.sin(x + t), sampler, schedule)
+
+    once, twice = run(jnp.array(distinct)), run(jnp.array(repeated))
+    np.testing.assert_allclose(twice[np.array([0, 2, 5, 6, 7, 8])], once, rtol=1e-6)
+    np.testing.assert_array_equal(twice[np.array([1, 3, 4, 9])], twice[np.array([0, 2, 2, 8])])
+
+
+def test_a_time_that_is_repeated_leaves_gradients_finite():
+    def loss(x_T):
+        times = jnp.array([1.0, 0.7, 0.7, 0.4, 0.0, 0.0])
+        return sample(keys_of(2), x_T, times, lambda x, t: jnp.sin(x + t), lms(), SCHEDULE()).sum()
+
+    assert np.isfinite(jax.jit(jax.grad(loss))(jnp.ones((2, 3)))).all()

@@ -1,18 +1,20 @@
-"""`from_diffusers_config` against the class it read the configuration of: whole trajectories in float64."""
+"""`from_diffusers_config` against the class it read the configuration of: whole trajectories in float64.
 
-import sys
+How they are compared, and what is configured around, stands in `scheduler_configs`. ``python -m
+tests.parity.scheduler_configs`` compares as many random configurations as one likes; docs/results.md has 2,000.
+"""
 
-import jax
-import jax.numpy as jnp
+import inspect
+
 import numpy as np
 import pytest
 
-from genjax.diffusion import denoiser, trajectory
-from genjax.diffusion.interop import CLASSES, from_diffusers_config
-from tests.parity.common import float64, network, noises, start
+from genjax.diffusion.interop import CLASSES, FIELDS
+from tests.diffusion.scheduler_files import FILES
+from tests.parity.scheduler_configs import compare, draw, in_float64
 
 # Other people's import-time warnings are not ours to fix.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.quick_compilation]
 
 SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 KARRAS = {"use_karras_sigmas": True}
@@ -23,22 +25,37 @@ IN_SIGMA = [
     KARRAS,
 ]
 V = {"prediction_type": "v_prediction"}
+SVD = KARRAS | V | {"sigma_min": 0.002, "sigma_max": 700.0, "timestep_type": "continuous"}
+FLOW_SIGMAS = {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}
+DYNAMIC = {"use_dynamic_shifting": True, "shift_terminal": 0.1}
+LINEAR = {"time_shift_type": "linear"}
 CASES = {
     "DDIMScheduler": [
         {"clip_sample": False},
         SD | V | {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1},
         {"clip_sample": False, "timestep_spacing": "trailing", "rescale_betas_zero_snr": True} | V,
+        {"timestep_spacing": "linspace", "num_train_timesteps": 501},
     ],
     "DDPMScheduler": [
         {"clip_sample": False, "prediction_type": "sample"},
         {"clip_sample": True, "beta_schedule": "squaredcos_cap_v2"},
-        {"thresholding": True, "sample_max_value": 1.5, "clip_sample": False},
+        {"thresholding": True, "sample_max_value": 1.5},
+        {"timestep_spacing": "trailing", "num_train_timesteps": 997},
     ],
+    "PNDMScheduler": [
+        SD | {"skip_prk_steps": True, "steps_offset": 1},
+        {"timestep_spacing": "trailing", "set_alpha_to_one": True},
+    ],
+    "IPNDMScheduler": [{}],
+    "LCMScheduler": [{}, V | {"clip_sample": True, "original_inference_steps": 40}],
+    "TCDScheduler": [{}, V],
     "EulerDiscreteScheduler": [
         *IN_SIGMA,
         {"use_exponential_sigmas": True},
         {"final_sigmas_type": "sigma_min", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
         | V,
+        {"use_beta_sigmas": True, "sigma_max": 30.0},
+        SVD,
     ],
     "EulerAncestralDiscreteScheduler": IN_SIGMA[:3],
     "HeunDiscreteScheduler": IN_SIGMA,
@@ -50,6 +67,10 @@ CASES = {
         {"use_karras_sigmas": True, "solver_order": 3, "beta_schedule": "squaredcos_cap_v2"},
         {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "solver_type": "heun"},
         {"algorithm_type": "sde-dpmsolver++"} | V,
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 1},
+        {"euler_at_final": True, "final_sigmas_type": "sigma_min", "lambda_min_clipped": -3.0},
+        KARRAS | {"final_sigmas_type": "sigma_min"} | V,
+        FLOW_SIGMAS,
     ],
     "DPMSolverSinglestepScheduler": [
         {},
@@ -59,21 +80,37 @@ CASES = {
             "final_sigmas_type": "sigma_min",
             "lower_order_final": True,
         },
+        {"algorithm_type": "sde-dpmsolver++"},
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 3},
     ],
-    "DEISMultistepScheduler": [{}, {"solver_order": 3, "timestep_spacing": "trailing"}],
+    "DEISMultistepScheduler": [{}, KARRAS, {"solver_order": 3, "timestep_spacing": "trailing"}],
     "UniPCMultistepScheduler": [
         {},
         {"solver_order": 3, "solver_type": "bh1", "predict_x0": False, "final_sigmas_type": "sigma_min"},
+        FLOW_SIGMAS | {"shift_terminal": 0.1},
     ],
-    "EDMEulerScheduler": [{}, {"sigma_schedule": "exponential", "sigma_data": 0.7}],
-    "EDMDPMSolverMultistepScheduler": [{}, {"solver_order": 3}],
-    "FlowMatchEulerDiscreteScheduler": [{}, {"shift": 3.0}, {"stochastic_sampling": True}],
+    "EDMEulerScheduler": [
+        {"final_sigmas_type": "sigma_min"},
+        V | {"sigma_schedule": "exponential", "sigma_data": 0.7},
+    ],
+    "EDMDPMSolverMultistepScheduler": [V, {"solver_order": 3, "sigma_min": 0.01}],
+    "FlowMatchEulerDiscreteScheduler": [
+        {},
+        {"shift": 3.0},
+        {"stochastic_sampling": True},
+        DYNAMIC,
+        DYNAMIC | LINEAR,
+    ],
     "FlowMatchHeunDiscreteScheduler": [{}, {"shift": 3.0}],
+    "CMStochasticIterativeScheduler": [{}],
+    "ScoreSdeVeScheduler": [{"sigma_max": 50.0, "correct_steps": 1}],
+    "SCMScheduler": [{}],
 }
-SCALED = ("Euler", "Heun", "KDPM2", "LMS", "EDM")
-TWICE = ("Heun", "KDPM2", "FlowMatchHeun")
 COMPARED = [
-    (f'from_diffusers_config({{"_class_name": "{name}", ...}})', f"{name}, {len(options)} configurations")
+    (
+        f'from_diffusers_config({{"_class_name": "{name}", ...}})',
+        f"{name}, {len(options)} and random configurations",
+    )
     for name, options in CASES.items()
 ]
 
@@ -84,68 +121,45 @@ def diffusers():
     return pytest.importorskip("diffusers")
 
 
+@pytest.fixture(autouse=True)
+def float64(diffusers):
+    with in_float64():
+        yield
+
+
 def test_every_class_is_compared():
     assert {name.replace("Parallel", "") for name in CLASSES} == set(CASES)
 
 
-def number(scheduler, t):
-    """What the network is given for a time step: nothing where theirs is rounded to a whole one."""
-    rounded = type(scheduler).__name__.startswith("DPM") and scheduler.config.use_karras_sigmas
-    return 0.0 if rounded else t / 1000
+@pytest.mark.parametrize("name", CLASSES)
+def test_fields_are_those_of_the_constructor(diffusers, name):
+    """With their defaults. For a ramp, sigma_min and sigma_max are read from a file by all classes that have one."""
+    parameters = list(inspect.signature(getattr(diffusers, name).__init__).parameters.values())[1:]
+    theirs = {parameter.name: parameter.default for parameter in parameters}
+    ours = dict(FIELDS[name])
+    if "use_karras_sigmas" in ours:
+        theirs = {"sigma_min": None, "sigma_max": None} | theirs
+        ours = {"sigma_min": None, "sigma_max": None} | ours
+    assert ours == theirs
 
 
-def their_states(scheduler, described, num_steps, times, x_T, noise):
-    """Their states at the grid times, as x_t = alpha x_0 + sigma noise."""
-    import torch
-
-    name = type(scheduler).__name__
-    scheduler.set_timesteps(num_steps)
-    alphas = np.asarray(described.schedule.alpha(times))
-    twice = 2 if name.startswith(TWICE) else 1
-    scale = name.startswith(SCALED)
-    x = torch.from_numpy(x_T / alphas[0] if scale else x_T)
-    states = [x_T]
-    for i, t in enumerate(scheduler.timesteps):
-        given = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
-        output = network(given.numpy(), number(scheduler, float(t)))
-        extra = {}
-        if name.startswith("DDIM"):
-            extra = {"use_clipped_model_output": True}
-        if name == "DPMSolverMultistepScheduler":
-            extra = {"variance_noise": torch.from_numpy(noise[i])}
-        x = scheduler.step(torch.from_numpy(output), t, x, **extra).prev_sample
-        if (i + 1) % twice == 0 or i + 1 == len(scheduler.timesteps):
-            states.append(x.numpy() * (alphas[len(states)] if scale else 1))
-    return np.stack(states)
+@pytest.mark.parametrize("name", CASES)
+def test_trajectories(diffusers, name):
+    for config in CASES[name]:
+        assert compare(diffusers, name, config, 20) == "equal", config
 
 
-@pytest.mark.parametrize("num_steps", [20])
-@pytest.mark.parametrize(("name", "index"), [(name, i) for name in CASES for i in range(len(CASES[name]))])
-def test_trajectories(diffusers, monkeypatch, name, index, num_steps):
-    import torch
+def test_random_configurations(diffusers):
+    verdicts = [compare(diffusers, *draw(np.random.default_rng([1, i]))) for i in range(12)]
+    assert not [verdict for verdict in verdicts if verdict.startswith("WRONG")]
+    assert verdicts.count("equal") >= 8
 
-    cls = getattr(diffusers, name)
-    module = sys.modules[cls.__module__]
-    with jax.enable_x64(True), float64(module):
-        scheduler = cls(**CASES[name][index])
-        described = from_diffusers_config({**scheduler.config, "_class_name": name})
-        times = described.times(num_steps)
-        keys, x_T = start()
-        noise = noises(keys, num_steps)
-        left = iter(noise)
-        monkeypatch.setattr(
-            module, "randn_tensor", lambda *a, **k: torch.from_numpy(next(left)), raising=False
-        )
-        monkeypatch.setattr(torch, "randn_like", lambda x: torch.from_numpy(next(left)))
-        expected = their_states(scheduler, described, num_steps, times, x_T, noise)
 
-        @jax.jit
-        def run(keys, x_T, times):
-            def apply(x, t):
-                return network(x, number(scheduler, described.timestep(t)[0]))
-
-            denoise = described.bound(denoiser(apply, described.schedule, described.prediction))
-            return trajectory(keys, x_T, times, denoise, described.sampler, described.schedule)
-
-        actual = np.asarray(run(keys, jnp.asarray(x_T), times))
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
+def test_files_of_public_repositories(diffusers):
+    wrong = {}
+    for name, fields in FILES.items():
+        fields = dict(fields)
+        verdict = compare(diffusers, fields.pop("_class_name"), fields, 20)
+        if verdict != "equal":
+            wrong[name] = verdict
+    assert not wrong

@@ -6,40 +6,39 @@
     denoise = described.bound(denoiser(network, schedule, described.prediction))
     images = sample(keys, initial_noise(keys, shape, schedule, times[0]), times, denoise, described.sampler, schedule)
 
-Where it differs from what the class does there: samplers derive the noise from the *bounded* estimate of x_0 (as
-DDIMScheduler does with use_clipped_model_output); the last step to clean data adds no noise; networks are given the
-exact time of each sigma, where some classes round it; and x_t is alpha x_0 + sigma noise for every class, where some
-scale it to x_0 + sigma / alpha noise.
+A class reads the fields that are its own there (`fields.FIELDS`); the other ones are ignored, and one line of the log
+names them. Where the result differs from what the class does there stands in docs/samplers.md.
 """
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from genjax.diffusion.interop.classes import CLASSES, Described
+from genjax.diffusion.interop.classes import CLASSES
+from genjax.diffusion.interop.described import Described
+from genjax.diffusion.interop.fields import FIELDS
 from genjax.diffusion.interop.options import read
-from genjax.typing import UserError
 
-__all__ = ["CLASSES", "Described", "from_diffusers_config"]
+__all__ = ["CLASSES", "FIELDS", "Described", "from_diffusers_config"]
 
 
-def from_diffusers_config(config: Mapping[str, Any] | str | os.PathLike) -> Described:
+def from_diffusers_config(
+    config: Mapping[str, Any] | str | os.PathLike, mu: float | None = None
+) -> Described:
     """What a `scheduler_config.json` describes.
 
     Args:
         config: the mapping, its JSON text, or the path of a file with it.
+        mu: only for a file with use_dynamic_shifting, where the shift depends on the image: as in the pipelines,
+            for N tokens, ``base_shift + (max_shift - base_shift) (N - base_image_seq_len) / (max_image_seq_len -
+            base_image_seq_len)``. The shift is its exponential, or mu itself if time_shift_type is "linear".
 
     Returns:
         See `Described`.
 
     Raises:
-        UserError: if the class is not supported, or one of its options; or nothing can be read.
+        UserError: if the class is not supported, or the value of one of its fields; if no class has such a field; or
+            nothing can be read.
     """
-    options = read(config)
-    if options.name not in CLASSES:
-        raise UserError(
-            f"_class_name = {options.name!r} is not supported; supported are {', '.join(CLASSES)}"
-        )
-    described = CLASSES[options.name](options)
-    options.finish()
-    return described
+    options = read(config, mu)
+    return CLASSES[options.name](options)

@@ -5,8 +5,8 @@ t = (i + 1) / T here. The rules differ between the classes in what seems a detai
 the K points of a line, or the first K of K + 1; and whether they are rounded.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,22 @@ Steps: TypeAlias = Callable[[int], np.ndarray]
 """K -> K of the steps 0..T-1, decreasing, maybe between whole ones."""
 Times: TypeAlias = Callable[[int], Array]
 """K -> the K + 1 times of the grid."""
+Ramp: TypeAlias = Callable[[np.ndarray, float, float], np.ndarray]
+"""``(part [K], low, high) -> sigmas [K]``: from high, at part 0, to low, at part 1."""
+
+
+class Grid(NamedTuple):
+    """A grid in sigma / alpha.
+
+    Attributes:
+        schedule: has a time for each of the sigmas.
+        times: K -> the K + 1 times.
+        ends_twice: whether the last two times are the same: the K-th step is no step.
+    """
+
+    schedule: Discrete
+    times: Times
+    ends_twice: bool
 
 
 def checked(times: Times, most: int | None = None) -> Times:
@@ -33,93 +49,183 @@ def checked(times: Times, most: int | None = None) -> Times:
     return check
 
 
-def ancestral_times(options: Options, num_train: int, final: float) -> Times:
-    """Of DDPM and DDIM, which step by T // K whatever the grid is: only grids where that is the same."""
-    offset = options.get("steps_offset", 0)
+def spaced_steps(options: Options, num_train: int, most: int, intervals: bool, whole: bool) -> Steps:
+    """K -> the steps by `timestep_spacing`.
+
+    Args:
+        options: timestep_spacing and steps_offset.
+        num_train: T.
+        most: the number of steps, from 0 on, that are used: T or, where lambda is clipped, less.
+        intervals: whether the K steps are the first of K + 1 on a line.
+        whole: whether they are rounded on that line.
+    """
+    points = 1 if intervals else 0
+    offset = options.number("steps_offset", "[0, inf)") if options.get("steps_offset") else 0
+
+    def linspace(num_steps: int) -> np.ndarray:
+        steps = np.linspace(0, most - 1, num_steps + points)[::-1][:num_steps]
+        return steps.round() if whole else steps
 
     def leading(num_steps: int) -> np.ndarray:
-        return np.arange(num_steps)[::-1] * (num_train // num_steps) + offset
+        ratio = most // (num_steps + points)
+        steps = np.arange(num_steps + points)[::-1][:num_steps] * ratio + offset
+        if ratio == 0 or steps[0] >= num_train:
+            raise UserError(
+                f"num_steps = {num_steps} is too many for num_train_timesteps = {num_train} with "
+                f"timestep_spacing = 'leading' and steps_offset = {offset}"
+            )
+        return steps
 
     def trailing(num_steps: int) -> np.ndarray:
-        if num_train % num_steps:
-            raise UserError(
-                f"num_steps = {num_steps} must divide num_train_timesteps = {num_train}: with trailing spacing "
-                f"{options.name} would step to other times than it evaluates the network at"
-            )
-        return np.arange(num_train, 0, -num_train // num_steps) - 1
+        if most < num_train:
+            raise options.error("lambda_min_clipped", "'trailing' spacing would make fewer steps")
+        return np.arange(num_train, 0, -num_train / num_steps).round()[:num_steps] - 1
 
-    steps: Steps = options.choose("timestep_spacing", {"leading": leading, "trailing": trailing}, "leading")
+    spacings: Mapping[str, Steps] = {"linspace": linspace, "leading": leading, "trailing": trailing}
+    return options.choose("timestep_spacing", spacings, "linspace")
+
+
+def whole_times(options: Options, num_train: int, final: float) -> Times:
+    """Of the classes that know the T trained times only.
+
+    Args:
+        final: the last time.
+    """
+    steps = spaced_steps(options, num_train, num_train, intervals=False, whole=True)
     return checked(lambda k: jnp.asarray(np.append((steps(k) + 1) / num_train, final)), num_train)
 
 
-def sigma_times(options: Options, schedule: Discrete, *, intervals: bool, final: str = "zero") -> Times:
+def sigma_times(
+    options: Options,
+    schedule: Discrete,
+    *,
+    intervals: bool,
+    final: str = "zero",
+    ramp_ends_twice: bool = False,
+) -> Grid:
     """Of the samplers that step in sigma / alpha.
 
     Args:
-        options: timestep_spacing, steps_offset, final_sigmas_type, and which grid in sigma replaces the spacing.
+        options: timestep_spacing, steps_offset, final_sigmas_type, and which ramp in sigma replaces the spacing.
         schedule: the discrete schedule.
         intervals: whether the K times are the first of K + 1 on a line from T - 1 to 0.
-        final: final_sigmas_type where the file has none.
+        final: final_sigmas_type of a class that has no such field.
+        ramp_ends_twice: whether "sigma_min" is the last sigma of a ramp, else it is the first of the table.
     """
     num_train = schedule.table.size
     table = np.exp(-0.5 * np.asarray(schedule.table, np.float64))
-    offset = options.get("steps_offset", 0)
-    points = 1 if intervals else 0
-
-    def linspace(num_steps: int) -> np.ndarray:
-        steps = np.linspace(0, num_train - 1, num_steps + points)[::-1][:num_steps]
-        return steps.round() if intervals else steps
-
-    def leading(num_steps: int) -> np.ndarray:
-        ratio = num_train // (num_steps + points)
-        return np.arange(num_steps + points)[::-1][:num_steps] * ratio + offset
-
-    def trailing(num_steps: int) -> np.ndarray:
-        return np.arange(num_train, 0, -num_train / num_steps).round()[:num_steps] - 1
-
-    spacings = {"linspace": linspace, "leading": leading, "trailing": trailing}
-    steps: Steps = options.choose("timestep_spacing", spacings, "linspace")
-    last = options.choose("final_sigmas_type", {"zero": None, "sigma_min": table[0]}, final)
-    options.refuse(
-        use_beta_sigmas="its quantiles need more than numpy has",
-        use_flow_sigmas="take a FlowMatch scheduler",
-        use_dynamic_shifting="take a FlowMatch scheduler",
-    )
+    clipped = options.get("lambda_min_clipped", -np.inf)
+    most = num_train - int(np.sum(-np.log(table) < clipped))
+    steps = spaced_steps(options, num_train, most, intervals, whole=intervals)
+    ends_at_zero = options.choose("final_sigmas_type", {"zero": True, "sigma_min": False}, final)
     ramp = _ramp(options)
-
-    def sigmas(num_steps: int) -> np.ndarray:
-        chosen = np.interp(steps(num_steps), np.arange(num_train), table)
-        if ramp is None:
-            return chosen
-        low, high = (table[0], table[-1]) if intervals else (chosen[-1], chosen[0])
-        low, high = options.get("sigma_min", None) or low, options.get("sigma_max", None) or high
-        return ramp(np.linspace(0, 1, num_steps), low, high)
-
-    for name in ("sigma_min", "sigma_max", "flow_shift", "time_shift_type", "lambda_min_clipped"):
-        options.get(name, None)  # without effect, but for the first two in a ramp
+    lowest, highest = (_bound(options, name) if ramp else None for name in ("sigma_min", "sigma_max"))
+    if ramp and not ends_at_zero and not ramp_ends_twice and (lowest or np.inf) < table[0]:
+        raise options.error(
+            "sigma_min", f"final_sigmas_type = 'sigma_min' would go up again, to {table[0]:.4g}, from there"
+        )
+    if highest is not None and highest > table[-1]:
+        longer = np.append(np.asarray(schedule.table, np.float64), -2 * np.log(highest))
+        schedule = Discrete(jnp.asarray(longer, schedule.table.dtype))
 
     def times(num_steps: int) -> Array:
-        values = sigmas(num_steps)
-        if last is None:
-            return of_sigmas(values, schedule)
-        return of_sigmas(np.append(values, last), schedule)[:-1]
+        sigmas = np.interp(steps(num_steps), np.arange(num_train), table)
+        last = table[0]
+        if ramp:
+            low, high = (table[0], table[-1]) if of_whole_table else (sigmas[-1], sigmas[0])
+            low, high = lowest or low, highest or high
+            if low > high:
+                raise UserError(f"{options.name}: sigma_min = {low} must be below sigma_max = {high}")
+            sigmas = ramp(np.linspace(0, 1, num_steps), low, high)
+            if ramp_ends_twice or np.isclose(sigmas[-1], last, rtol=1e-6, atol=0):
+                last = sigmas[-1]
+        if ends_at_zero:
+            return of_sigmas(sigmas, schedule)
+        return of_sigmas(np.append(sigmas, last), schedule)[:-1]
 
-    return checked(times, num_train)
+    of_whole_table = intervals or options.get("interpolation_type") == "log_linear"
+    ends_twice = ramp is not None and not ends_at_zero and (ramp_ends_twice or (intervals and lowest is None))
+    return Grid(schedule, checked(times, num_train), ends_twice)
 
 
-def _ramp(options: Options) -> Callable[[np.ndarray, float, float], np.ndarray] | None:
-    """A grid in sigma / alpha from high to low, or None for one in steps."""
-    kinds = {
-        "use_karras_sigmas": between,
-        "use_exponential_sigmas": exponential,
-        "use_lu_lambdas": exponential,
-    }
-    asked = [ramp for name, ramp in kinds.items() if options.get(name, False)]
+def _bound(options: Options, name: str) -> float | None:
+    return None if options.get(name) is None else options.number(name, "(0, inf)")
+
+
+def ramp_of(options: Options, kinds: Mapping[str, Ramp]) -> Ramp | None:
+    """The one of these that is true in the file, or None.
+
+    Raises:
+        UserError: if several are.
+    """
+    asked = [ramp for name, ramp in kinds.items() if options.flag(name)]
     if len(asked) > 1:
         raise UserError(f"{options.name}: only one of {', '.join(kinds)} may be true")
     return asked[0] if asked else None
 
 
+def _ramp(options: Options) -> Ramp | None:
+    return ramp_of(options, RAMPS | {"use_lu_lambdas": exponential})
+
+
 def exponential(part: np.ndarray, low: float, high: float) -> np.ndarray:
     """Equal steps in log(sigma)."""
     return np.exp(np.log(high) + part * (np.log(low) - np.log(high)))
+
+
+def beta_quantiles(part: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Quantiles of the beta distribution B(0.6, 0.6): short steps at both ends.
+
+    References:
+        Lee et al., "Beta Sampling is All You Need: Efficient Image Generation Strategy for Diffusion Models using
+        Stepwise Spectral Analysis" (2024), section 4.
+    """
+    from scipy.special import betaincinv  # comes with jax
+
+    return low + betaincinv(0.6, 0.6, 1 - part) * (high - low)
+
+
+RAMPS: dict[str, Ramp] = {
+    "use_karras_sigmas": between,
+    "use_exponential_sigmas": exponential,
+    "use_beta_sigmas": beta_quantiles,
+}
+"""Grids in sigma / alpha, by the field that asks for them."""
+
+
+def flow_sigmas(
+    options: Options, shift: float, *, from_one: bool, num_train: int
+) -> Callable[[int], np.ndarray]:
+    """K -> sigma of rectified flow at the K steps of `use_flow_sigmas`: equal steps, then shifted.
+
+    Args:
+        shift: of `schedules.flow`.
+        from_one: whether the first sigma is 1, less a millionth, and the last of K + 1 is 1 / T; otherwise they are
+            one minus these.
+    """
+
+    def shifted(u: np.ndarray) -> np.ndarray:
+        return shift * u / (1 + (shift - 1) * u)
+
+    def sigmas(num_steps: int) -> np.ndarray:
+        line = np.linspace(1.0, 1 / num_train, num_steps + 1)
+        values = shifted(line[:-1]) if from_one else shifted(1 - line)[::-1][:-1]
+        terminal = options.get("shift_terminal")
+        if terminal:
+            values = stretched(values, terminal)
+        if from_one and abs(values[0] - 1) < 1e-6:
+            values = np.append(values[0] - 1e-6, values[1:])
+        return values
+
+    return sigmas
+
+
+def stretched(sigmas: np.ndarray, terminal: float) -> np.ndarray:
+    """1 - sigma times the factor that makes the last sigma `terminal`.
+
+    Raises:
+        UserError: if the last sigma is 1, as where it is the only one.
+    """
+    if not sigmas[-1] < 1:
+        raise UserError(f"num_steps = {sigmas.size} must be at least 2 with shift_terminal = {terminal}")
+    return 1 - (1 - sigmas) * (1 - terminal) / (1 - sigmas[-1])

@@ -40,10 +40,11 @@ from genjax.diffusion.samplers.predictor_corrector import predictor_corrector as
 from genjax.diffusion.samplers.predictor_corrector import reverse_diffusion as reverse_diffusion
 from genjax.diffusion.samplers.repaint import repaint as repaint
 from genjax.diffusion.samplers.repaint import repaint_times as repaint_times
+from genjax.diffusion.samplers.tcd import tcd as tcd
 from genjax.diffusion.samplers.unipc import unipc as unipc
 
-# `repaint` wraps a sampler, `ddim_inversion` goes the other way in time.
-_OTHERS = (repaint, ddim_inversion)
+# `repaint` wraps a sampler, `ddim_inversion` goes the other way in time, `tcd` is for networks distilled for it alone.
+_OTHERS = (repaint, ddim_inversion, tcd)
 
 SAMPLERS: dict[str, SamplerKind] = {
     name: _kind(make)

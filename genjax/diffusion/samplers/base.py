@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, Key
+from jaxtyping import Float, Int, Key
 
 from genjax.diffusion.prediction import Denoiser
 from genjax.diffusion.schedules import Schedule
@@ -21,7 +21,8 @@ class Sampler(NamedTuple):
 
     Attributes:
         init: ``(x_T [N, ...], times [K+1]) -> carry``, what it remembers between steps: earlier estimates for a
-            multistep method, ``()`` for most. Only the number of times may be compiled in.
+            multistep method, ``()`` for most. Only the number of times may be compiled in. A time that is repeated, as
+            the last one may be many times, is no step: `count_steps` says how many there are.
         step: ``(keys [N], carry, x [N, ...], t, s, denoise, schedule) -> (carry, x_s [N, ...])``: from time t
             to s < t, both scalar arrays. It may call `denoise` any number of times. Random numbers come from
             `keys`, one per sample (see `normal`). It knows the schedule by its `Schedule` methods only, and
@@ -75,6 +76,17 @@ def stateless(x_T: Array, times: Array) -> tuple[()]:
     """The `init` of samplers that remember nothing between steps."""
     del x_T, times
     return ()
+
+
+def distinct(times: Float[Array, "K_plus_1"]) -> Float[Array, "K_plus_1"]:
+    """The times without those that repeat the one before; filled up with the last one to as many as before."""
+    is_new = jnp.concatenate([jnp.ones(1, bool), times[1:] != times[:-1]])
+    return jnp.full_like(times, times[-1]).at[jnp.cumsum(is_new) - 1].set(times)
+
+
+def count_steps(times: Float[Array, "K_plus_1"]) -> Int[Array, ""]:
+    """How many steps a grid has: as many as pairs of different times."""
+    return jnp.sum(times[1:] != times[:-1])
 
 
 def half_log_snr(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:

@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from genjax.diffusion.prediction import Denoiser
-from genjax.diffusion.samplers.base import Sampler, half_log_snr, normal
+from genjax.diffusion.samplers.base import Sampler, count_steps, half_log_snr, normal
 from genjax.diffusion.samplers.coordinates import ddim_step
 from genjax.diffusion.samplers.ddim import ddim
 from genjax.diffusion.schedules import Schedule
@@ -29,7 +29,7 @@ class Churn(NamedTuple):
     def init(self, x_T: Array, times: Array) -> Array:
         """The carry of the sampler: gamma, so that a step multiplies sigma / alpha by 1 + gamma."""
         del x_T
-        return jnp.minimum(jnp.asarray(self.churn) / (times.size - 1), np.sqrt(2) - 1)
+        return jnp.minimum(jnp.asarray(self.churn) / jnp.maximum(count_steps(times), 1), np.sqrt(2) - 1)
 
     def add(self, keys: Array, gamma: Array, x: Array, t: Array, schedule: Schedule) -> tuple[Array, Array]:
         """x and its time after the noise; lines 4 to 6 of the paper's algorithm 2.

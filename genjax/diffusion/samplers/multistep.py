@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from genjax.diffusion.prediction import Denoiser
-from genjax.diffusion.samplers.base import Sampler, half_log_snr
+from genjax.diffusion.samplers.base import Sampler, count_steps, half_log_snr
 from genjax.diffusion.samplers.exponential import (
     Variable,
     Weights,
@@ -49,17 +49,17 @@ def dpm_weights(solver_type: str) -> Weights:
 
     def weights(k: Array, nodes: Sequence[Array], order: Array) -> list[Array]:
         exact = integrals(k, nodes)
-        if solver_type == "midpoint":
+        if solver_type == "midpoint" and exact:
             exact[0] = jnp.where(order == 2, 0.5 * moment(0, k), exact[0])
         return [w - 0.5 * moment(2, k) if n == 1 else w for n, w in enumerate(exact)]
 
     return weights
 
 
-def order_of_step(i: Array, num_steps: int, order: int, lower_order_final: bool) -> Array:
+def order_of_step(i: Array, num_steps: Array, order: int, lower_order_final: Array | bool) -> Array:
     """Of step i, int[]: as many as there are estimates and, if so asked, 2 and 1 in the last two steps."""
     order_i = jnp.minimum(order, i + 1)
-    return jnp.minimum(order_i, num_steps - i) if lower_order_final else order_i
+    return jnp.where(lower_order_final, jnp.minimum(order_i, num_steps - i), order_i)
 
 
 def multistep(
@@ -68,12 +68,14 @@ def multistep(
     weights: Weights,
     lower_order_final: bool,
     eta: ArrayLike | None = None,
+    euler_at_final: bool = False,
 ) -> Sampler:
     """One evaluation a step; the first steps are of order 1, 2, ..., the step to s = 0 of order 1.
 
     Args:
         lower_order_final: whether, if there are fewer than 15 steps, the last two are of order 2 and 1.
         eta: noise of the reverse SDE; None for the ODE.
+        euler_at_final: whether the last step is of order 1, wherever it ends.
     """
 
     def init(x_T: Array, times: Array) -> History:
@@ -85,11 +87,12 @@ def multistep(
         i, times, previous = carry
         now = estimate(x, t, denoise, schedule)
         values = (variable.of(now), *previous)
-        lambda_t, num_steps = half_log_snr(schedule, t), times.size - 1
+        lambda_t, num_steps = half_log_snr(schedule, t), count_steps(times)
         h = apart(half_log_snr(schedule, s) - lambda_t)
         nodes = [(previous_lambda(schedule, times, i - j) - lambda_t) / h for j in range(order)]
-        order_i = order_of_step(i, num_steps, order, lower_order_final and num_steps < _FEW_STEPS)
-        order_i = jnp.where(schedule.sigma(s) > 0, order_i, 1)
+        order_i = order_of_step(i, num_steps, order, lower_order_final & (num_steps < _FEW_STEPS))
+        is_euler = (schedule.sigma(s) == 0) | (euler_at_final & (i == num_steps - 1))
+        order_i = jnp.where(is_euler, 1, order_i)
         if eta is None:
             x_s, k = first_order(now, s, schedule), variable.sign * h
         else:

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Int
 
 from genjax.diffusion.prediction import Denoiser
-from genjax.diffusion.samplers.base import Sampler, half_log_snr
+from genjax.diffusion.samplers.base import Sampler, count_steps, half_log_snr
 from genjax.diffusion.samplers.exponential import (
     NOISE,
     Estimate,
@@ -20,6 +22,7 @@ from genjax.diffusion.samplers.exponential import (
     apart,
     estimate,
     first_order,
+    first_order_sde,
     higher_order,
     integrals,
     moderate,
@@ -46,10 +49,15 @@ class Block(NamedTuple):
     previous: Array
 
 
-def block_orders(num_steps: int, order: int, lower_order_final: bool) -> list[int]:
-    """The order of every step: 1, ..., `order`, again and again; what does not fill a block has a lower order.
+def block_order(
+    i: Int[Array, "*batch"], num_steps: Array, order: int, lower_order_final: bool
+) -> Int[Array, "*batch"]:
+    """The order of step i: 1, ..., `order`, again and again; what does not fill a block has a lower order.
 
     Args:
+        i: number of the step, from 0 on.
+        num_steps: of the whole grid.
+        order: the highest order.
         lower_order_final: the last step has order 1, or, where this leaves whole blocks of three, the last two
             have order 1 and 2.
 
@@ -57,19 +65,27 @@ def block_orders(num_steps: int, order: int, lower_order_final: bool) -> list[in
         Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling" (2022), section 3.4
         (`DPM-Solver-fast`), for order 3.
     """
-    last = 0
-    if lower_order_final:
-        last = 2 if order == 3 and num_steps % 3 == 2 else 1
-    full, rest = divmod(num_steps - last, order)
-    return [*range(1, order + 1)] * full + [*range(1, rest + 1)] + [*range(1, last + 1)]
+    last = jnp.where((order == 3) & (num_steps % 3 == 2), 2, 1) if lower_order_final else 0
+    in_blocks = num_steps - last
+    return jnp.where(i < in_blocks, i % order, i - in_blocks) + 1
 
 
-def singlestep(order: int, variable: Variable, solver_type: str, lower_order_final: bool) -> Sampler:
+def singlestep(
+    order: int,
+    variable: Variable,
+    solver_type: str,
+    lower_order_final: bool,
+    eta: ArrayLike | None = None,
+) -> Sampler:
     """See the module's docstring; a step to s = 0 has order 1.
 
     Args:
+        order: 1, 2 or 3.
+        variable: `DATA` or `NOISE`.
         solver_type: "midpoint": the end of the block uses its first and its latest estimate only; "heun": it
             uses all.
+        lower_order_final: see `block_order`.
+        eta: noise of the reverse SDE, for `DATA`; None for the ODE.
     """
 
     def weights(k: Array, nodes: Sequence[Array], order: Array) -> list[Array]:
@@ -85,10 +101,9 @@ def singlestep(order: int, variable: Variable, solver_type: str, lower_order_fin
     def step(
         keys: Array, carry: Block, x: Array, t: Array, s: Array, denoise: Denoiser, schedule: Schedule
     ) -> tuple[Block, Array]:
-        del keys
         i, times, first, previous = carry
         now = estimate(x, t, denoise, schedule)
-        order_i = jnp.asarray(block_orders(times.size - 1, order, lower_order_final))[i]
+        order_i = block_order(i, count_steps(times), order, lower_order_final)
         lambda_t, lambda_s = half_log_snr(schedule, t), half_log_snr(schedule, s)
         lambda_first = previous_lambda(schedule, times, i - order_i + 1)
         useful = schedule.sigma(s) > 0
@@ -103,8 +118,12 @@ def singlestep(order: int, variable: Variable, solver_type: str, lower_order_fin
         stages = [lambda_first, lambda_t, previous_lambda(schedule, times, i - 1)][:order]
         nodes = [(stage - lambda_first) / h for stage in stages]
         values = (variable.of(first), variable.of(now), previous)[:order]
-        added = higher_order(weights, variable.sign * h, nodes, values, order_i)
-        x_s = first_order(first, s, schedule) + variable.scale(schedule, s) * added
+        if eta is None:
+            x_s, k = first_order(first, s, schedule), variable.sign * h
+        else:
+            x_s = first_order_sde(first, h, s, schedule, eta, keys)
+            k = variable.sign * (1 + jnp.asarray(eta)) * h
+        x_s = x_s + variable.scale(schedule, s) * higher_order(weights, k, nodes, values, order_i)
         return Block(i + 1, times, first, variable.of(now)), x_s.astype(x.dtype)
 
     return Sampler(init, step)

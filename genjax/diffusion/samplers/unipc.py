@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from genjax.diffusion.prediction import Denoiser
-from genjax.diffusion.samplers.base import Sampler, half_log_snr
+from genjax.diffusion.samplers.base import Sampler, count_steps, half_log_snr
 from genjax.diffusion.samplers.exponential import (
     DATA,
     NOISE,
@@ -107,7 +107,7 @@ def unipc(
     ) -> tuple[Corrected, Array]:
         del keys
         i, times, last, values = carry
-        now, num_steps = estimate(x, t, denoise, schedule), times.size - 1
+        now, num_steps = estimate(x, t, denoise, schedule), count_steps(times)
         lambdas = [half_log_snr(schedule, t)]
         lambdas += [previous_lambda(schedule, times, i - j) for j in range(1, order + 1)]
         before = variable.of(last)

@@ -121,16 +121,30 @@ def sigmoid_betas(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: flo
     return from_betas(values * (beta_end - beta_start) + beta_start)
 
 
-def zero_terminal_snr(schedule: Discrete) -> Discrete:
+def zero_terminal_snr(schedule: Discrete, lowest: float = LOWEST_LOG_SNR) -> Discrete:
     """Shifts and scales sqrt(alpha_bar) so that nothing of the data is left at t = 1; the first step is as before.
 
     The prediction must be defined there: `v` or `x0`, not `eps`.
 
+    Args:
+        schedule: of at least two steps.
+        lowest: the log-SNR that stands for -inf at t = 1. Where the table falls below it before, as that of many
+            linear betas does below -16, it goes down to it in equal steps instead.
+
+    Raises:
+        UserError: if the schedule has a single step.
+
     References:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), algorithm 1.
     """
+    if schedule.table.size < 2:
+        raise UserError(
+            "schedule has 1 step and must have at least 2 for one of them to have a zero terminal SNR"
+        )
     root = 1 / np.sqrt(1 + np.exp(-np.asarray(schedule.table, np.float64)))
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])
     with np.errstate(divide="ignore"):  # log(0) = -inf is meant
         log_snr = 2 * np.log(root) - np.log1p(-(root**2))
-    return Discrete(jnp.asarray(np.maximum(log_snr, LOWEST_LOG_SNR), schedule.table.dtype))
+    above = int(np.sum(log_snr > lowest))
+    log_snr[above - 1 :] = np.linspace(log_snr[above - 1], lowest, log_snr.size - above + 1)
+    return Discrete(jnp.asarray(log_snr, schedule.table.dtype))
