@@ -63,7 +63,7 @@ def folder_names(names: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     for name in names:
         plain = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", name).strip(" .") or "_"
-        plain = f"_{plain}" if name.startswith(".") else plain
+        plain = f"_{plain}" if name.startswith(".") and plain != "_" else plain
         if len(plain.encode()) > _LONGEST or plain.casefold() in taken:
             digest = hashlib.sha256(name.encode()).hexdigest()[:8]
             plain = f"{plain.encode()[:_LONGEST].decode(errors='ignore')}-{digest}"
