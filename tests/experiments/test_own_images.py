@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from experiments import image_folders
 from experiments.found import data_found
