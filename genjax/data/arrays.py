@@ -40,7 +40,13 @@ class _Roles(NamedTuple):
     others: tuple[str, ...]
 
 
-def load_npz(path: str | pathlib.Path, split: str, conversion: Conversion = NO_CONVERSION) -> ArraySource:
+def load_npz(
+    path: str | pathlib.Path,
+    split: str,
+    conversion: Conversion = NO_CONVERSION,
+    *,
+    argument: str = "dataset",
+) -> ArraySource:
     """Images and labels from a ``.npz`` file written by `numpy.savez`, or images from a ``.npy`` file.
 
     Args:
@@ -52,6 +58,7 @@ def load_npz(path: str | pathlib.Path, split: str, conversion: Conversion = NO_C
             `ArraySource.ignored`.
         split: "train", "test" or "all", or any for which there is an array.
         conversion: arrays uint16 and of four channels are converted if this asks for it.
+        argument: how messages call the path.
 
     Returns:
         The source; images as `ArraySource` takes them.
@@ -61,7 +68,7 @@ def load_npz(path: str | pathlib.Path, split: str, conversion: Conversion = NO_C
             an unknown kind, or arrays that `ArraySource` refuses.
     """
     path = pathlib.Path(path).expanduser()
-    where = f"dataset={str(path)!r}"
+    where = f"{argument}={str(path)!r}"
     if not path.is_file():
         raise UserError(f"{where}: no such file")
     arrays = _read(path, where)

@@ -118,7 +118,7 @@ class ImageArray:
     def __init__(self, path: str | pathlib.Path, *, channels: int = 3, convert: Sequence[str] = ()):
         images.check_options(None, channels, "error")
         wanted = conversion(convert)
-        source = load_npz(path, "all", wanted)
+        source = load_npz(path, "all", wanted, argument="images")
         self.ignored = source.ignored
         found = with_channels(source.read(np.arange(len(source)))["image"], wanted.channels)
         if found.shape[-1] > channels:

@@ -17,6 +17,7 @@ Layout: TypeAlias = Literal["auto", "classes", "splits"]
 if only some of them have."""
 LAYOUTS = ("auto", "classes", "splits")
 _TEST_EVERY = 10
+_LISTED = 8
 _CHOICE = "layout='classes' takes all of them as classes, layout='splits' as splits"
 
 
@@ -88,6 +89,8 @@ def _has_splits(found: Listing, layout: str) -> bool:
             f"{'does' if len(odd) == 1 else 'do'} not name a split: move or rename the odd ones, or say what the "
             f"folders are: {_CHOICE}"
         )
+    if not top:
+        raise UserError(f"{where}: layout={layout!r}, and there are no sub-folders in it")
     loose = next((parts for parts in found.files if len(parts) == 1), None)
     if loose is not None:
         raise UserError(
@@ -176,4 +179,4 @@ def _split(root: pathlib.Path, count: int, split: str) -> np.ndarray:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
+    return ", ".join([*map(repr, names[:_LISTED]), *["..."] * (len(names) > _LISTED)])

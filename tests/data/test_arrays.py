@@ -108,6 +108,8 @@ def test_images_of_a_file_to_be_measured(tmp_path):
     with pytest.raises(UserError, match=r"is colour where grayscale is needed; convert=\['grayscale'\]"):
         open_images(path, channels=1)
     assert open_images(path, channels=1, convert=["grayscale"])[np.arange(2)].shape == (2, 4, 5, 1)
+    with pytest.raises(UserError, match=r"images='.*none\.npz': no such file"):
+        open_images(tmp_path / "none.npz")
     gray = saved(tmp_path / "gray.npz", images=IMAGES[..., 0])
     np.testing.assert_array_equal(open_images(gray)[np.arange(2)], np.stack([IMAGES[:2, ..., 0]] * 3, -1))
 

@@ -93,6 +93,8 @@ def test_layouts_that_are_said(tmp_path):
     nested = tmp_path / "nested"
     write(nested, "photos/train/0.png", "photos/test/1.png")
     assert ImageFolder(nested, layout="classes").info.class_names == ("photos",)
+    with pytest.raises(UserError, match="layout='splits', and there are no sub-folders"):
+        ImageFolder(tmp_path / "extras", layout="splits")
     with pytest.raises(UserError, match="layout='flat': valid are 'auto', 'classes', 'splits'"):
         find(tmp_path, "all", "flat")
 
