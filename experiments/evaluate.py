@@ -35,10 +35,13 @@ class Evaluate:
 
     Attributes:
         workdir: The folder of a run.
-        images: Instead of a run: a folder of generated images, or a .npy file of their features, float[N,D].
-        reference: The real images for the comparison: a folder, a .npy file of features, or a .npz file of
-            statistics (written by `python -m experiments.reference` or by another program).
-        train: The folder of the model's training images, for the metrics that look for copies.
+        images: Instead of a run: a folder of generated images; a .npz file of them, as `python -m experiments.sample`
+            and ADM write it ("images" or "arr_0", uint8[N,H,W,C]); a .npy file of them, uint8[N,H,W,C]; or a .npy file
+            of their features, float[N,D].
+        reference: The real images for the comparison: as for images, or a .npz file of statistics (written by
+            `python -m experiments.reference` or by another program). A file with both is read as statistics for fd and
+            fid alone, and as images for other metrics.
+        train: The model's training images, as for images, for the metrics that look for copies.
         features: Name of the extractor that made the features in .npy files, for example clip-vit-l14-336.
         metrics: Metrics, separated by commas. Without it: fd for a run, fd,kid,prdc for folders. Valid are {METRICS}.
         num: Number of generated images of a run. They are compared with the same number of training and of test images,
@@ -57,6 +60,8 @@ class Evaluate:
         against: A file of scores to compare with (metrics.json, or an earlier --out): the differences are printed. It
             is an error if the two were not measured in the same way.
         on_bad_record: What to do with a file of a folder that cannot be read: stop, or skip it.
+        convert: For folders and files of images: what may be converted, "colour", "grayscale", "8-bit", "on:white" (or
+            another colour), as for training.
         out: File for the scores, a JSON object.
     """
 
@@ -77,6 +82,7 @@ class Evaluate:
     cost: bool = False
     against: str | None = None
     on_bad_record: OnBadRecord = "error"
+    convert: tuple[str, ...] = ()
     out: str | None = None
     extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=ExtractorOptions
@@ -116,7 +122,9 @@ def scored_with(options: Evaluate) -> dict[str, Any]:
 def evaluate(options: Evaluate) -> None:
     """Scores the run, and writes the result into its workdir; or the folders."""
     if (options.workdir is None) == (options.images is None):
-        raise UserError("give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders")
+        raise UserError(
+            "give either workdir=DIR, a run, or images=DIR and reference=DIR, two folders (or .npz files)"
+        )
     check_resamples(options.resamples)
     _check_sweep(options)
     out = options.out
@@ -176,6 +184,8 @@ def _run(options: Evaluate) -> Any:
     for name in ("reference", "train", "features"):
         if getattr(options, name) is not None:
             raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
+    if options.convert:
+        raise UserError(f"convert={options.convert} goes with images; a run's config says what is converted")
     only_cost = options.num == 0 and options.cost
     if options.num < 2 and not only_cost:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
@@ -233,7 +243,12 @@ def _folders(options: Evaluate) -> dict[str, Any]:
     if options.cost:
         raise UserError("cost is that of a run, and there is none of images")
     folders = Folders(
-        options.images, options.reference, options.train, options.on_bad_record, options.features
+        options.images,
+        options.reference,
+        options.train,
+        options.on_bad_record,
+        options.features,
+        options.convert,
     )
     metrics = names(options, "fd,kid,prdc", options.features or "inception")
     results = score_folders(folders, metrics, options.extractor, options.resamples)

@@ -1,6 +1,7 @@
 """The score of images in a folder, made by whatever model, against those in another folder.
 
-In place of a folder there may be features that somebody else computed, ``.npy`` float[N,D], on both sides; and in place
+In place of a folder there may be a file with arrays of images, ``.npz`` as `experiments.sample` and ADM write them, or
+``.npy`` uint8[N,H,W,C]; or features that somebody else computed, ``.npy`` float[N,D], on both sides; and in place
 of the real images statistics of theirs, ``.npz``, as `experiments.reference` and other code bases write them.
 """
 
@@ -8,14 +9,17 @@ import dataclasses
 import hashlib
 import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 
+from experiments import cli
 from genjax.app import extractors
 from genjax.app.extractors import Chosen, ExtractorOptions
-from genjax.data import ImageFiles
+from genjax.data import open_images
+from genjax.data.arrays import array_names, holds_images
 from genjax.data.images import OnBadRecord
 from genjax.metrics import reference_statistics, suite
 from genjax.metrics.features import Features, Images, extract
@@ -27,6 +31,8 @@ from genjax.train import sharding
 from genjax.typing import UserError
 
 _STATISTICS = (".npz", ".pt")
+_OF_STATISTICS = {"fd", "fid"}
+"""Metrics for which statistics are enough."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +40,14 @@ class Folders:
     """Which images are compared.
 
     Attributes:
-        images: Folder of generated images, or a ``.npy`` file of their features.
-        reference: Folder of real images, a ``.npy`` file of their features, or a ``.npz`` file of statistics.
-        train: Folder (or ``.npy`` file of features) of the model's training images, for the metrics that look for
-            copies.
+        images: Folder or file of generated images, or a ``.npy`` file of their features.
+        reference: Folder or file of real images, a ``.npy`` file of their features, or a ``.npz`` file of statistics. A
+            file with statistics and images, as ADM's, means the statistics where these are enough for the metrics.
+        train: Folder or file (or ``.npy`` file of features) of the model's training images, for the metrics that look
+            for copies.
         on_bad_record: What to do with a file that cannot be read: stop, or skip it.
         features: Name of the extractor of ``.npy`` files, for the protocol.
+        convert: Names of conversions of images, see `genjax.data.convert`.
     """
 
     images: str
@@ -47,9 +55,10 @@ class Folders:
     train: str | None = None
     on_bad_record: OnBadRecord = "error"
     features: str | None = None
+    convert: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.images.endswith(".npy") and self.features is None:
+        if _holds_features(self.images) and self.features is None:
             raise UserError(
                 "features=NAME is missing: .npy files do not say which extractor their features are of"
             )
@@ -64,7 +73,7 @@ def score_folders(
         UserError: what is given does not go together, or cannot be read.
     """
     paths = [path for path in (folders.images, folders.reference, folders.train) if path is not None]
-    arrays = [path for path in paths if path.endswith(".npy")]
+    arrays = [path for path in paths if _holds_features(path)]
     if arrays:
         if len(arrays) < len(paths):
             other = next(path for path in paths if path not in arrays)
@@ -73,13 +82,15 @@ def score_folders(
             )
         return _of_features(folders, metrics, resamples)
     chosen = extractors.load(options)
-    if folders.reference.endswith(_STATISTICS):
+    if _means_statistics(folders.reference, metrics):
         return _against_statistics(folders, metrics, options, chosen)
     mesh = sharding.make_mesh()
     return score(
-        read(folders.images, chosen, folders.on_bad_record),
-        read(folders.reference, chosen, folders.on_bad_record),
-        None if folders.train is None else read(folders.train, chosen, folders.on_bad_record),
+        read(folders.images, chosen, folders.on_bad_record, folders.convert),
+        read(folders.reference, chosen, folders.on_bad_record, folders.convert),
+        None
+        if folders.train is None
+        else read(folders.train, chosen, folders.on_bad_record, folders.convert),
         extractor=chosen.extractor,
         metrics=metrics,
         equal=False,
@@ -95,9 +106,25 @@ def short(path: str) -> str:
     return pathlib.Path(path).expanduser().resolve().name
 
 
-def read(path: str, chosen: Chosen, on_bad_record: OnBadRecord) -> Images:
-    """The images of a folder, with a progress bar."""
-    return Shown(ImageFiles(path, channels=chosen.channels, on_bad_record=on_bad_record), path)
+def read(path: str, chosen: Chosen, on_bad_record: OnBadRecord, convert: Sequence[str] = ()) -> Images:
+    """The images of a folder or of a file, with a progress bar; says what else lies there."""
+    images = open_images(path, channels=chosen.channels, on_bad_record=on_bad_record, convert=convert)
+    left = str(images.ignored)
+    if left and cli.is_first_process():
+        print(f"{path}: {len(images):,} images; {left}", flush=True)
+    return Shown(images, path)
+
+
+def _holds_features(path: str) -> bool:
+    return path.lower().endswith(".npy") and not holds_images(path)
+
+
+def _means_statistics(path: str, metrics: Sequence[str]) -> bool:
+    """Whether a reference is one of statistics, and not of images."""
+    if not path.lower().endswith(_STATISTICS):
+        return False
+    both = holds_images(path) and {"mu", "sigma"} <= {*array_names(path)}
+    return set(metrics) <= _OF_STATISTICS if both else not holds_images(path)
 
 
 def statistics(images: Images, name: str, chosen: Chosen, batch_size: int) -> Reference:
@@ -125,14 +152,14 @@ def statistics(images: Images, name: str, chosen: Chosen, batch_size: int) -> Re
 def _against_statistics(
     folders: Folders, metrics: tuple[str, ...], options: ExtractorOptions, chosen: Chosen
 ) -> dict[str, Any]:
-    if wrong := [name for name in metrics if name not in ("fd", "fid")]:
+    if wrong := [name for name in metrics if name not in _OF_STATISTICS]:
         raise UserError(
             f"metrics has {wrong[0]!r}, which needs the reference's images; from statistics alone there are fd and fid"
         )
     suite.check(metrics, has_train=False, extractor=chosen.extractor.name)
     reference = _load(folders.reference)
     generated = statistics(
-        read(folders.images, chosen, folders.on_bad_record),
+        read(folders.images, chosen, folders.on_bad_record, folders.convert),
         short(folders.images),
         chosen,
         options.extractor_batch,

@@ -27,11 +27,12 @@ class ReferenceOptions:
 
     Attributes:
         out: The file to write (.npz).
-        images: A folder of images.
+        images: A folder of images, or a .npz or .npy file of them.
         dataset: Instead of a folder: a data set, as in training.
         split: Split of the data set.
         data_dir: Folder of TFDS data sets. Without it: TFDS's default.
         on_bad_record: What to do with an image that cannot be read: stop, or skip it.
+        convert: What may be converted, "colour", "grayscale", "8-bit", "on:white" (or another colour), as for training.
     """
 
     out: str
@@ -40,6 +41,7 @@ class ReferenceOptions:
     split: str = "train"
     data_dir: str | None = None
     on_bad_record: OnBadRecord = "error"
+    convert: tuple[str, ...] = ()
     extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=ExtractorOptions
     )
@@ -75,12 +77,16 @@ def write(options: ReferenceOptions) -> dict[str, Any]:
     if options.images is not None:
         name, images = (
             folders.short(options.images),
-            folders.read(options.images, chosen, options.on_bad_record),
+            folders.read(options.images, chosen, options.on_bad_record, options.convert),
         )
     else:
         assert options.dataset is not None
         source = data.load(
-            options.dataset, options.split, data_dir=options.data_dir, on_bad_record=options.on_bad_record
+            options.dataset,
+            options.split,
+            data_dir=options.data_dir,
+            on_bad_record=options.on_bad_record,
+            convert=options.convert,
         )
         name = f"{options.dataset}/{options.split}"
         images = folders.Shown(Records(source, chosen.channels), name)

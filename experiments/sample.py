@@ -1,4 +1,4 @@
-"""Make images: ``python -m experiments.sample --workdir DIR --num 64 --out samples.png`` (or ``.npz``).
+"""Make images: ``python -m experiments.sample --workdir DIR --num 64 --out samples.png`` (or ``.npz``, or ``FOLDER/``).
 
 Image i of a seed is the same whether it is made alone, in a batch of 64 or on 8 devices.
 """
@@ -6,13 +6,14 @@ Image i of a seed is the same whether it is made alone, in a batch of 64 or on 8
 import dataclasses
 import io
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 from etils import epath
 
-from experiments import cli, latent_pictures
+from experiments import cli, image_folders, latent_pictures
 from genjax.app import build, kinds, pictures, restore, scoring, translation, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.app.labels import class_numbers
@@ -38,8 +39,10 @@ class Sample:
         columns: Number of images in each row of such a picture.
         data_dir: Folder of TFDS data sets, for the test images. Without it: the folder of the training.
         step: Step of the checkpoint. Without it: the latest checkpoint.
-        out: File to write: a picture (.png) with one row for each class, or a .npz file with the
-            arrays "images" (uint8) and "labels", or "given".
+        out: What to write: a picture (.png) with one row for each class (up to 20 classes); a .npz file with the arrays
+            "images" (uint8) and "labels", or "given"; or a folder of single files, CLASS/NUMBER.png, if the name ends
+            with "/". The folder must be empty or missing. `python -m experiments.evaluate --images` reads the .npz file
+            and the folder.
     """
 
     workdir: str
@@ -52,7 +55,7 @@ class Sample:
     columns: int = 10
     data_dir: str | None = None
     step: int | None = None
-    out: pathlib.Path = pathlib.Path("samples.png")
+    out: str = "samples.png"
     sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=SamplingOverrides
     )
@@ -85,9 +88,20 @@ def sample(options: Sample) -> None:
             first=options.first,
             given=_told(options, run),
         )
-        encode = {".npz": _as_arrays, ".png": _as_picture}[options.out.suffix]
-        content = encode(images, labels)
+        field = run.context.conditions.get("label")
+        content = _encoded(options, images, labels, () if field is None else field.names)
     write(options, content, f"{options.num} images of step {run.step}")
+
+
+def _encoded(
+    options: Sample, images: np.ndarray, labels: np.ndarray | None, names: Sequence[str]
+) -> bytes | Mapping[str, bytes]:
+    """The content of the file, or of each file of the folder."""
+    if image_folders.is_folder(options.out):
+        return image_folders.files(images, labels, names, options.first)
+    if _suffix(options) == ".npz":
+        return _as_arrays(images, labels)
+    return _as_picture(images, labels, names)
 
 
 def _told(options: Sample, run: restore.Run) -> dict[str, np.ndarray]:
@@ -98,7 +112,7 @@ def _told(options: Sample, run: restore.Run) -> dict[str, np.ndarray]:
     return translation.given(run.config, test, range(options.first, options.first + options.num))
 
 
-def _translate(options: Sample, run: restore.Run) -> bytes:
+def _translate(options: Sample, run: restore.Run) -> bytes | Mapping[str, bytes]:
     test = build.source(run.config.data, run.config.data.test_split)
     numbers = range(options.first, options.first + options.num)
     given = translation.given(run.config, test, numbers, options.domain)
@@ -106,7 +120,9 @@ def _translate(options: Sample, run: restore.Run) -> bytes:
         run, labels=None, num=options.num, seed=options.seed, first=options.first, given=given
     )
     real = translation.records(test, numbers)
-    if options.out.suffix == ".npz":
+    if image_folders.is_folder(options.out):
+        return image_folders.files(images, None, (), options.first)
+    if _suffix(options) == ".npz":
         content = io.BytesIO()
         np.savez(content, images=images, given=real[options.domain])
         return content.getvalue()
@@ -114,11 +130,22 @@ def _translate(options: Sample, run: restore.Run) -> bytes:
     return pictures.encode(translation.picture(run.config, real, options.domain, images, columns))
 
 
-def write(options: Sample, content: bytes, what: str) -> None:
-    """Writes the file and says so, from the first process."""
+def write(options: Sample, content: bytes | Mapping[str, bytes], what: str) -> None:
+    """Writes the file, or the files of the folder, and says so, from the first process."""
     if cli.is_first_process():
-        workdir.write_bytes(epath.Path(options.out), content)
+        if isinstance(content, bytes):
+            workdir.write_bytes(_out(options), content)
+        else:
+            image_folders.write(_out(options), content)
         print(f"{what} written to {options.out}")
+
+
+def _out(options: Sample) -> epath.Path:
+    return epath.Path(options.out).expanduser()
+
+
+def _suffix(options: Sample) -> str:
+    return pathlib.PurePath(options.out).suffix
 
 
 def _look(options: Sample, run: restore.Run) -> np.ndarray:
@@ -139,16 +166,22 @@ def _check(options: Sample) -> None:
     cli.check_seed(options.seed)
     if options.columns < 2:
         raise UserError(f"columns={options.columns}: valid are 2 and more")
-    if options.show != "samples" and (options.out.suffix != ".png" or options.labels or options.first):
+    if options.show != "samples" and (_suffix(options) != ".png" or options.labels or options.first):
         raise UserError(
             f"show={options.show!r} makes a picture (.png) of test images: out, first and labels do not go with it"
         )
-    if options.out.suffix not in (".png", ".npz"):
-        raise UserError(f"out={str(options.out)!r}: the suffix must be .png or .npz")
-    if not options.out.parent.is_dir():
-        raise UserError(f"out={str(options.out)!r}: there is no folder {str(options.out.parent)!r}")
-    if options.out.is_dir():
-        raise UserError(f"out={str(options.out)!r} is a folder")
+    out = _out(options)
+    if image_folders.is_folder(options.out):
+        image_folders.check(out)
+        return
+    if _suffix(options) not in (".png", ".npz"):
+        raise UserError(
+            f"out={options.out!r}: the suffix must be .png or .npz; the name of a folder of single images ends with '/'"
+        )
+    if not out.parent.is_dir():
+        raise UserError(f"out={options.out!r}: there is no folder {str(out.parent)!r}")
+    if out.is_dir():
+        raise UserError(f"out={options.out!r} is a folder")
 
 
 def _as_arrays(images: np.ndarray, labels: np.ndarray | None) -> bytes:
@@ -158,9 +191,10 @@ def _as_arrays(images: np.ndarray, labels: np.ndarray | None) -> bytes:
     return content.getvalue()
 
 
-def _as_picture(images: np.ndarray, labels: np.ndarray | None) -> bytes:
+def _as_picture(images: np.ndarray, labels: np.ndarray | None, names: Sequence[str]) -> bytes:
     classes = 1 if labels is None else len(np.unique(labels))
-    return pictures.encode(pictures.by_class(images, labels, pictures.columns(len(images), classes)))
+    columns = pictures.columns(len(images), classes)
+    return pictures.encode(pictures.by_class(images, labels, columns, names))
 
 
 def asked_labels(options: Sample, field: Field | None) -> np.ndarray | None:

@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 
 from experiments import cli, timing
 from experiments.drawing import drawer
+from experiments.found import data_found
 from experiments.presets import PRESETS
 from genjax import data
 from genjax.app import (
@@ -116,6 +117,7 @@ def train(config: Config, launch: Launch) -> None:
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
     test_source = build.source(config.data, config.data.test_split)
+    say(data_found(train_source, test_source))
     goes_on = workdir.has_checkpoint(directory)
     described = restore.recorded(directory) if goes_on else origins.describe(config)
     frozen = origins.frozen(config, described, blank=goes_on)

@@ -57,7 +57,7 @@ MAY_IMPORT = {
 }
 """Part of genjax -> the other parts that it may import."""
 
-OPTIONAL = {"tensorflow", "torch", "diffusers", "diffrax", "matplotlib", "wandb", "sacrebleu"}
+OPTIONAL = {"tensorflow", "torch", "diffusers", "diffrax", "matplotlib", "wandb", "sacrebleu", "pillow_heif"}
 """Packages that only an extra installs: imported inside the function that uses them, not at module level."""
 
 ORBAX_HOME = "genjax.train.checkpoint"
@@ -67,6 +67,7 @@ DISTRIBUTION = {
     "PIL": "pillow",
     "absl": "absl-py",
     "orbax": "orbax-checkpoint",
+    "pillow_heif": "pillow-heif",
     "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
 }

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.report import boards, figures, frames, sampler_steps, svg, table
+from experiments.report import boards, data_sets, figures, frames, sampler_steps, svg, table
 from experiments.report.boards import SCORES, Board
 from experiments.report.collect import Study
 from experiments.report.effects import Effect, effects
@@ -41,6 +41,7 @@ def html(study: Study, limit: int = frames.LIMIT) -> str:
         (_TEMPLATES / name).read_text(encoding="utf-8")
     )
     environment.filters["measured"] = _measured
+    environment.filters["data_set"] = data_sets.described
     environment.filters["seeds"] = table.seeds
     environment.filters["drawn"] = markupsafe.Markup  # for figures alone, which escape what they write
     ranked = boards.boards(study.groups, study.baseline)

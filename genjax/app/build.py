@@ -43,13 +43,15 @@ def _open(config: DataConfig, name: str, split: str) -> data.Source:
         image_size=config.image_size,
         channels=config.channels,
         on_bad_record=config.on_bad_record,
+        convert=config.convert,
+        layout=config.layout,
     )
 
 
 def _in_memory(lazy: data.Source) -> data.ArraySource:
     if isinstance(lazy, data.ArraySource):
         return lazy
-    return data.ArraySource.from_records(data.to_memory(lazy), lazy.info, lazy.skipped)
+    return data.ArraySource.from_records(data.to_memory(lazy), lazy.info, lazy.skipped, data.ignored(lazy))
 
 
 def is_small(config: DataConfig, source: data.Source) -> bool:

@@ -11,6 +11,7 @@ import tyro
 
 from genjax.app.methods import METHODS
 from genjax.app.networks import NETWORKS
+from genjax.data.layout import Layout
 from genjax.diffusion import SAMPLERS
 from genjax.diffusion.grids import GRIDS
 from genjax.methods.diffusion.diffusion import DiffusionConfig
@@ -38,7 +39,11 @@ class DataConfig:
 
     Attributes:
         dataset: "digits" (bundled), "shapes" (drawn), a TFDS name such as "mnist", a folder of images ("folder:PATH"),
-            a .npz file, or "stacked:NAME": three grayscale images of NAME as colour channels.
+            a .npz file with arrays "images" and "labels" (or "x_train", "y_train", ...), a .npy file of images, or
+            "stacked:NAME": three grayscale images of NAME as colour channels. A folder has one sub-folder for each
+            class, or no sub-folders. It may have sub-folders "train" and "test" with the classes in them. Without these
+            every tenth image is for testing. Images lie at any depth below their class. The first line of a training
+            says what was found, and how many files were ignored.
         data_dir: Folder of TFDS data sets. Without it: TFDS's default, ~/tensorflow_datasets.
         train_split: Split to train on.
         test_split: Split to evaluate on.
@@ -48,8 +53,14 @@ class DataConfig:
             folders, to the file of the same name). "unpaired": they do not belong together.
         image_size: Resize the shorter side to this number of pixels and crop the centre. Without it, images keep their
             size.
-        channels: Channels that images must have: 1 (grayscale) or 3 (colour). Images are not converted: an image with
-            other channels is a bad record. Without it: the channels of the data set.
+        channels: Channels that images must have: 1 (grayscale) or 3 (colour). Without convert an image with other
+            channels is a bad record. Without it: the channels of the data set.
+        convert: What may be converted. "colour": grayscale images become colour images. "grayscale": the reverse.
+            "8-bit": of images with 16 bits a channel the higher eight are taken. "on:white" (or another colour):
+            transparent images are laid on this background. Several may be given. Without it, such images are bad
+            records.
+        layout: What the sub-folders of a folder are: "classes" or "splits". "auto": splits, if all of them have names
+            like "train", "Testing" or "val2017", and classes otherwise. It is an error if only some have such names.
         on_bad_record: "error" stops at a record that cannot be read. "skip" leaves it out and reports the number of
             skipped records.
         flip: Mirror training images at random.
@@ -67,6 +78,8 @@ class DataConfig:
     pairing: Literal["paired", "unpaired"] = "paired"
     image_size: Count | None = None
     channels: Literal[1, 3] | None = None
+    convert: tuple[str, ...] = ()
+    layout: Layout = "auto"
     on_bad_record: Literal["error", "skip"] = "error"
     flip: bool = False
     crop_padding: CountOrZero = 0
@@ -110,7 +123,7 @@ class EvaluationConfig:
     Attributes:
         loss_every: Steps between measurements of the loss on the test split. 0: only at the end.
         sample_every: Steps between pictures of samples. 0: only at the end.
-        grid_columns: Number of samples per class (or per row) in a picture.
+        grid_columns: Number of samples per class (or per row) in a picture. Of more than 20 classes, 20 are shown.
         num: Number of generated images that are scored at the end. 0: no score.
         importance_samples: For VAEs: draws per image with which the likelihood is estimated at the end, by importance
             weighting. 0 leaves the likelihood out.

@@ -1,5 +1,6 @@
 """Classes as people write them: by number or by name."""
 
+import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -39,6 +40,13 @@ def _number(asked: int | str, field: Field, argument: str) -> int:
         names = "" if field.names in ((), tuple(numbers)) else f", or {', '.join(field.names[:_LISTED])}"
         more = ", ..." if names and count > _LISTED else ""
         raise UserError(
-            f"{argument}={asked!r}: there is no such class, valid are 0..{count - 1}{names}{more}"
+            f"{argument}={asked!r}: there is no such class{_hint(asked, field)}, valid are 0..{count - 1}{names}{more}"
         )
     return number
+
+
+def _hint(asked: int | str, field: Field) -> str:
+    """The name that was meant, perhaps."""
+    lower = {name.lower(): name for name in field.names}
+    near = difflib.get_close_matches(str(asked).lower(), lower, n=1)
+    return f" (perhaps you meant {lower[near[0]]!r})" if near else ""

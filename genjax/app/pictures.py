@@ -7,6 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from genjax.app.row_names import with_row_names
+
+MOST_CLASSES = 20
+"""Classes that have a row of their own in a picture."""
+
 
 def grid(images: np.ndarray, columns: int, *, scale: int | None = None, gap: int = 1) -> np.ndarray:
     """Images side by side, row by row.
@@ -49,18 +54,45 @@ def below_each_other(stacks: Sequence[np.ndarray], columns: int, *, scale: int |
     return grid(rows.reshape(-1, *shown.shape[2:]), columns, scale=scale)
 
 
-def by_class(images: np.ndarray, labels: np.ndarray | None, columns: int) -> np.ndarray:
-    """A grid with one row (or more) a class; without labels, in order."""
+def by_class(
+    images: np.ndarray, labels: np.ndarray | None, columns: int, names: Sequence[str] = ()
+) -> np.ndarray:
+    """A grid with one row (or more) a class; without labels, or with more than `MOST_CLASSES` of them, in order.
+
+    Args:
+        images: uint8[N,H,W,C].
+        labels: int[N], or None.
+        columns: images per row.
+        names: names of classes by their numbers, to stand at the left of the rows; numbers themselves are not written.
+    """
     if labels is None:
         return grid(images, columns)
-    height = [math.ceil(np.sum(labels == label) / columns) for label in np.unique(labels)]
+    classes = np.unique(labels)
+    if len(classes) > MOST_CLASSES:
+        return grid(images, max(columns, math.ceil(math.sqrt(len(images)))))
+    height = [math.ceil(np.sum(labels == label) / columns) for label in classes]
     blank = np.full((sum(height) * columns, *images.shape[1:]), 255, np.uint8)
     start = 0
-    for label, rows in zip(np.unique(labels), height, strict=True):
+    for label, rows in zip(classes, height, strict=True):
         chosen = images[labels == label]
         blank[start : start + len(chosen)] = chosen
         start += rows * columns
-    return grid(blank, columns)
+    picture = grid(blank, columns)
+    if not names or list(names) == [str(i) for i in range(len(names))]:
+        return picture
+    rows_before = np.cumsum([0, *height[:-1]])
+    return with_row_names(
+        picture,
+        dict(zip(rows_before.tolist(), (names[label] for label in classes), strict=True)),
+        sum(height),
+    )
+
+
+def shown_classes(num_classes: int) -> np.ndarray:
+    """int32[K], K <= `MOST_CLASSES`: all classes, or as many at equal distances."""
+    if num_classes <= MOST_CLASSES:
+        return np.arange(num_classes, dtype=np.int32)
+    return np.linspace(0, num_classes - 1, MOST_CLASSES).round().astype(np.int32)
 
 
 def columns(num: int, num_classes: int) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from genjax.data.fields import image
+from genjax.data.ignored import ignored
 from genjax.data.source import Source
 
 Derivation = Callable[[np.ndarray], np.ndarray]
@@ -52,7 +53,7 @@ class Derived:
         shape: tuple[int, int, int] = (made[1], made[2], made[3])
         info = source.info.with_field("image", image(shape))
         self.info = dataclasses.replace(info, name=f"{name}:{source.info.name}")
-        self.skipped = source.skipped
+        self.skipped, self.ignored = source.skipped, ignored(source)
 
     def __len__(self) -> int:
         return len(self._source)

@@ -1,4 +1,4 @@
-"""Image files of any sizes, to be measured rather than trained on."""
+"""Images of any sizes, to be measured rather than trained on: files in a folder, or arrays in a file."""
 
 import pathlib
 from collections.abc import Sequence
@@ -6,13 +6,41 @@ from collections.abc import Sequence
 import numpy as np
 
 from genjax.data import images
-from genjax.data.folder import images_in
+from genjax.data.arrays import SUFFIXES, load_npz
+from genjax.data.convert import conversion, with_channels
+from genjax.data.ignored import Ignored
+from genjax.data.listing import listing
 from genjax.data.source import BadRecordError
 from genjax.typing import UserError
 
 
+def open_images(
+    path: str | pathlib.Path,
+    *,
+    channels: int = 3,
+    on_bad_record: images.OnBadRecord = "error",
+    convert: Sequence[str] = (),
+) -> "ImageFiles | ImageArray":
+    """The images in a folder, or those in a ``.npz`` or ``.npy`` file, as `genjax.data.load_npz` reads them.
+
+    Args:
+        path: the folder or the file.
+        channels: 3 shows grayscale images as colour ones; 1 refuses colour.
+        on_bad_record: see `ImageFiles`.
+        convert: names of conversions (`genjax.data.convert.CONVERSIONS`).
+
+    Raises:
+        UserError: no such folder or file, no image in it, or images that are refused.
+    """
+    if pathlib.Path(path).suffix.lower() in SUFFIXES and not pathlib.Path(path).expanduser().is_dir():
+        return ImageArray(path, channels=channels, convert=convert)
+    return ImageFiles(path, channels=channels, on_bad_record=on_bad_record, convert=convert)
+
+
 class ImageFiles:
     """The images in a folder and its sub-folders, sorted by path, each of its own size; read when they are needed.
+
+    Symbolic links are followed. Of a file with several frames the first is used. Other files are counted (`ignored`).
 
     ``files[np.array([0, 5])]`` gives uint8[B,H,W,C] where the sizes are equal, and else a list of uint8[H,W,C].
 
@@ -21,22 +49,32 @@ class ImageFiles:
         channels: 3 shows grayscale images as colour ones; 1 refuses colour.
         on_bad_record: "error" raises when a bad file is met; "skip" decodes every file at the start, and leaves out,
             counts and logs the bad ones.
+        convert: names of conversions (`genjax.data.convert.CONVERSIONS`).
 
     Raises:
         UserError: no such folder, no image in it, or none left.
     """
 
     def __init__(
-        self, path: str | pathlib.Path, *, channels: int = 3, on_bad_record: images.OnBadRecord = "error"
+        self,
+        path: str | pathlib.Path,
+        *,
+        channels: int = 3,
+        on_bad_record: images.OnBadRecord = "error",
+        convert: Sequence[str] = (),
     ):
         images.check_options(None, channels, on_bad_record)
+        self._conversion = conversion(convert)
         root = pathlib.Path(path).expanduser()
         if not root.is_dir():
             raise UserError(f"folder {str(root)!r}: no such folder")
         self._channels = channels
-        self._files = [file for file, _ in images_in(root)]
+        listed = listing(root)
+        self.ignored = Ignored(listed.ignored)
+        self._files = [root.joinpath(*parts) for parts in listed.files]
         if not self._files:
-            raise UserError(f"folder {str(root)!r}: no image in it, nor in its sub-folders")
+            also = f"; {self.ignored}" if listed.ignored else ""
+            raise UserError(f"folder {str(root)!r}: no image in it, nor in its sub-folders{also}")
         if on_bad_record == "skip":
             read = images.outcome(lambda file: self._read(file).shape)
             found = images.parallel_map(read, self._files, desc=f"checking {root}")
@@ -57,7 +95,41 @@ class ImageFiles:
         return np.stack(pictures) if len({picture.shape for picture in pictures}) == 1 else pictures
 
     def _read(self, file: pathlib.Path) -> np.ndarray:
-        image = images.decode_image(file, str(file))
+        image = images.decode_image(file, str(file), conversion=self._conversion)
         if image.shape[-1] > self._channels:
-            raise BadRecordError(f"{file} is colour where grayscale is needed")
+            raise BadRecordError(
+                f"{file} is colour where grayscale is needed; convert=['grayscale'] converts it"
+            )
         return np.repeat(image, self._channels // image.shape[-1], axis=-1)
+
+
+class ImageArray:
+    """The images in a ``.npz`` or ``.npy`` file without splits, all in memory; see `load_npz` for the names of arrays.
+
+    Args:
+        path: the file.
+        channels: as for `ImageFiles`.
+        convert: as for `ImageFiles`.
+
+    Raises:
+        UserError: as `load_npz`, or the images are in colour where grayscale is needed.
+    """
+
+    def __init__(self, path: str | pathlib.Path, *, channels: int = 3, convert: Sequence[str] = ()):
+        images.check_options(None, channels, "error")
+        wanted = conversion(convert)
+        source = load_npz(path, "all", wanted, argument="images")
+        self.ignored = source.ignored
+        found = with_channels(source.read(np.arange(len(source)))["image"], wanted.channels)
+        if found.shape[-1] > channels:
+            raise UserError(
+                f"{str(path)!r} is colour where grayscale is needed; convert=['grayscale'] converts it"
+            )
+        self._images, self._repeat = found, channels // found.shape[-1]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """uint8[B,H,W,C]."""
+        return np.repeat(self._images[indices], self._repeat, axis=-1)

@@ -1,6 +1,7 @@
 """A folder of image files as a data set."""
 
 import collections
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
@@ -8,13 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from genjax.data import images
+from genjax.data.convert import Conversion, check_conversion
 from genjax.data.fields import labelled_images
-from genjax.data.source import BadRecordError, check_channels, split_indices
-from genjax.typing import UserError
-
-_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-_SPLITS = frozenset({"train", "test", "val", "validation"})
-_TEST_EVERY = 10
+from genjax.data.layout import Layout, find
+from genjax.data.source import BadRecordError, check_channels
 
 _Shape = tuple[int, int, int]
 
@@ -22,10 +20,15 @@ _Shape = tuple[int, int, int]
 class ImageFolder:
     """Image files in a folder: in one sub-folder for each class, or flat and without labels.
 
-    The names of the class sub-folders, sorted, are the classes; images may lie deeper inside of them. If the
-    folder has no sub-folders but "train", "test", "val" and "validation", these are the splits. Otherwise
-    every tenth image of the sorted list is the split "test" (``i % 10 == 9``) and the others are "train". The
-    split "all" is all images. Hidden files and files without an image's extension are ignored.
+    The names of the class sub-folders, sorted, are the classes; images may lie deeper inside of them. If all
+    sub-folders have names of splits, in any case ("train", "Training", "test_images", "val2017"; see
+    `genjax.data.splits`), they are the splits, with the classes in them. If only some of them have, that is an error,
+    unless `layout` says what they are. Without split folders every tenth image of the sorted list is the split "test"
+    (``i % 10 == 9``) and the others are "train". The split "all" is all images.
+
+    Symbolic links are followed. Files that are not read are counted (`ignored`): hidden ones and those without the
+    suffix of an image (`genjax.data.listing`). Of a file with several frames the first is used, and such files are
+    counted.
 
     The headers of all files are read at once, so that what is wrong with sizes and colours is known before
     anything starts; pixels are read on demand.
@@ -38,11 +41,13 @@ class ImageFolder:
         channels: 1 or 3 insists on grayscale or colour; None takes what most of the images are.
         on_bad_record: "error" raises when a bad record is met; "skip" decodes every image at the start, and
             leaves out, counts and logs the bad ones (`skipped`).
+        convert: names of conversions (`genjax.data.convert.CONVERSIONS`), for images that would be bad records without.
+        layout: "classes" or "splits" says what the sub-folders are; "auto" is as above.
 
     Raises:
-        UserError: no such folder or split, no image in it, or none left.
-        BadRecordError: names a file that is unreadable, of another size than the others, or grayscale where
-            colour is asked, or the reverse.
+        UserError: no such folder or split, no image in it, or none left; or it is not clear what the sub-folders are.
+        BadRecordError: names a file that is unreadable, of another size than the others, grayscale where
+            colour is asked, or the reverse, of more than eight bits a channel, or partly transparent.
     """
 
     def __init__(
@@ -53,17 +58,25 @@ class ImageFolder:
         image_size: int | None = None,
         channels: int | None = None,
         on_bad_record: images.OnBadRecord = "error",
+        convert: Sequence[str] = (),
+        layout: Layout = "auto",
     ):
         images.check_options(image_size, channels, on_bad_record)
+        self._conversion = check_conversion(convert, channels)
         root = pathlib.Path(path).expanduser()
-        files, classes, class_names = _find(root, split)
-        read_shape = functools.partial(_shape, image_size=image_size, decode=on_bad_record == "skip")
-        shapes = images.parallel_map(images.outcome(read_shape), files, desc=f"checking {root}")
-        image_shape, errors = _agree(files, shapes, channels)
+        files, classes, class_names, self.ignored = find(root, split, layout)
+        read_header = functools.partial(
+            _header, image_size=image_size, decode=on_bad_record == "skip", conversion=self._conversion
+        )
+        headers = images.parallel_map(images.outcome(read_header), files, desc=f"checking {root}")
+        image_shape, errors = _agree(files, headers, channels)
         if errors and on_bad_record == "error":
             raise next(iter(errors.values()))
         self.skipped = images.report_skipped(str(root), len(files), map(str, errors.values()))
         kept = [i for i in range(len(files)) if i not in errors]
+        good = [header for header in (headers[i] for i in kept) if isinstance(header, images.Header)]
+        animated = sum(header.animated for header in good)
+        self.ignored = dataclasses.replace(self.ignored, animated=animated)
         self._files = [files[i] for i in kept]
         label_of = {name: label for label, name in enumerate(class_names)}
         self._labels = np.array([label_of[classes[i]] for i in kept], np.int32) if class_names else None
@@ -95,7 +108,7 @@ class ImageFolder:
         return records
 
     def _read_one(self, file: pathlib.Path) -> np.ndarray:
-        image = images.decode_image(file, str(file), image_size=self._image_size)
+        image = images.decode_image(file, str(file), image_size=self._image_size, conversion=self._conversion)
         if image.shape != self.info.image_shape:
             raise BadRecordError(
                 f"{file} has shape {image.shape}, and had {self.info.image_shape} when the folder was opened"
@@ -103,84 +116,38 @@ class ImageFolder:
         return image
 
 
-def _find(root: pathlib.Path, split: str) -> tuple[list[pathlib.Path], list[str], tuple[str, ...]]:
-    """The files of a split, the class of each (or ""), and all classes, of all splits, sorted."""
-    if not root.is_dir():
-        raise UserError(f"dataset folder {str(root)!r}: no such folder")
-    folders = {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")}
-    has_splits = bool(folders) and _SPLITS.issuperset(folders)
-    roots = folders if has_splits else {"": root}
-    found = {name: images_in(folder) for name, folder in roots.items()}
-    if has_splits and split not in (*found, "all"):
-        raise UserError(f"split={split!r}: the folder {root} has {', '.join(map(repr, (*found, 'all')))}")
-    if not any(found.values()):
-        raise UserError(
-            f"dataset folder {str(root)!r}: no image in it (looked for {', '.join(sorted(_EXTENSIONS))}, "
-            "in sub-folders too)"
-        )
-    every = [entry for entries in found.values() for entry in entries]
-    class_names = sorted({name for _, name in every})
-    if "" in class_names and len(class_names) > 1:
-        loose = next(file for file, name in every if not name)
-        raise UserError(
-            f"dataset folder {str(root)!r}: the image {loose} lies beside class sub-folders; "
-            "put every image into one, or none"
-        )
-    selected = found.get(split, every) if has_splits else [every[i] for i in _split(root, every, split)]
-    if not selected:
-        raise UserError(f"dataset folder {str(root)!r}: no image in split {split!r}")
-    files, classes = zip(*selected, strict=True)
-    return list(files), list(classes), tuple(name for name in class_names if name)
-
-
-def _split(root: pathlib.Path, entries: Sequence[object], split: str) -> np.ndarray:
-    index = split_indices(len(entries), split, every=_TEST_EVERY)
-    if not len(index):
-        raise UserError(
-            f"split={split!r}: empty, as every {_TEST_EVERY}th image is for testing and {root} has "
-            f"{len(entries)}; use split 'all', or sub-folders 'train' and 'test'"
-        )
-    return index
-
-
-def images_in(root: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
-    """(file, name of the sub-folder of `root` that it lies in, or "") for each image, sorted."""
-    entries = []
-    for file in sorted(root.rglob("*")):
-        parts = file.relative_to(root).parts
-        if (
-            file.suffix.lower() in _EXTENSIONS
-            and not any(p.startswith(".") for p in parts)
-            and file.is_file()
-        ):
-            entries.append((file, parts[0] if len(parts) > 1 else ""))
-    return entries
-
-
-def _shape(file: pathlib.Path, *, image_size: int | None, decode: bool) -> _Shape:
-    """What shape the record of `file` will have, by its header or by all of it."""
+def _header(
+    file: pathlib.Path, *, image_size: int | None, decode: bool, conversion: Conversion
+) -> images.Header:
+    """What the record of `file` will be, by its header or by all of it."""
+    header = images.read_header(file, str(file), conversion)
+    height, width, channels = header.shape
     if decode:
-        height, width, channels = images.decode_image(file, str(file), image_size=image_size).shape
-    else:
-        height, width, channels = images.image_header(file, str(file))
-    return (height, width, channels) if image_size is None else (image_size, image_size, channels)
+        whole = images.decode_image(file, str(file), image_size=image_size, conversion=conversion)
+        height, width, channels = whole.shape
+    shape = (height, width, channels) if image_size is None else (image_size, image_size, channels)
+    return images.Header(shape, header.animated)
 
 
 def _agree(
-    files: Sequence[pathlib.Path], shapes: Sequence[_Shape | BadRecordError], channels: int | None
+    files: Sequence[pathlib.Path], headers: Sequence[images.Header | BadRecordError], channels: int | None
 ) -> tuple[_Shape, dict[int, BadRecordError]]:
     """The shape that most files (of the right channels) have, and an error for each file without it."""
-    good = [(file, shape) for file, shape in zip(files, shapes, strict=True) if isinstance(shape, tuple)]
+    good = [
+        (file, header.shape)
+        for file, header in zip(files, headers, strict=True)
+        if isinstance(header, images.Header)
+    ]
     common = collections.Counter(shape for _, shape in good if channels in (None, shape[2])).most_common(1)
     expected = common[0][0] if common else (0, 0, channels or 0)
     example = next((file for file, shape in good if shape == expected), None)
     errors = {}
-    for i, (file, shape) in enumerate(zip(files, shapes, strict=True)):
+    for i, (file, header) in enumerate(zip(files, headers, strict=True)):
         try:
-            if isinstance(shape, BadRecordError):
-                raise shape
-            check_channels(channels, shape[2], str(file))
-            _check_same(file, shape, example, expected)
+            if isinstance(header, BadRecordError):
+                raise header
+            check_channels(channels, header.shape[2], str(file))
+            _check_same(file, header.shape, example, expected)
         except BadRecordError as error:
             errors[i] = error
     return expected, errors
@@ -191,7 +158,7 @@ def _check_same(file: pathlib.Path, shape: _Shape, example: pathlib.Path | None,
     if shape[2] != expected[2]:
         raise BadRecordError(
             f"{file} is {kinds[shape[2]]} where others ({example}) are {kinds[expected[2]]}: "
-            "convert one or the other"
+            "convert=['colour'] or ['grayscale'] makes all of them alike"
         )
     if shape != expected:
         raise BadRecordError(

@@ -7,12 +7,15 @@ import logging
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import tqdm
 from PIL import Image
 
+from genjax.data.convert import NO_CONVERSION, Conversion, on_background
+from genjax.data.depth import DEEP_GRAY, has_more_than_eight_bits
+from genjax.data.listing import HEIF, register_heif
 from genjax.data.source import BadRecordError
 from genjax.typing import UserError
 
@@ -34,6 +37,7 @@ _TARGET_MODES = {
     "YCbCr": "RGB",
 }
 _CHANNELS = {"L": 1, "RGB": 3}
+_MODES = {channels: mode for mode, channels in _CHANNELS.items()}
 
 # What turns an image of each EXIF orientation upright; 1 is upright.
 _UPRIGHT = {
@@ -47,10 +51,28 @@ _UPRIGHT = {
 }
 
 
+class Header(NamedTuple):
+    """What an image file is, without its pixels.
+
+    Attributes:
+        shape: (H, W, C) of the image that `decode_image` would give.
+        animated: whether there are several frames; not so in files that hold smaller versions or depths of one photo
+            (MPO).
+    """
+
+    shape: tuple[int, int, int]
+    animated: bool
+
+
 def decode_image(
-    data: bytes | pathlib.Path, record: str, *, image_size: int | None = None, mode: str | None = None
+    data: bytes | pathlib.Path,
+    record: str,
+    *,
+    image_size: int | None = None,
+    mode: str | None = None,
+    conversion: Conversion = NO_CONVERSION,
 ) -> np.ndarray:
-    """One image file as an array.
+    """One image file as an array; of an animated file, its first frame.
 
     Args:
         data: the file's bytes, or its path.
@@ -58,20 +80,22 @@ def decode_image(
         image_size: see `resize`; None keeps the size.
         mode: "L" or "RGB" takes the stored pixels in this mode, as TFDS does; None takes grayscale files as
             grayscale and all others as colour, upright (the EXIF orientation is applied).
+        conversion: what may be converted, if `mode` is None.
 
     Returns:
         uint8[H,W,1] or uint8[H,W,3].
 
     Raises:
-        BadRecordError: not an image, truncated, more than eight bits a channel, or (if `mode` is None) partly
-            transparent.
+        BadRecordError: not an image, truncated, or, unless `conversion` has a rule for it, more than eight bits a
+            channel or (if `mode` is None) partly transparent.
     """
     with _reporting(record), _open(data) as image:
         orientation = _orientation(image)
+        deep = mode is None and has_more_than_eight_bits(image, data)
+        stored_mode = _target(image, record, deep, conversion)
         image.load()
-        stored_mode = _target_mode(image, record)
         if mode is None:
-            _check_opaque(image, record)
+            image = _opaque(_eight_bits(image, record, deep), record, conversion)
             image = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
         image = image.convert(mode or stored_mode)
         if image_size is not None:
@@ -80,17 +104,26 @@ def decode_image(
     return array.reshape(*array.shape[:2], -1)
 
 
-def image_header(path: pathlib.Path, record: str) -> tuple[int, int, int]:
+def image_header(
+    path: pathlib.Path, record: str, conversion: Conversion = NO_CONVERSION
+) -> tuple[int, int, int]:
     """(H, W, C) that `decode_image` would give, without reading the pixels.
 
     Raises:
         BadRecordError: not an image, or more than eight bits a channel.
     """
+    return read_header(path, record, conversion).shape
+
+
+def read_header(path: pathlib.Path, record: str, conversion: Conversion = NO_CONVERSION) -> Header:
+    """As `image_header`, and whether the file is animated."""
     with _reporting(record), _open(path) as image:
         width, height = image.size
         if _orientation(image) in (5, 6, 7, 8):  # it lies on its side
             width, height = height, width
-        return height, width, _CHANNELS[_target_mode(image, record)]
+        deep = has_more_than_eight_bits(image, path)
+        channels = _CHANNELS[_target(image, record, deep, conversion)]
+        return Header((height, width, channels), _is_animated(image))
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:
@@ -190,6 +223,8 @@ def report_skipped(name: str, total: int, skipped: Iterable[str]) -> tuple[str, 
 
 
 def _open(data: bytes | pathlib.Path) -> Image.Image:
+    if isinstance(data, pathlib.Path) and data.suffix.lower() in HEIF:
+        register_heif()
     return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
 
 
@@ -198,19 +233,54 @@ def _orientation(image: Image.Image) -> int:
     return Image.Image.getexif(image).get(0x0112, 1)
 
 
-def _target_mode(image: Image.Image, record: str) -> str:
-    if image.mode not in _TARGET_MODES:
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return image.format != "MPO" and getattr(image, "is_animated", False)
+    except Exception:  # what is behind the first frame is damaged, and of no matter
+        return False
+
+
+def _target(image: Image.Image, record: str, deep: bool, conversion: Conversion) -> str:
+    """The mode in which the pixels of a file are taken, "L" or "RGB"."""
+    if deep and not conversion.eight_bits:
+        raise BadRecordError(
+            f"{record} has Pillow mode {image.mode!r}: only eight bits a channel are read, and it has more; "
+            "convert=['8-bit'] takes the higher eight"
+        )
+    stored = "L" if deep and image.mode in DEEP_GRAY else _TARGET_MODES.get(image.mode)
+    if stored is None:
         raise BadRecordError(
             f"{record} has Pillow mode {image.mode!r}: only eight bits a channel are read "
             f"({', '.join(_TARGET_MODES)})"
         )
-    return _TARGET_MODES[image.mode]
+    if image.has_transparency_data and not conversion.is_gray:
+        stored = "RGB"
+    return _MODES[conversion.channels] if conversion.channels else stored
 
 
-def _check_opaque(image: Image.Image, record: str) -> None:
+def _eight_bits(image: Image.Image, record: str, deep: bool) -> Image.Image:
+    """The higher eight bits of a grayscale image; Pillow has taken those of a colour image already."""
+    if deep and "transparency" in image.info:
+        raise BadRecordError(f"{record} has more than eight bits a channel and a transparent level: not read")
+    if not deep or image.mode not in DEEP_GRAY:
+        return image
+    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+
+
+def _opaque(image: Image.Image, record: str, conversion: Conversion) -> Image.Image:
     """Dropping transparency would show colours that no viewer shows, so only full opacity is dropped."""
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-        raise BadRecordError(f"{record} is partly transparent: put it on a background first")
+    if not image.has_transparency_data:
+        return image
+    if conversion.background is not None:
+        gray = image.mode in ("L", "LA") and conversion.is_gray
+        image = on_background(image, conversion.background)
+        return image.getchannel(0) if gray else image
+    if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+        raise BadRecordError(
+            f"{record} is partly transparent: put it on a background first, or pass convert=['on:white'] or "
+            "another colour"
+        )
+    return image
 
 
 @contextlib.contextmanager

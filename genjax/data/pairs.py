@@ -1,11 +1,13 @@
 """Images of two domains side by side: "image" of the domain that is wanted, "source" of the one that is given."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 
 from genjax.data.batches import train_batch
 from genjax.data.fields import DataInfo
+from genjax.data.ignored import ignored
 from genjax.data.permutation import permute
 from genjax.data.source import Source
 from genjax.typing import UserError
@@ -30,6 +32,7 @@ class Paired:
     def __init__(self, target: Source, source: Source):
         self._parts, self._order = (target, source), _partners(target, source)
         self.info, self.skipped = _info(target, source), (*target.skipped, *source.skipped)
+        self.ignored = ignored(target) | ignored(source)
 
     def __len__(self) -> int:
         return len(self._parts[0])
@@ -62,6 +65,7 @@ class Unpaired:
     def __init__(self, target: Source, source: Source, seed: int = 0):
         self.target, self.source, self._seed = target, source, seed
         self.info, self.skipped = _info(target, source), (*target.skipped, *source.skipped)
+        self.ignored = ignored(target) | ignored(source)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -116,6 +120,13 @@ def _partners(target: Source, source: Source) -> np.ndarray:
             )
         return np.arange(len(target))
     infos = {True: target.info, False: source.info}
+    for info, found in ((target.info, names), (source.info, others)):
+        twice = [name for name, count in Counter(found).items() if count > 1]
+        if twice:
+            raise UserError(
+                f"{twice[0]!r} is in {info.name!r} twice, with two suffixes: pairs need one file of a name "
+                f"({len(twice)} such names)"
+            )
     unmatched = sorted(set(names) ^ set(others))
     if unmatched:
         here = unmatched[0] in names

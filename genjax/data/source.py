@@ -1,6 +1,5 @@
 """What a data set is to the rest of the library: records that can be read in any order."""
 
-import pathlib
 import types
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -9,6 +8,7 @@ import numpy as np
 
 from genjax.data import fields as kinds
 from genjax.data.fields import DataInfo, Field
+from genjax.data.ignored import NOTHING, Ignored
 from genjax.typing import UserError
 
 
@@ -71,6 +71,7 @@ class ArraySource:
             num_classes = num_classes or int(self._labels.max()) + 1
         height, width, channels = self._images.shape[1:]
         self.skipped: tuple[str, ...] = ()
+        self.ignored = NOTHING
         self.info = kinds.labelled_images(
             name,
             split,
@@ -86,7 +87,11 @@ class ArraySource:
 
     @classmethod
     def from_records(
-        cls, records: Mapping[str, np.ndarray], info: DataInfo, skipped: tuple[str, ...] = ()
+        cls,
+        records: Mapping[str, np.ndarray],
+        info: DataInfo,
+        skipped: tuple[str, ...] = (),
+        ignored: Ignored = NOTHING,
     ) -> "ArraySource":
         """What another source with this `info` has read; the shape of the images may be another."""
         source = cls(
@@ -99,7 +104,7 @@ class ArraySource:
             others={other: array for other, array in records.items() if other not in ("image", "label")},
             fields=info.fields,
         )
-        source.skipped = skipped
+        source.skipped, source.ignored = skipped, ignored
         return source
 
     def __len__(self) -> int:
@@ -142,94 +147,51 @@ def check_channels(channels: int | None, found: int, where: str) -> None:
     if channels is not None and channels != found:
         raise BadRecordError(
             f"{where} is {kinds.get(found, f'of {found} channels')} where {kinds[channels]} is asked "
-            f"(channels={channels}): leave channels unset to take the data as it is, or convert the "
-            "images first"
+            f"(channels={channels}): leave channels unset to take the data as it is, or pass "
+            f"convert=[{_CONVERSIONS[channels]!r}]"
         )
+
+
+_CONVERSIONS = {1: "grayscale", 3: "colour"}
 
 
 class BadRecordError(UserError):
     """One record that cannot be used; the message names the file or the record index."""
 
 
-def load_npz(path: str | pathlib.Path, split: str) -> ArraySource:
-    """Images and labels from a ``.npz`` file written by `numpy.savez`.
-
-    Args:
-        path: the file. It holds either one array for each split (``train_images``, ``train_labels``, ...;
-            Keras' ``x_train``, ``y_train``, ... are read too) or arrays ``images`` and, optionally,
-            ``labels`` (``arr_0`` and ``arr_1`` are read too), of which every tenth record is the test split.
-        split: "train", "test" or "all", or any for which there is an array.
-
-    Returns:
-        The source; images as `ArraySource` takes them.
-
-    Raises:
-        UserError: no such file, unreadable, no such split, or arrays that `ArraySource` refuses.
-    """
-    path = pathlib.Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"dataset={str(path)!r}: no such file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except Exception as error:  # zip, header and pickle errors have no common class but this
-        raise UserError(
-            f"dataset={str(path)!r} is not a readable .npz file of plain arrays: {error}"
-        ) from error
-    images = _first(arrays, f"{split}_images", f"x_{split}")
-    labels = _first(arrays, f"{split}_labels", f"y_{split}")
-    if images is None:
-        images = _first(arrays, "images", "image", "arr_0")
-        labels = _first(arrays, "labels", "label", "arr_1")
-        if images is None:
-            raise UserError(
-                f"dataset={str(path)!r}, split={split!r}: the file has {sorted(arrays)}; it needs an array "
-                f"'images' (and optionally 'labels'), or '{split}_images' (and '{split}_labels')"
-            )
-        # Checked before it is split, so that a message names the record by its place in the file.
-        source = ArraySource(images, labels, name=str(path), split=split)
-        records = source.read(split_indices(len(source), split, every=10))
-        if not len(records["image"]):
-            raise UserError(
-                f"dataset={str(path)!r}, split={split!r}: empty, the file has only {len(source)} images"
-            )
-        return ArraySource(
-            records["image"],
-            records.get("label"),
-            name=str(path),
-            split=split,
-            num_classes=source.info.num_classes,
-        )
-    every_label = [v for k, v in arrays.items() if k.endswith("_labels") or k.startswith("y_")]
-    num_classes = None
-    if labels is not None and all(np.issubdtype(v.dtype, np.integer) and v.size for v in every_label):
-        # Over all splits: a class may be missing in one of them.
-        num_classes = max(int(v.max()) for v in every_label) + 1
-    return ArraySource(images, labels, name=str(path), split=split, num_classes=num_classes)
-
-
-def _first(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
-    return next((arrays[name] for name in names if name in arrays), None)
-
-
 def _check_images(images: np.ndarray, name: str) -> np.ndarray:
     if images.dtype != np.uint8:
         raise UserError(
             f"{name}: images have dtype {images.dtype}, valid is uint8 with levels 0..255 "
-            "(genjax.data.to_uint8 converts floats in [-1, 1])"
+            "(genjax.data.to_uint8 converts floats in [-1, 1]; convert=['8-bit'] converts uint16)"
         )
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise UserError(
-            f"{name}: images have shape {images.shape}, valid are [N,H,W], [N,H,W,1] and [N,H,W,3]"
+            f"{name}: images have shape {images.shape}, valid are [N,H,W], [N,H,W,1] and [N,H,W,3]{_hint(images)}"
         )
     if not images.size:
         raise UserError(f"{name}: images of shape {images.shape}: there is no image in it")
     return images
 
 
+def _hint(images: np.ndarray) -> str:
+    if images.ndim != 4:
+        return ""
+    if images.shape[-1] == 4:
+        return "; convert=['on:white'] lays images with an opacity on a background"
+    return "; channels come last: images.transpose(0, 2, 3, 1)" if images.shape[1] in (1, 3) else ""
+
+
 def _check_labels(labels: np.ndarray, n: int, num_classes: int | None, name: str) -> np.ndarray:
+    if labels.shape == (n, 1):  # as Keras saves them
+        labels = labels[:, 0]
+    if labels.ndim == 2 and len(labels) == n:
+        raise UserError(
+            f"{name}: labels have shape {labels.shape}, valid is ({n},): one number for each image; of one-hot labels "
+            "take labels.argmax(1)"
+        )
     if labels.shape != (n,):
         raise UserError(f"{name}: labels have shape {labels.shape}, valid is ({n},): one for each image")
     if not np.issubdtype(labels.dtype, np.integer):

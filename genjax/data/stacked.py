@@ -8,6 +8,7 @@ import numpy as np
 
 from genjax.data.batches import to_memory
 from genjax.data.fields import labelled_images
+from genjax.data.ignored import ignored
 from genjax.data.source import Source
 from genjax.typing import UserError
 
@@ -55,7 +56,7 @@ class Stacked:
         num = RECORDS.get(info.split, _MANY) if num is None else num
         if num < 1 or seed < 0:
             raise UserError(f"num={num}, seed={seed}: valid are num >= 1 and seed >= 0")
-        self._source, self.skipped = source, source.skipped
+        self._source, self.skipped, self.ignored = source, source.skipped, ignored(source)
         draws = np.random.PCG64([seed, zlib.crc32(info.split.encode())])
         # The remainder prefers the first records, by less than one in 10^12.
         self._drawn = (draws.random_raw((num, CHANNELS)) % len(source)).astype(np.int64)

@@ -61,8 +61,11 @@ def test_split_folders(tmp_path):
 
 
 def test_a_class_may_be_called_train(tmp_path):
+    """If somebody says so: it is not guessed."""
     write(tmp_path, ["car/0.png", "train/1.png"])
-    assert ImageFolder(tmp_path).info.class_names == ("car", "train")
+    assert ImageFolder(tmp_path, layout="classes").info.class_names == ("car", "train")
+    with pytest.raises(UserError, match=r"'train' .* split, and 'car' does not.*layout='classes'"):
+        ImageFolder(tmp_path)
 
 
 def test_image_size(tmp_path):
