@@ -25,6 +25,7 @@ from genjax.app import build, extractors, image_scores, kinds, pictures, restore
 from genjax.app.config import Config, SamplingOverrides
 from genjax.app.extractors import ExtractorOptions
 from genjax.app.image_scores import ImageScorer
+from genjax.data import confirmed
 from genjax.metrics import mixture
 from genjax.metrics.features import features
 from genjax.metrics.score import subset
@@ -186,6 +187,7 @@ def _scorer(options: Ensemble, config: Config) -> ImageScorer:
             f"extractor=None: the bundled classifier does not know {where.dataset!r}, name another"
         )
     if options.data_dir is not None:
+        confirmed.confirm(options.data_dir)
         where = dataclasses.replace(where, data_dir=options.data_dir)
     train, test = (build.source(where, split) for split in (where.train_split, where.test_split))
     return ImageScorer(

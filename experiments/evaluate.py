@@ -20,7 +20,7 @@ from etils import epath
 from experiments import cli, score_differences
 from experiments import sweep as sweeps
 from experiments.folders import Folders, score_folders
-from genjax.app import build, extractors, likelihood_scores, lock, restore, scoring, workdir
+from genjax.app import build, extractors, likelihood_scores, links, lock, restore, scoring, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.app.extractors import ExtractorOptions, changed
 from genjax.app.image_scores import check_resamples, metric_names
@@ -185,6 +185,7 @@ def _run(options: Evaluate) -> Any:
         )
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
+    links.check(directory, only=(workdir.SWEEP_PICTURES,), below=(workdir.SWEEP_PICTURES,))
     run = restore.restore(
         directory, options.sampling, options.data_dir, options.importance_samples, options.step
     )

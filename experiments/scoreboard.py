@@ -14,6 +14,7 @@ from etils import epath
 
 from experiments import cli
 from genjax.app import workdir
+from genjax.app.terminal import printable
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 
@@ -49,7 +50,7 @@ def main() -> None:
     text = "\n\n".join(markdown(protocol, rows) for protocol, rows in boards.items())
     if options.out is not None:
         workdir.write_bytes(epath.Path(options.out).expanduser(), f"{text}\n".encode())
-    print(text)
+    print(printable(text))
     print(json.dumps([{"protocol": json.loads(protocol), "runs": rows} for protocol, rows in boards.items()]))
 
 

@@ -30,6 +30,7 @@ from genjax.app import (
     checks,
     cost,
     kinds,
+    links,
     lock,
     origins,
     pictures,
@@ -40,6 +41,8 @@ from genjax.app import (
 )
 from genjax.app.config import Config, Launch
 from genjax.app.image_scores import ImageScorer
+from genjax.app.terminal import printable
+from genjax.data import confirmed
 from genjax.train import logging, sharding
 from genjax.train.checkpoint import saved_steps
 from genjax.train.timing import Times
@@ -113,9 +116,11 @@ def train(config: Config, launch: Launch) -> None:
     directory = epath.Path(launch.workdir).expanduser()
     # Whatever can be wrong is found before the workdir is touched.
     checks.check(config)
+    links.check(directory, below=(workdir.PICTURES, "checkpoints"))
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
     test_source = build.source(config.data, config.data.test_split)
+    confirmed.confirm(config.data.data_dir)  # evaluating the run reads it again
     goes_on = workdir.has_checkpoint(directory)
     described = restore.recorded(directory) if goes_on else origins.describe(config)
     frozen = origins.frozen(config, described, blank=goes_on)
@@ -291,7 +296,7 @@ def overview(directory: epath.Path, params: PyTree) -> None:
 def say(text: str) -> None:
     """Prints from the first process."""
     if cli.is_first_process():
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
 
 if __name__ == "__main__":

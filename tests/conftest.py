@@ -8,7 +8,10 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import atexit
 import pathlib
+import shutil
+import tempfile
 import time
 
 import jax
@@ -42,6 +45,10 @@ for _name, _value in {
 }.items():
     jax.config.update(_name, _value)
     os.environ[_name.upper()] = str(_value)
+
+# Folders that tests confirm (genjax.data.confirmed) are none that the user has; processes that tests start see the same.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="genjax-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 _STARTED = time.time()
 

@@ -22,6 +22,7 @@ from genjax.app.image_scores import BATCH, ImageScorer, has_score
 from genjax.app.latent_scores import latent_scores
 from genjax.app.likelihood_scores import likelihood_scores
 from genjax.app.restore import Run
+from genjax.app.terminal import printable
 from genjax.metrics.extractor import Extractor
 from genjax.train import sharding
 from genjax.train.evaluate import evaluator
@@ -248,4 +249,4 @@ def print_table(results: Mapping[str, Any]) -> None:
         if name in ("protocols", "scored_with"):
             continue
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        print(f"{name:<{width}}  {text}")
+        print(printable(f"{name:<{width}}  {text}"))

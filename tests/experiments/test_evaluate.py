@@ -199,8 +199,9 @@ def test_data_that_moved_is_named(run, tmp_path, verb, digest):
     config["data"] |= {"dataset": "mnist", "data_dir": str(tmp_path / "gone")}
     (workdir / "config.json").write_text(json.dumps(config))
     before = digest(workdir)
-    ended = verb("evaluate", "--workdir", workdir)
-    assert ended.code == 2 and f"data_dir='{tmp_path / 'gone'}': no such directory" in ended.err
     ended = verb("evaluate", "--workdir", workdir, "--data-dir", tmp_path / "other")
     assert ended.code == 2 and f"data_dir='{tmp_path / 'other'}': no such directory" in ended.err
+    confirmed.confirm(tmp_path / "gone")  # as training does
+    ended = verb("evaluate", "--workdir", workdir)
+    assert ended.code == 2 and f"data_dir='{tmp_path / 'gone'}': no such directory" in ended.err
     assert digest(workdir) == before
