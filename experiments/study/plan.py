@@ -92,7 +92,9 @@ class Run:
     def score(self, directory: str) -> list[str]:
         """The command that scores it."""
         where = self.config.data.data_dir
-        given = [] if where is None else ["--data-dir", where]  # it is the user's, and not only the run's config's
+        given = (
+            [] if where is None else ["--data-dir", where]
+        )  # it is the user's, and not only the run's config's
         return [*_EVALUATE, directory, "--num", str(self.config.evaluation.num), *given, *self.scoring]
 
     def described(self, directory: str) -> dict[str, Any]:

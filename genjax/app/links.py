@@ -13,9 +13,7 @@ from etils import epath
 from genjax.typing import UserError
 
 
-def check(
-    directory: epath.Path, *, only: Collection[str] | None = None, below: Collection[str] = ()
-) -> None:
+def check(directory: epath.Path, *, only: Collection[str] | None = None, below: Collection[str] = ()) -> None:
     """Checks that no entry of a folder is a link that leads out of it; folders in buckets have no links.
 
     Args:

@@ -7,7 +7,9 @@ def printable(text: str) -> str:
     Lines and tabs stay. Names in the files of somebody else could move the cursor, change the title of a window, or write
     other text than was printed.
     """
-    return "".join(c if c in "\n\t" or not _commands(c) else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c in "\n\t" or not _commands(c) else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def _commands(character: str) -> bool:

@@ -104,7 +104,9 @@ def test_tfds_is_as_before_afterwards(tmp_path, code):
 
     original = tfds.features.FeatureConnector.__dict__["cls_from_name"]
     with pytest.raises(UserError):
-        load_tfds("sent", "train", data_dir=prepared(tmp_path / "data", {"type": "sent_code.F", "content": {}}))
+        load_tfds(
+            "sent", "train", data_dir=prepared(tmp_path / "data", {"type": "sent_code.F", "content": {}})
+        )
     assert tfds.features.FeatureConnector.__dict__["cls_from_name"] is original
 
 

@@ -112,7 +112,9 @@ def test_a_picture_that_is_a_program(sent, verb, tmp_path):
     """Pillow would start Ghostscript for it."""
     folder = tmp_path / "sent/pictures"
     folder.mkdir()
-    (folder / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    (folder / "a.png").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    )
     says(sent, dataset=f"folder:{folder}")
     refused(verb, "a.png is not an image of a known format", "evaluate", "--workdir", sent)
     shutil.copy(folder / "a.png", sent / "samples.png")
@@ -122,7 +124,15 @@ def test_a_picture_that_is_a_program(sent, verb, tmp_path):
 
 def test_weights_and_statistics(sent, verb, tmp_path):
     mark = tmp_path / "was_run"
-    evaluate = ("evaluate", "--workdir", sent, "--extractor", "efficientnet-lite0", "--any-weights", "--weights")
+    evaluate = (
+        "evaluate",
+        "--workdir",
+        sent,
+        "--extractor",
+        "efficientnet-lite0",
+        "--any-weights",
+        "--weights",
+    )
     pickled = pickle.dumps({"_fc.bias": Runs(mark)}, protocol=2)
     with zipfile.ZipFile("weights.pth", "w") as file:
         file.writestr("archive/data.pkl", pickled)
@@ -138,7 +148,9 @@ def test_weights_and_statistics(sent, verb, tmp_path):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.json", "samples", "checkpoints", "metrics.jsonl.tmp"])
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "metrics.json", "samples", "checkpoints", "metrics.jsonl.tmp"]
+)
 def test_training_writes_through_no_link(sent, train_tiny, tmp_path, name, digest):
     victim = tmp_path / "victim"
     if (sent / name).is_dir():
@@ -185,7 +197,9 @@ def test_a_study_writes_through_no_link(tmp_path, verb, name):
     link = tmp_path / "study" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(victims / "file" if name.endswith(("lock", "log")) else victims)
-    refused(verb, f"{name!r} in it is a link", "study.__main__", "vae-digits", "--workdir", tmp_path / "study")
+    refused(
+        verb, f"{name!r} in it is a link", "study.__main__", "vae-digits", "--workdir", tmp_path / "study"
+    )
     assert [path.read_text() for path in victims.iterdir()] == ["mine\n"]
 
 
@@ -194,7 +208,9 @@ def test_what_a_study_that_was_sent_says_is_not_run(sent, verb, tmp_path):
     shutil.copytree(sent, study / "runs/one")
     command = f"touch {tmp_path / 'was_run'}"
     runs = [{"name": name, "preset": "x", "command": command, "overrides": {}, "seed": 0, "steps": 6, "sweep": False} for name in ("one", "../../x")]  # fmt: skip
-    (study / "study.json").write_text(json.dumps({"name": "sent", "command": command, "runs": runs, "presets": ["x"]}))
+    (study / "study.json").write_text(
+        json.dumps({"name": "sent", "command": command, "runs": runs, "presets": ["x"]})
+    )
     (study / "claims.json").write_text(json.dumps([{"claim": "c", "command": command, "status": "holds"}]))
     assert verb("report.__main__", study).code == 0
     refused(verb, "another study", "study.__main__", "vae-digits", "--workdir", study)
