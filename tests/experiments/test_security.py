@@ -79,7 +79,7 @@ def test_no_command_reads_it(sent, verb):
     other = shutil.copytree(sent, sent.parent / "other")
     refused(verb, message, "evaluate", "--workdir", sent)
     refused(verb, message, "sample", "--workdir", sent, "--show", "reconstructions")
-    refused(verb, message, "ensemble", sent, other, "--out", "mixture", "--extractor.extractor=digits")
+    refused(verb, message, "ensemble", sent, other, "--out", "mixture", "--extractor", "digits")
 
 
 def test_types_of_a_data_set_that_is_given_are_not_imported(sent, verb, train_tiny, tmp_path):
@@ -178,6 +178,7 @@ def test_other_commands_write_through_no_link(sent, verb, tmp_path, monkeypatch)
     (sent / "sweep").mkdir()
     (sent / "sweep/00002.png.tmp").symlink_to(victim)
     refused(verb, "'sweep/00002.png.tmp' in it is a link", *sweep)
+    shutil.rmtree(sent / "sweep")
     for command in [
         ("evaluate", "--workdir", sent, "--num", "0", "--cost"),
         ("report.__main__", sent),
@@ -250,7 +251,8 @@ def test_names_in_a_report_are_text(sent, verb, tmp_path):
     manifest[0] |= {"command": bad, "git_commit": bad, "devices": [bad], "packages": {"jax": bad}}
     (sent / "manifest.json").write_text(json.dumps(manifest))
     metrics = json.loads((sent / "metrics.json").read_text())
-    (sent / "metrics.json").write_text(json.dumps(metrics | {"protocol": bad, bad: 1.0}))
+    protocol = json.dumps({**json.loads(metrics["protocol"]), "extractor": bad, "reference": bad})
+    (sent / "metrics.json").write_text(json.dumps(metrics | {"protocol": protocol, bad: 1.0}))
     other = shutil.copytree(sent, sent.parent / "<b>other")
     says(other, dataset=bad + "2")
     study = {"name": bad, "command": bad, "grid": {bad: [bad]}, "runs": []}
@@ -270,10 +272,9 @@ def test_names_do_not_command_a_terminal(sent, verb):
     says(sent, dataset=f"/nowhere{title}")
     ended = verb("evaluate", "--workdir", sent)
     assert ended.code == 2 and "\\x1b]0;mine" in ended.err
-    shutil.copytree(sent / "checkpoints/00000004", sent / f"checkpoints/00000005{title}")
-    metrics = json.loads((sent / "metrics.json").read_text()) | {"protocol": title}
-    (sent / "metrics.json").write_text(json.dumps(metrics))
-    board = verb("scoreboard", sent)
+    other = shutil.copytree(sent, sent.parent / f"other{title}")
+    board = verb("scoreboard", sent, other)
+    assert board.code == 0, board.err
     for text in (ended.err, board.out):
         assert not set(text) & set("\x1b\x07\r\u202e")
     assert printable("a\tb\nc\x1b[0m é 日本") == "a\tb\nc\\x1b[0m é 日本"
