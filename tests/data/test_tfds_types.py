@@ -148,3 +148,11 @@ def test_a_list_that_cannot_be_written_confirms_nothing(tmp_path, monkeypatch):
     confirmed.confirm(tmp_path)
     with pytest.raises(UserError, match="nobody has given it"):
         confirmed.check(Foreign(tmp_path))
+
+
+def test_the_module_of_the_builder_is_not_imported(tmp_path, code):
+    root = prepared(tmp_path / "data", proto(image=FEATURE))
+    path = root / "sent/1.0.0/dataset_info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"moduleName": "sent_code"}))
+    assert len(load_tfds("sent", "train", data_dir=root)) == 1  # its records are looked for when they are read
+    assert not code.exists() and "sent_code" not in sys.modules
