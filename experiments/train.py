@@ -29,6 +29,7 @@ from genjax.app import (
     build,
     checks,
     cost,
+    extractors,
     kinds,
     links,
     lock,
@@ -265,12 +266,14 @@ def image_score(
 ) -> HookFunction:
     """A hook that writes the score of the images that `scoring.score_run` would score."""
     num = config.evaluation.score_num
-    scorer = ImageScorer(config, train, test, mesh, num=num)
+    scorer = ImageScorer(config, train, test, mesh, num=num, extractor=extractors.of_run(config))
     make = scoring.maker(config, method, mesh, num)
 
     def write(step: int, state: TrainState, writer: logging.Writer) -> None:
         found = scorer.score(make(state, labels=scorer.labels, given=scorer.given), scorer.labels)
-        writer.write_scalars(step, {f"test/{name}": found[name] for name in ("rho", "fd_generated")})
+        writer.write_scalars(
+            step, {f"test/{name}": found[name] for name in ("rho", "fd_generated") if name in found}
+        )
 
     return write
 

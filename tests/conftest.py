@@ -46,11 +46,20 @@ for _name, _value in {
     jax.config.update(_name, _value)
     os.environ[_name.upper()] = str(_value)
 
-# Folders that tests confirm (genjax.data.confirmed) are none that the user has; processes that tests start see the same.
+# Folders that tests confirm (genjax.data.confirmed) are none that the user has; processes that tests start see the
+# same.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="genjax-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 _STARTED = time.time()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_photographs():
+    """Runs are scored as where the weights for photographs are not installed, unless a test says otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genjax.metrics.efficientnet_lite.is_installed", lambda: False)
+        yield
 
 
 def pytest_configure(config):

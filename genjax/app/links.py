@@ -1,7 +1,8 @@
 """Links in a folder that is written: nothing is written through one that leads out of the folder.
 
-A workdir that somebody sent may hold a link under a name that genjax writes, ``metrics.jsonl`` or ``samples``, that leads
-to a file or folder of the reader. A workdir may itself be a link, or lie below one: that is the path the user gave.
+A workdir that somebody sent may hold a link under a name that genjax writes, ``metrics.jsonl`` or ``samples``, that
+leads to a file or folder of the reader. A workdir may itself be a link, or lie below one: that is the path the user
+gave.
 """
 
 import os
@@ -34,6 +35,6 @@ def check(directory: epath.Path, *, only: Collection[str] | None = None, below: 
             if asked and entry.is_symlink() and not entry.resolve().is_relative_to(root):
                 raise UserError(
                     f"workdir={str(path)!r}: {entry.relative_to(path).as_posix()!r} in it is a link to "
-                    f"{os.readlink(entry)!r}, which is not in the workdir, and nothing is written there. Remove the link, "
-                    "or put the whole workdir where it leads: --workdir itself may be a link"
+                    f"{os.readlink(entry)!r}, which is not in the workdir, and nothing is written there. Remove the "
+                    "link, or put the whole workdir where it leads: --workdir itself may be a link"
                 )

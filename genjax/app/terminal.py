@@ -4,8 +4,8 @@
 def printable(text: str) -> str:
     """A text with its control characters written out, as ``\\x1b``: a terminal would obey them.
 
-    Lines and tabs stay. Names in the files of somebody else could move the cursor, change the title of a window, or write
-    other text than was printed.
+    Lines and tabs stay. Names in the files of somebody else could move the cursor, change the title of a window, or
+    write other text than was printed.
     """
     return "".join(
         c if c in "\n\t" or not _commands(c) else c.encode("unicode_escape").decode() for c in text

@@ -1,8 +1,8 @@
 """Folders of data sets that a user of this machine has named: a folder that only a file names is not read unasked.
 
-``config.json`` of a run says where its data lay. A run may come from somebody else, and so may that folder. What is read
-from a file is therefore marked, as `Foreign`, and a marked folder is read if it is TFDS's own, or if somebody has given it
-to a command on this machine before: `confirm` keeps a list, ``genjax/data_dirs`` in ``$XDG_STATE_HOME``
+``config.json`` of a run says where its data lay. A run may come from somebody else, and so may that folder. What is
+read from a file is therefore marked, as `Foreign`, and a marked folder is read if it is TFDS's own, or if somebody
+has given it to a command on this machine before: `confirm` keeps a list, ``genjax/data_dirs`` in ``$XDG_STATE_HOME``
 (``~/.local/state``). The list holds paths and nothing else; deleting it is harmless.
 """
 
@@ -29,9 +29,9 @@ def check(data_dir: str | os.PathLike[str] | None) -> None:
     """
     if isinstance(data_dir, Foreign) and _real(data_dir) not in _known():
         raise UserError(
-            f"data_dir={str(data_dir)!r}: the config of the run names this folder, and nobody has given it to a command "
-            f"on this machine. If you trust what is in it, give --data-dir {str(data_dir)!r} (in Python: data_dir=...). "
-            "It is remembered for the next time"
+            f"data_dir={str(data_dir)!r}: the config of the run names this folder, and nobody has given it to a "
+            f"command on this machine. If you trust what is in it, give --data-dir {str(data_dir)!r} (in Python: "
+            "data_dir=...). It is remembered for the next time"
         )
 
 

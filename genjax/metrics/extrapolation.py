@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int64, Real
 
 from genjax.metrics.frechet import Moments, distance, moments
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 
@@ -85,7 +86,7 @@ def fd_infinity(
         Chong and Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020).
     """
     if points < 3 or not 2 <= smallest < len(features):
-        raise UserError(
+        raise TooFewError(
             f"smallest={smallest}, points={points}: valid for {len(features)} vectors are 2..{len(features) - 1} and "
             "at least 3 points"
         )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 _log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ def covariance(m: Moments) -> Float64[np.ndarray, "D D"]:
         UserError: for fewer than two vectors.
     """
     if m.count < 2:
-        raise UserError(f"count is {m.count}: a covariance needs at least 2 vectors")
+        raise TooFewError(f"count is {m.count}: a covariance needs at least 2 vectors")
     return m.m2 / (m.count - 1)
 
 
@@ -131,8 +132,8 @@ def distance(a: Moments, b: Moments) -> float:
     """`frechet_distance` of the normal distributions with these moments: FID, where the features are Inception's.
 
     With few vectors it depends more on their number than on their distribution: the distance of N draws to the
-    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, once in a
-    process, and `genjax.metrics.extrapolation` estimates the limit of many.
+    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, once
+    in a process, and `genjax.metrics.extrapolation` estimates the limit of many.
 
     Args:
         a: moments of one set of features.

@@ -1,9 +1,9 @@
 """State dicts of PyTorch (.pth, .pt), read without PyTorch and without running anything that is in the file.
 
-A checkpoint is a pickle, which is a small program: it names functions, and calls them. Here every name is looked up in a
-table of what a state dict is made of, ordered dicts and tensors over storages of numbers, and any other name ends the
-reading. The functions in the table are ours and check what they are given. Both formats are read: the zip archive, and the
-row of pickles of before PyTorch 1.6.
+A checkpoint is a pickle, which is a small program: it names functions, and calls them. Here every name is looked up
+in a table of what a state dict is made of, ordered dicts and tensors over storages of numbers, and any other name
+ends the reading. The functions in the table are ours and check what they are given. Both formats are read: the zip
+archive, and the row of pickles of before PyTorch 1.6.
 """
 
 import collections
@@ -13,7 +13,7 @@ import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,8 @@ ZIP = b"PK\x03\x04"
 ROW = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """How files of the two formats begin; the second is the pickle of a number that PyTorch chose."""
 
+Order: TypeAlias = Literal["<", ">"]
+_ORDERS: dict[bytes, Order] = {b"little": "<", b"big": ">"}
 _VERSION = 1001
 _TYPES = {
     "DoubleStorage": "f8",
@@ -45,7 +47,7 @@ class _Type(NamedTuple):
 
     name: str
 
-    def dtype(self, order: str) -> np.dtype:
+    def dtype(self, order: Order) -> np.dtype:
         kind = _TYPES[self.name]
         return np.dtype("u2" if kind == "bfloat16" else kind).newbyteorder(order)
 
@@ -55,7 +57,7 @@ class _Storage(NamedTuple):
 
     type: _Type
     key: str
-    count: int
+    numbers: int
 
 
 class _Tensor(NamedTuple):
@@ -98,14 +100,14 @@ def _read_zip(content: bytes) -> dict[str, np.ndarray]:
                 )
             return file.read(info)
 
-        order = "<"
+        order: Order = "<"
         if "byteorder" in entries:
-            order = {b"little": "<", b"big": ">"}[member("byteorder")]
+            order = _ORDERS[member("byteorder")]
         tensors = _tensors(_unpickle(io.BytesIO(member("data.pkl"))))
 
         def load(storage: _Storage) -> np.ndarray:
             dtype = storage.type.dtype(order)
-            return np.frombuffer(member(f"data/{storage.key}", storage.count * dtype.itemsize), dtype)
+            return np.frombuffer(member(f"data/{storage.key}", storage.numbers * dtype.itemsize), dtype)
 
         return _arrays(tensors, load)
 
@@ -115,7 +117,7 @@ def _read_row(content: bytes) -> dict[str, np.ndarray]:
     stream.seek(len(ROW))
     if _unpickle(stream) != _VERSION:
         raise TorchFileError(f"the version of the format is not {_VERSION}")
-    order = "<" if _unpickle(stream).get("little_endian", True) else ">"
+    order: Order = "<" if _unpickle(stream).get("little_endian", True) else ">"
     tensors = _tensors(_unpickle(stream))
     types = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     if any(types[tensor.storage.key] != tensor.storage for tensor in tensors.values()):
@@ -124,13 +126,13 @@ def _read_row(content: bytes) -> dict[str, np.ndarray]:
     for key in _unpickle(stream):
         (count,) = struct.unpack(f"{order}q", stream.read(8))
         storage = types.get(key)
-        if storage is None or storage.count != count:
+        if storage is None or storage.numbers != count:
             raise TorchFileError(f"storage {key!r} has {count} numbers, and no tensor says so")
         places[key] = stream.tell()
         stream.seek(count * storage.type.dtype(order).itemsize, io.SEEK_CUR)
 
     def load(storage: _Storage) -> np.ndarray:
-        return np.frombuffer(content, storage.type.dtype(order), storage.count, places[storage.key])
+        return np.frombuffer(content, storage.type.dtype(order), storage.numbers, places[storage.key])
 
     return _arrays(tensors, load)
 
@@ -221,8 +223,8 @@ def _rebuilt(storage: Any, offset: Any, shape: Any, strides: Any) -> _Tensor:
         raise TorchFileError("a tensor of it has no storage, or no shape")
     size = math.prod(shape)
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    if size and (last >= storage.count or size > storage.count):
+    if size and (last >= storage.numbers or size > storage.numbers):
         raise TorchFileError(
-            f"a tensor of shape {list(shape)} does not lie in its storage of {storage.count} numbers"
+            f"a tensor of shape {list(shape)} does not lie in its storage of {storage.numbers} numbers"
         )
     return _Tensor(storage, offset if size else 0, tuple(shape), tuple(strides))

@@ -80,8 +80,8 @@ def _arrays(path: pathlib.Path, content: bytes) -> dict[str, np.ndarray]:
         return safetensors.numpy.load(content)
     except torch_file.TorchFileError as error:
         raise UserError(
-            f"path is {str(path)!r}: not a state dict of PyTorch: {error}. Of a model (TorchScript, or pickled with its "
-            "code) only its weights are read: save model.state_dict()"
+            f"path is {str(path)!r}: not a state dict of PyTorch: {error}. Of a model (TorchScript, or pickled with "
+            "its code) only its weights are read: save model.state_dict()"
         ) from error
     except safetensors.SafetensorError as error:
         raise UserError(

@@ -60,8 +60,8 @@ def test_tfds_itself_runs_it(tmp_path, code):
         {"type": DICT, "content": {"image": {"type": "sent_code.F", "content": {}}}},
         {"pythonClassName": "sent_code.F", "jsonFeature": {"json": "{}"}},
         proto(image=FEATURE, other={"pythonClassName": "sent_code.F", "text": {}}),
-        proto(image=FEATURE, other={"pythonClassName": SEQUENCE, "sequence": {"feature": {"pythonClassName": "sent_code.F"}}}),
-        {
+        proto(image=FEATURE, other={"pythonClassName": SEQUENCE, "sequence": {"feature": {"pythonClassName":
+        "sent_code.F"}}}), {
             "pythonClassName": DICT,
             "jsonFeature": {"json": json.dumps({"image": {"type": "sent_code.F", "content": {}}})},
         },
@@ -76,7 +76,9 @@ def test_a_type_of_somebody_else_is_not_imported(tmp_path, code, features):
     assert not code.exists() and "sent_code" not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["antigravity.F", "tensorflow_datasets.scripts.cli.main.F", "tensorflow_datasets.F"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["antigravity.F", "tensorflow_datasets.scripts.cli.main.F", "tensorflow_datasets.F"]
+)
 def test_installed_modules_are_not_imported_either(tmp_path, name):
     before = set(sys.modules)
     root = prepared(tmp_path, proto(image={"pythonClassName": name}))
@@ -112,8 +114,11 @@ def test_tfds_is_as_before_afterwards(tmp_path, code):
 
 @pytest.mark.parametrize(
     "name",
-    ["kaggle:sent", "huggingface:mnist", "somebody:sent/config", "sent/data_dir=there", "sent/a=1,b=2", "sent/..", "sent/../x", "sent:1.0.0/a=b"],
-)  # fmt: skip
+    [
+        *("kaggle:sent", "huggingface:mnist", "somebody:sent/config"),
+        *("sent/data_dir=there", "sent/a=1,b=2", "sent:1.0.0/a=b", "sent/..", "sent/../x"),
+    ],
+)
 def test_names_say_nothing_else(name, tmp_path):
     with pytest.raises(UserError, match="valid are NAME, NAME/CONFIG and NAME:VERSION of TFDS"):
         load(name, "train", data_dir=tmp_path)
@@ -154,5 +159,7 @@ def test_the_module_of_the_builder_is_not_imported(tmp_path, code):
     root = prepared(tmp_path / "data", proto(image=FEATURE))
     path = root / "sent/1.0.0/dataset_info.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"moduleName": "sent_code"}))
-    assert len(load_tfds("sent", "train", data_dir=root)) == 1  # its records are looked for when they are read
+    assert (
+        len(load_tfds("sent", "train", data_dir=root)) == 1
+    )  # its records are looked for when they are read
     assert not code.exists() and "sent_code" not in sys.modules

@@ -14,6 +14,7 @@ from etils import epath
 from genjax import data
 from genjax.app import image_scores, restore, scoring
 from genjax.app.config import SamplingOverrides
+from genjax.data import confirmed
 from genjax.metrics import load_digits_classifier
 
 
@@ -102,7 +103,7 @@ def test_numbers_are_printed_where_they_cannot_be_written(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("genjax.app.workdir.write_json", full)
-    monkeypatch.setattr(scoring, "has_score", lambda _: False)
+    monkeypatch.setattr(scoring, "scores_of", lambda _: None)
     results = scoring.score_run(restored, epath.Path(run), test_split, test_split, num=2)
     assert results["step"] == 6
     table = capsys.readouterr().out.splitlines()

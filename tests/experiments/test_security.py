@@ -1,10 +1,9 @@
 """Ways to make a command run code or write elsewhere, by a workdir, a data set or weights that somebody sent.
 
-tests/data/test_tfds_types.py and tests/metrics/test_torch_file.py have more of them, below the commands. docs/security.md
-says what holds.
+tests/data/test_tfds_types.py and tests/metrics/test_torch_file.py have more of them, below the commands.
+docs/security.md says what holds.
 """
 
-import io
 import json
 import os
 import pickle
@@ -208,7 +207,8 @@ def test_what_a_study_that_was_sent_says_is_not_run(sent, verb, tmp_path):
     study = tmp_path / "study"
     shutil.copytree(sent, study / "runs/one")
     command = f"touch {tmp_path / 'was_run'}"
-    runs = [{"name": name, "preset": "x", "command": command, "overrides": {}, "seed": 0, "steps": 6, "sweep": False} for name in ("one", "../../x")]  # fmt: skip
+    one = {"preset": "x", "command": command, "overrides": {}, "seed": 0, "steps": 6, "sweep": False}
+    runs = [{"name": name, **one} for name in ("one", "../../x")]
     (study / "study.json").write_text(
         json.dumps({"name": "sent", "command": command, "runs": runs, "presets": ["x"]})
     )
@@ -225,8 +225,8 @@ def test_kinds_are_looked_up_in_a_table(sent, verb, part, kind):
     config = json.loads((sent / "config.json").read_text())
     config[part] = {"kind": kind, "command": "touch was_run"}
     (sent / "config.json").write_text(json.dumps(config))
-    for command in [("evaluate", "--workdir", sent), ("sample", "--workdir", sent), ("export", "--workdir", sent, "--out", "w.safetensors")]:  # fmt: skip
-        refused(verb, kind, *command)
+    for command in [("evaluate",), ("sample",), ("export", "--out", "w.safetensors")]:
+        refused(verb, kind, *command, "--workdir", sent)
     with pytest.raises(UserError, match=kind):
         genjax.load(sent)
 

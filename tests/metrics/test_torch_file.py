@@ -117,8 +117,12 @@ def test_types_of_numbers():
 
 @pytest.mark.parametrize("write", [archive, row])
 @pytest.mark.parametrize(
-    "name", ["posix.mkdir", "builtins.eval", "builtins.getattr", "torch.load", "torch._utils._rebuild_qtensor", "numpy.core.multiarray._reconstruct", "os.path.join"]
-)  # fmt: skip
+    "name",
+    [
+        *("posix.mkdir", "builtins.eval", "builtins.getattr", "os.path.join"),
+        *("torch.load", "torch._utils._rebuild_qtensor", "numpy.core.multiarray._reconstruct"),
+    ],
+)
 def test_names_are_looked_up_in_a_table(write, name, tmp_path):
     mark = tmp_path / "was_run"
     for state in [
