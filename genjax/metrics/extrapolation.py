@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64, Real
 
-from genjax.metrics.frechet import Moments, distance, moments
+from genjax.metrics.frechet import Moments, covariance, frechet_distance, moments
 from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
@@ -92,8 +92,8 @@ def fd_infinity(
         )
     rng = np.random.default_rng(seed)
     sizes = np.linspace(smallest, len(features), points).astype(np.int64)
-    values = [
-        distance(moments(features[rng.choice(len(features), n, replace=False)]), reference)
-        for n in sizes.tolist()
-    ]
+    goal = covariance(reference)
+    # Not `distance`, which warns of few vectors: here few are meant.
+    subsets = (moments(features[rng.choice(len(features), n, replace=False)]) for n in sizes.tolist())
+    values = [frechet_distance(few.mean, covariance(few), reference.mean, goal) for few in subsets]
     return extrapolate(sizes, np.array(values))
