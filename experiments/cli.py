@@ -13,6 +13,7 @@ import jax
 
 from experiments import allocator
 from genjax.app.config import Launch
+from genjax.app.terminal import printable
 from genjax.train.program import RecompileError
 from genjax.typing import NonFiniteError, UserError
 
@@ -51,8 +52,13 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
 
 
 def _say(error: Exception, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    print(printable(f"error: {error}"), file=sys.stderr)
     return code
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _quiet_libraries() -> None:
@@ -63,7 +69,9 @@ def _quiet_libraries() -> None:
     """
     import absl.logging
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    shown = logging.StreamHandler()
+    shown.setFormatter(_Printable("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[shown])
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 

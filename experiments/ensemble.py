@@ -25,6 +25,7 @@ from genjax.app import build, extractors, image_scores, kinds, pictures, restore
 from genjax.app.config import Config, SamplingOverrides
 from genjax.app.extractors import ExtractorOptions
 from genjax.app.image_scores import ImageScorer
+from genjax.data import confirmed
 from genjax.metrics import mixture
 from genjax.metrics.features import features
 from genjax.metrics.score import subset
@@ -179,13 +180,15 @@ def _described(folder: epath.Path, config: Config) -> dict[str, Any]:
 
 def _scorer(options: Ensemble, config: Config) -> ImageScorer:
     """What the mixture and all members are scored by; features of the real images are computed once."""
-    extractor = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
+    asked = options.extractor.extractor is not None
+    extractor = extractors.load(options.extractor).extractor if asked else extractors.of_run(config)
     where = config.data
     if extractor is None and not image_scores.has_score(config):
         raise UserError(
             f"extractor=None: the bundled classifier does not know {where.dataset!r}, name another"
         )
     if options.data_dir is not None:
+        confirmed.confirm(options.data_dir)
         where = dataclasses.replace(where, data_dir=options.data_dir)
     train, test = (build.source(where, split) for split in (where.train_split, where.test_split))
     return ImageScorer(
@@ -229,12 +232,13 @@ def _fit(options: Ensemble, scorer: ImageScorer) -> mixture.Fitted:
 
 def _features(options: Ensemble, scorer: ImageScorer, images: np.ndarray) -> np.ndarray:
     mesh = sharding.make_mesh()
-    size = sharding.round_up(_batch_size(options), mesh)
+    usual = image_scores.BATCH if scorer.extractor is scorer.classifier else image_scores.LARGE_BATCH
+    size = sharding.round_up(_batch_size(options) or usual, mesh)
     return features(images, scorer.extractor, size, sharding.batch_sharding(mesh)).values
 
 
-def _batch_size(options: Ensemble) -> int:
-    return image_scores.BATCH if options.extractor.extractor is None else options.extractor.extractor_batch
+def _batch_size(options: Ensemble) -> int | None:
+    return None if options.extractor.extractor is None else options.extractor.extractor_batch
 
 
 def _scores(scorer: ImageScorer, images: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from etils import epath
 from experiments import cli, score_differences
 from experiments import sweep as sweeps
 from experiments.folders import Folders, score_folders
-from genjax.app import build, extractors, likelihood_scores, lock, restore, scoring, workdir
+from experiments.run_reference import against_folder
+from genjax.app import build, extractors, likelihood_scores, links, lock, restore, scoring, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.app.extractors import ExtractorOptions, changed
 from genjax.app.image_scores import check_resamples, metric_names
@@ -40,10 +41,12 @@ class Evaluate:
             of their features, float[N,D].
         reference: The real images for the comparison: as for images, or a .npz file of statistics (written by
             `python -m experiments.reference` or by another program). A file with both is read as statistics for fd and
-            fid alone, and as images for other metrics.
+            fid alone, and as images for other metrics. For a run: a folder of images in place of its test split. That
+            score is printed and written to --out, and metrics.json stays.
         train: The model's training images, as for images, for the metrics that look for copies.
         features: Name of the extractor that made the features in .npy files, for example clip-vit-l14-336.
         metrics: Metrics, separated by commas. Without it: fd for a run, fd,kid,prdc for folders. Valid are {METRICS}.
+            A metric that needs more images than there are is left out, with a note.
         num: Number of generated images of a run. They are compared with the same number of training and of test images,
             or with all if there are fewer. 0, with --cost: keep the existing score.
         seed: Seed of the generated images.
@@ -181,11 +184,15 @@ def names(options: Evaluate, default: str, default_extractor: str) -> tuple[str,
 
 
 def _run(options: Evaluate) -> Any:
-    for name in ("reference", "train", "features"):
+    for name in ("train", "features"):
         if getattr(options, name) is not None:
             raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
     if options.convert:
         raise UserError(f"convert={options.convert} goes with images; a run's config says what is converted")
+    if options.reference is not None and (options.sweep or options.likelihood or options.cost):
+        raise UserError(
+            f"reference={options.reference!r}: sweep, likelihood and cost are measured without it"
+        )
     only_cost = options.num == 0 and options.cost
     if options.num < 2 and not only_cost:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
@@ -195,9 +202,12 @@ def _run(options: Evaluate) -> Any:
         )
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
+    links.check(directory, only=(workdir.SWEEP_PICTURES,), below=(workdir.SWEEP_PICTURES,))
     run = restore.restore(
         directory, options.sampling, options.data_dir, options.importance_samples, options.step
     )
+    if options.reference is not None:
+        return _against(options, run, options.reference)
     with contextlib.ExitStack() as stack:
         if cli.is_first_process():
             try:
@@ -207,20 +217,42 @@ def _run(options: Evaluate) -> Any:
         return _score(options, run, directory)
 
 
+def _against(options: Evaluate, run: restore.Run, reference: str) -> dict[str, Any]:
+    """The score of a run against a folder."""
+    asked = options.extractor
+    if asked.extractor is None:
+        asked = dataclasses.replace(asked, extractor=extractors.scores_of(run.config))
+    metrics = metric_names(options.metrics or "fd")
+    suite.check(metrics, has_train=False, extractor=asked.extractor or "inception")
+    results = against_folder(
+        run,
+        reference,
+        extractors.load(asked),
+        metrics,
+        num=options.num,
+        seed=options.seed,
+        batch_size=asked.extractor_batch,
+        resamples=options.resamples,
+        on_bad_record=options.on_bad_record,
+    )
+    scoring.print_table(results)
+    return results
+
+
 def _score(options: Evaluate, run: restore.Run, directory: epath.Path) -> Any:
     if options.num == 0:
         return scoring.add_cost(run, directory)
     likelihood_scores.check(run.config, options.likelihood)
     data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
-    metrics = names(options, "fd", "digits")
+    metrics = names(options, "fd", extractors.scores_of(run.config) or "digits")
     train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
     asked: dict[str, Any] = {
         "num": options.num,
         "seed": options.seed,
         "metrics": metrics,
         "extractor": chosen,
-        "batch_size": scoring.BATCH if chosen is None else options.extractor.extractor_batch,
+        "batch_size": None if chosen is None else options.extractor.extractor_batch,
         "resamples": options.resamples,
     }
     if options.sweep:

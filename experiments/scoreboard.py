@@ -6,6 +6,7 @@ compared, and as its last line the same as JSON.
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from etils import epath
 
 from experiments import cli
 from genjax.app import workdir
+from genjax.app.terminal import printable
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
 
@@ -49,7 +51,7 @@ def main() -> None:
     text = "\n\n".join(markdown(protocol, rows) for protocol, rows in boards.items())
     if options.out is not None:
         workdir.write_bytes(epath.Path(options.out).expanduser(), f"{text}\n".encode())
-    print(text)
+    print(printable(text))
     print(json.dumps([{"protocol": json.loads(protocol), "runs": rows} for protocol, rows in boards.items()]))
 
 
@@ -79,8 +81,13 @@ def group(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     for run in runs:
         boards.setdefault(run["protocol"], []).append({k: v for k, v in run.items() if k != "protocol"})
     for rows in boards.values():
-        rows.sort(key=lambda row: row["rho"] if row["rho"] is not None else row["fd_generated"])
+        rows.sort(key=_rank)
     return boards
+
+
+def _rank(row: dict[str, Any]) -> float:
+    known = [row[name] for name in ("rho", "fd_generated") if row[name] is not None]
+    return known[0] if known else math.inf  # both were left out of a score of very few images
 
 
 def measured(protocol: str) -> str:

@@ -8,10 +8,10 @@ from etils import epath
 
 from experiments import drawing
 from genjax import data
-from genjax.app import checks, kinds, pictures, scoring, workdir
+from genjax.app import checks, extractors, kinds, pictures, scoring, workdir
 from genjax.app.config import Config
 from genjax.app.cost import sampling_cost
-from genjax.app.image_scores import BATCH, ImageScorer, has_score
+from genjax.app.image_scores import ImageScorer
 from genjax.app.restore import Run
 from genjax.metrics.extractor import Extractor
 from genjax.typing import UserError
@@ -30,7 +30,7 @@ def sweep(
     seed: int = 0,
     metrics: Sequence[str] = ("fd",),
     extractor: Extractor | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     resamples: int = 0,
 ) -> list[dict[str, Any]]:
     """Scores a trained state at each number of steps, from the same noise; prints a line for each.
@@ -59,7 +59,7 @@ def sweep(
         run.mesh,
         num=num,
         metrics=metrics,
-        extractor=extractor,
+        extractor=extractors.of_run(run.config) if extractor is None else extractor,
         batch_size=batch_size,
         resamples=resamples,
     )
@@ -93,7 +93,7 @@ def _check(run: Run, num_steps: Sequence[int], extractor: Extractor | None) -> N
     asked = f"sweep={tuple(num_steps)}"
     if "num_steps" not in kinds.method(run.config).sampling:
         raise UserError(f"{asked}: {kinds.name('method', run.config.method)} has no sampler with steps")
-    if extractor is None and not has_score(run.config):
+    if extractor is None and extractors.scores_of(run.config) is None:
         raise UserError(
             f"{asked}: the bundled classifier does not know {run.config.data.dataset!r}; an extractor is needed"
         )

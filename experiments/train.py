@@ -30,7 +30,9 @@ from genjax.app import (
     build,
     checks,
     cost,
+    extractors,
     kinds,
+    links,
     lock,
     origins,
     pictures,
@@ -41,6 +43,8 @@ from genjax.app import (
 )
 from genjax.app.config import Config, Launch
 from genjax.app.image_scores import ImageScorer
+from genjax.app.terminal import printable
+from genjax.data import confirmed
 from genjax.train import logging, sharding
 from genjax.train.checkpoint import saved_steps
 from genjax.train.timing import Times
@@ -114,10 +118,12 @@ def train(config: Config, launch: Launch) -> None:
     directory = epath.Path(launch.workdir).expanduser()
     # Whatever can be wrong is found before the workdir is touched.
     checks.check(config)
+    links.check(directory, below=(workdir.PICTURES, "checkpoints"))
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
     test_source = build.source(config.data, config.data.test_split)
     say(data_found(train_source, test_source))
+    confirmed.confirm(config.data.data_dir)  # evaluating the run reads it again
     goes_on = workdir.has_checkpoint(directory)
     described = restore.recorded(directory) if goes_on else origins.describe(config)
     frozen = origins.frozen(config, described, blank=goes_on)
@@ -262,12 +268,14 @@ def image_score(
 ) -> HookFunction:
     """A hook that writes the score of the images that `scoring.score_run` would score."""
     num = config.evaluation.score_num
-    scorer = ImageScorer(config, train, test, mesh, num=num)
+    scorer = ImageScorer(config, train, test, mesh, num=num, extractor=extractors.of_run(config))
     make = scoring.maker(config, method, mesh, num)
 
     def write(step: int, state: TrainState, writer: logging.Writer) -> None:
         found = scorer.score(make(state, labels=scorer.labels, given=scorer.given), scorer.labels)
-        writer.write_scalars(step, {f"test/{name}": found[name] for name in ("rho", "fd_generated")})
+        writer.write_scalars(
+            step, {f"test/{name}": found[name] for name in ("rho", "fd_generated") if name in found}
+        )
 
     return write
 
@@ -293,7 +301,7 @@ def overview(directory: epath.Path, params: PyTree) -> None:
 def say(text: str) -> None:
     """Prints from the first process."""
     if cli.is_first_process():
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
 
 if __name__ == "__main__":

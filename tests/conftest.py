@@ -8,7 +8,10 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import atexit
 import pathlib
+import shutil
+import tempfile
 import time
 
 import jax
@@ -43,7 +46,20 @@ for _name, _value in {
     jax.config.update(_name, _value)
     os.environ[_name.upper()] = str(_value)
 
+# Folders that tests confirm (genjax.data.confirmed) are none that the user has; processes that tests start see the
+# same.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="genjax-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
 _STARTED = time.time()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_photographs():
+    """Runs are scored as where the weights for photographs are not installed, unless a test says otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("genjax.metrics.efficientnet_lite.is_installed", lambda: False)
+        yield
 
 
 def pytest_configure(config):

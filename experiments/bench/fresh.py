@@ -18,7 +18,7 @@ from experiments import cli
 from experiments.bench import workloads
 from experiments.bench.command import environment, run_command
 from experiments.bench.memory import peak_rss_bytes
-from genjax.app import workdir
+from genjax.app import config_files, workdir
 from genjax.app.config import Config
 
 WORKLOADS: dict[str, Callable[[Config], workloads.Workload]] = {
@@ -59,7 +59,7 @@ def start(module: str, *args: str, cache: str) -> dict[str, float]:
 def main() -> None:
     """One start: see the module."""
     name, folder, started = sys.argv[1:]
-    subject = WORKLOADS[name](workdir.load_config(epath.Path(folder)))
+    subject = WORKLOADS[name](config_files.as_own(workdir.load_config(epath.Path(folder))))
     subject.run(1)
     result = {
         "compile_seconds": subject.program.compile_seconds,

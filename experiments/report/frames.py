@@ -128,7 +128,9 @@ def small(path: pathlib.Path) -> bytes:
     256. A grey square stands for a file that is no picture; `experiments.report.collect` lists it.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(
+            path, formats=["PNG"]
+        ) as image:  # as runs write them, and no format that starts a program
             pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
     except _UNREADABLE:
         pixels = np.full((16, 16), 128, np.uint8)

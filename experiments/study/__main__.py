@@ -28,6 +28,7 @@ from experiments.study.slots import Slot, slots
 from experiments.study.spec import Study
 from experiments.study.studies import STUDIES
 from genjax.app.config import Config
+from genjax.data import confirmed
 from genjax.typing import UserError
 
 _PROG = "python -m experiments.study"
@@ -57,6 +58,8 @@ def study(options: command.Options) -> int:
     weights = asked.scoring.get("weights")
     if weights and not options.export and not pathlib.Path(weights).expanduser().exists():
         raise UserError(f"weights={weights!r}: there is no such file")
+    for where in {run.config.data.data_dir for run in runs}:
+        confirmed.confirm(where)
     with contextlib.nullcontext(-1) if options.export else runner.only_study(folder) as lock:
         before = folder.read()
         if before:

@@ -12,7 +12,7 @@ from experiments.presets import PRESETS
 from genjax.app.config import Config, flatten
 from genjax.typing import UserError
 
-_UNPREFIXED = {"data.dataset", "data.data_dir"}
+_UNPREFIXED = {"data.dataset", "data.data_dir", "evaluation.extractor"}
 """Fields of the data that the command line of training has without prefix, as all of ``fit``."""
 
 

@@ -14,7 +14,7 @@ from etils import epath
 from experiments import cli
 from experiments.bench import timing, workloads
 from experiments.bench.command import run_command
-from genjax.app import workdir
+from genjax.app import config_files, workdir
 from genjax.app.config import Config
 from genjax.app.cost import training_cost
 
@@ -54,7 +54,7 @@ def apart(config: Config, what: str, env: Mapping[str, str]) -> dict[str, float 
 def main() -> None:
     """One measurement: see the module."""
     folder, what = sys.argv[1:]
-    config = workdir.load_config(epath.Path(folder))
+    config = config_files.as_own(workdir.load_config(epath.Path(folder)))
     print(json.dumps(measure(config) if what == "time" else training_cost(config)))
 
 

@@ -12,9 +12,8 @@ from typing import Any
 from experiments import cli
 from experiments.study import fields, scores
 from experiments.study.spec import Study
-from genjax.app import checks, kinds, workdir
+from genjax.app import checks, extractors, kinds, workdir
 from genjax.app.config import Config
-from genjax.app.image_scores import has_score
 from genjax.typing import UserError
 
 _EVALUATE = ("python", "-m", "experiments.evaluate", "--workdir")
@@ -60,8 +59,8 @@ class Run:
 
     @property
     def is_scored(self) -> bool:
-        """Whether its images are: by the bundled classifier, which knows digits, or by another extractor."""
-        return has_score(self.config) or self.scored_with.get("extractor") is not None
+        """Whether its images are: by the extractor of its training, or by another one that the study asks for."""
+        return extractors.scores_of(self.config) is not None or self.scored_with.get("extractor") is not None
 
     def with_steps(self, steps: int) -> "Run":
         """The run with the steps that its budget is worth.
@@ -91,7 +90,11 @@ class Run:
 
     def score(self, directory: str) -> list[str]:
         """The command that scores it."""
-        return [*_EVALUATE, directory, "--num", str(self.config.evaluation.num), *self.scoring]
+        where = self.config.data.data_dir
+        given = (
+            [] if where is None else ["--data-dir", where]
+        )  # it is the user's, and not only the run's config's
+        return [*_EVALUATE, directory, "--num", str(self.config.evaluation.num), *given, *self.scoring]
 
     def described(self, directory: str) -> dict[str, Any]:
         """The run in ``study.json``."""

@@ -18,7 +18,7 @@ from experiments.study.plan import Run
 from experiments.study.progress import Progress, duration, seconds_left
 from experiments.study.slots import Slot
 from experiments.study.store import Folder
-from genjax.app import workdir
+from genjax.app import links, workdir
 from genjax.typing import UserError
 
 _TICK_SECONDS = 0.1
@@ -45,6 +45,7 @@ def only_study(folder: Folder) -> Iterator[int]:
     if folder.path.exists() and not folder.path.is_dir():
         raise UserError(f"workdir={str(folder.path)!r} is a file; it must be a folder, which may be missing")
     folder.path.mkdir(parents=True, exist_ok=True)
+    links.check(folder.path, below=("runs", "failed"))
     with open(os.fspath(folder.path / ".lock"), "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

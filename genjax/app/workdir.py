@@ -52,6 +52,7 @@ FREE = {
     "data.resident_mb",
     "evaluation.num",
     "evaluation.importance_samples",
+    "evaluation.extractor",
 }
 _PACKAGES = (
     "genjax-images",

@@ -39,6 +39,10 @@ _TARGET_MODES = {
 _CHANNELS = {"L": 1, "RGB": 3}
 _MODES = {channels: mode for mode, channels in _CHANNELS.items()}
 
+# By what is in the file, whatever its name says. Pillow knows more, among them PostScript (EPS), for which it starts
+# Ghostscript: a picture that somebody sent would be a program that runs.
+_FORMATS = ("PNG", "JPEG", "JPEG2000", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "AVIF", "HEIF")
+
 # What turns an image of each EXIF orientation upright; 1 is upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -225,7 +229,9 @@ def report_skipped(name: str, total: int, skipped: Iterable[str]) -> tuple[str, 
 def _open(data: bytes | pathlib.Path) -> Image.Image:
     if isinstance(data, pathlib.Path) and data.suffix.lower() in HEIF:
         register_heif()
-    return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+    Image.init()
+    formats = [name for name in _FORMATS if name in Image.OPEN]
+    return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=formats)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -291,6 +297,8 @@ def _reporting(record: str) -> Iterator[None]:
     except (BadRecordError, MemoryError):
         raise
     except Image.UnidentifiedImageError as error:
-        raise BadRecordError(f"{record} is not an image of a known format") from error
+        raise BadRecordError(
+            f"{record} is not an image of a known format (by its content; known are {', '.join(_FORMATS)})"
+        ) from error
     except Exception as error:  # Pillow has OSError, SyntaxError, ValueError, struct.error, zlib.error ...
         raise BadRecordError(f"{record} cannot be read: {error}") from error

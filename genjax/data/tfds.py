@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from genjax.data import images
+from genjax.data import confirmed, images
 from genjax.data.fields import DataInfo, labelled_images
 from genjax.data.source import BadRecordError, Source, check_channels
+from genjax.data.tfds_types import ForeignTypeError, check_name, own_types
 from genjax.typing import UserError
 
 _MODES = {1: "L", 3: "RGB"}
@@ -46,16 +47,20 @@ def load_tfds(
         The source. Images have the channels that the data set declares, as TFDS itself decodes them.
 
     Raises:
-        UserError: unknown data set (the message has near matches), split or configuration; missing directory;
-            not on disk and no TensorFlow; no image in it; differing sizes and no `image_size`; another number
-            of channels than asked for.
+        UserError: unknown data set (the message has near matches), split or configuration; missing directory, or
+            one that only a file names (`genjax.data.confirmed`); features of types that are not TFDS's own
+            (`genjax.data.tfds_types`); not on disk and no TensorFlow; no image in it; differing sizes and no
+            `image_size`; another number of channels than asked for.
     """
     images.check_options(image_size, channels, on_bad_record)
-    builder = _builder(name, data_dir)
-    if not builder.is_prepared():
-        _prepare(builder, name, download)
-    image_name, label_name = _features(builder, name)
-    records = _open(builder, name, split, image_name)
+    check_name(name)
+    confirmed.check(data_dir)
+    with own_types(name):
+        builder = _builder(name, data_dir)
+        if not builder.is_prepared():
+            _prepare(builder, name, download)
+        image_name, label_name = _features(builder, name)
+        records = _open(builder, name, split, image_name)
     height, width, declared_channels = builder.info.features[image_name].shape
     check_channels(channels, declared_channels, f"data set {name!r}")
     if image_size is None and None in (height, width):
@@ -174,6 +179,8 @@ def _builder(name: str, data_dir: str | pathlib.Path | None) -> Any:
             f"dataset={name!r}: TFDS cannot load its builder ({error}). "
             "It may need pip install -e '.[tensorflow]'"
         ) from error
+    except ForeignTypeError:
+        raise
     except (ValueError, AssertionError) as error:  # unknown data set, configuration or version
         raise UserError(f"dataset={name!r}: {_unknown(name) or error}") from error
 

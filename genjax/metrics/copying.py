@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float64
 
 from genjax.metrics.intervals import Interval, bootstrap
 from genjax.metrics.neighbours import nearest
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 
@@ -115,7 +116,7 @@ def locate(
     """
     _check(generated=generated, test=test, train=train)
     if not 1 <= cells <= len(train):
-        raise UserError(f"cells={cells}: valid for {len(train)} training images are 1..{len(train)}")
+        raise TooFewError(f"cells={cells}: valid for {len(train)} training images are 1..{len(train)}")
     # Here and not above: scikit-learn takes a second to import. It brings threadpoolctl.
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
@@ -157,7 +158,7 @@ def copying_score_of(found: Located, *, cells: int = 10, at_least: float | None 
             scores[cell] = _deviate(here, held_out)
             weights[cell] = len(held_out)
     if not weights.any():
-        raise UserError(
+        raise TooFewError(
             f"cells={cells}, at_least={at_least:.3g}: no cell has images of all sets, and so many of them"
         )
     weights /= weights.sum()
@@ -213,7 +214,7 @@ def authentic(generated: Float[np.ndarray, "M D"], train: Float[np.ndarray, "T _
     """
     _check(generated=generated, train=train)
     if len(train) < 2:
-        raise UserError("train has 1 vector: at least 2 are needed")
+        raise TooFewError("train has 1 vector: at least 2 are needed")
     found = nearest(generated, train)
     unique, inverse = np.unique(found.index, return_inverse=True)
     # A training image's own nearest is itself, or a duplicate of it.

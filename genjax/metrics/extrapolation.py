@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64, Real
 
-from genjax.metrics.frechet import Moments, distance, moments
+from genjax.metrics.frechet import Moments, covariance, frechet_distance, moments
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 
@@ -85,14 +86,14 @@ def fd_infinity(
         Chong and Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020).
     """
     if points < 3 or not 2 <= smallest < len(features):
-        raise UserError(
+        raise TooFewError(
             f"smallest={smallest}, points={points}: valid for {len(features)} vectors are 2..{len(features) - 1} and "
             "at least 3 points"
         )
     rng = np.random.default_rng(seed)
     sizes = np.linspace(smallest, len(features), points).astype(np.int64)
-    values = [
-        distance(moments(features[rng.choice(len(features), n, replace=False)]), reference)
-        for n in sizes.tolist()
-    ]
+    goal = covariance(reference)
+    # Not `distance`, which warns of few vectors: here few are meant.
+    subsets = (moments(features[rng.choice(len(features), n, replace=False)]) for n in sizes.tolist())
+    values = [frechet_distance(few.mean, covariance(few), reference.mean, goal) for few in subsets]
     return extrapolate(sizes, np.array(values))

@@ -7,9 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 _log = logging.getLogger(__name__)
+_warned: set[tuple[int, int]] = set()
+"""Numbers of vectors and of features that were warned of."""
 _BLOCK = 2**23
 """Numbers at a time in float64: 64 MiB."""
 _NOISE = 64 * np.finfo(np.float64).eps
@@ -121,7 +124,7 @@ def covariance(m: Moments) -> Float64[np.ndarray, "D D"]:
         UserError: for fewer than two vectors.
     """
     if m.count < 2:
-        raise UserError(f"count is {m.count}: a covariance needs at least 2 vectors")
+        raise TooFewError(f"count is {m.count}: a covariance needs at least 2 vectors")
     return m.m2 / (m.count - 1)
 
 
@@ -129,8 +132,8 @@ def distance(a: Moments, b: Moments) -> float:
     """`frechet_distance` of the normal distributions with these moments: FID, where the features are Inception's.
 
     With few vectors it depends more on their number than on their distribution: the distance of N draws to the
-    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, and
-    `genjax.metrics.extrapolation` estimates the limit of many.
+    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, once
+    in a process, and `genjax.metrics.extrapolation` estimates the limit of many.
 
     Args:
         a: moments of one set of features.
@@ -140,7 +143,8 @@ def distance(a: Moments, b: Moments) -> float:
         UserError: for fewer than two vectors, or widths that differ.
     """
     count, width = min(a.count, b.count), len(a.mean)
-    if count < 2 * width:
+    if count < 2 * width and (count, width) not in _warned:
+        _warned.add((count, width))  # once: scores of resamples and of many steps are all of as many vectors
         _log.warning(
             "Fréchet distance from %d vectors of %d features: fewer than twice as many vectors as features, so that "
             "the number depends on how many there are more than on what they are",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 SEED = 2020
@@ -44,7 +45,7 @@ def inception_score(
         Inception Score" (2018), on the splits.
     """
     if not 1 <= splits <= len(logits):
-        raise UserError(f"splits={splits}: valid for {len(logits)} images are 1..{len(logits)}")
+        raise TooFewError(f"splits={splits}: valid for {len(logits)} images are 1..{len(logits)}")
     if not np.isfinite(logits).all():
         raise UserError("logits has a value that is not finite")
     if seed is not None:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from genjax.metrics.intervals import Interval, resample_counts, scatter_interval
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 Kernel: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -32,7 +33,8 @@ class KID(NamedTuple):
         mean: over the subsets.
         std: over the subsets, divided by their number and not by one less: the custom, and what is reported as "+-".
         standard_error: ``std / sqrt(subsets - 1)``, of the mean as an estimate of the mean over *all* subsets of these
-            features. It does not say how far other features would have given another number: `mmd`'s does.
+            features. It does not say how far other features would have given another number: `mmd`'s does. It is 0, up
+            to rounding, where a subset is the whole set.
     """
 
     mean: float
@@ -112,7 +114,7 @@ def kid(
     """
     _check(real, generated)
     if subsets < 2 or not 2 <= subset_size <= min(len(real), len(generated)):
-        raise UserError(
+        raise TooFewError(
             f"subsets={subsets}, subset_size={subset_size}: valid for {len(real)} and {len(generated)} vectors are at "
             f"least 2 subsets of 2..{min(len(real), len(generated))}"
         )
@@ -156,7 +158,7 @@ def mmd(
     _check(real, generated)
     n, m = len(real), len(generated)
     if min(n, m) < 3:
-        raise UserError(f"real and generated have {n} and {m} vectors: at least 3 of each are needed")
+        raise TooFewError(f"real and generated have {n} and {m} vectors: at least 3 of each are needed")
     within_x = _within(real, kernel, np.ones((n, 1)))[:, 0]
     within_y = _within(generated, kernel, np.ones((m, 1)))[:, 0]
     across_x, across_y = (
@@ -205,7 +207,7 @@ def mmd_interval(
     """
     _check(real, generated)
     if resamples < 2 or min(len(real), len(generated)) < 3:
-        raise UserError(
+        raise TooFewError(
             f"resamples={resamples} of {len(real)} and {len(generated)} vectors: at least 2 of at least 3 are needed"
         )
     # Column 0 is the sets themselves. Two seeds, or sets of one size would be drawn alike.

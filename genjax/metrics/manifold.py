@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from genjax.metrics.neighbours import nearest, pair_distances, squared_distances
-from genjax.typing import UserError
+from genjax.metrics.sizes import TooFewError
 
 _DOUBTFUL = 0.01
 """Share of the pairs of a block that may need to be looked at one by one; above it float64 products decide, and vectors
@@ -129,7 +129,7 @@ def memberships(
     """
     for name, features in (("real", real), ("generated", generated)):
         if not 1 <= k < len(features):
-            raise UserError(f"k={k}: valid for {len(features)} {name} images are 1..{len(features) - 1}")
+            raise TooFewError(f"k={k}: valid for {len(features)} {name} images are 1..{len(features) - 1}")
     radius_x, radius_y = (nearest(z, k=k).distance for z in (real, generated))
     of_generated, of_real = np.zeros(len(generated), np.int64), np.zeros(len(real), np.int64)
     reached = np.zeros(len(real), bool)

@@ -11,6 +11,7 @@ from genjax.metrics import suite
 from genjax.metrics.extractor import Extractor
 from genjax.metrics.features import Features, Images, features
 from genjax.metrics.protocol import Protocol
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 SUBSET_SEED = 0
@@ -103,7 +104,7 @@ class Scorer:
         self._few = min(sizes.values())
         if self._few < 2:
             numbers = ", ".join(f"{name} has {size}" for name, size in sizes.items())
-            raise UserError(f"{numbers} images: at least 2 of each are needed")
+            raise TooFewError(f"{numbers} images: at least 2 of each are needed")
         self._num, self._equal, self._reference = num, equal, reference
         self._extractor, self._batch_size, self._sharding = extractor, batch_size, sharding
         self._metrics, self._resamples = metrics, resamples

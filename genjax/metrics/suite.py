@@ -1,6 +1,8 @@
 """Metrics by name: from the features of generated and real images to numbers, and intervals around them."""
 
 import dataclasses
+import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ from genjax.metrics import frechet as fd
 from genjax.metrics.features import Features
 from genjax.metrics.intervals import Interval
 from genjax.metrics.protocol import Protocol
+from genjax.metrics.sizes import TooFewError
 from genjax.typing import UserError
 
 
@@ -61,7 +64,8 @@ def frechet(sets: Sets) -> dict[str, float]:
     if sets.train is None:
         return {"fd_generated": generated}
     real = _distance(sets.train.values, sets.test.values)
-    return {"fd_generated": generated, "fd_train": real, "rho": generated / real if real else float("inf")}
+    found = {"fd_generated": generated, "fd_train": real}
+    return found | ({"rho": generated / real} if real else {})  # real images may all be the same
 
 
 def _distance(generated: np.ndarray, test: np.ndarray) -> float:
@@ -82,10 +86,20 @@ def frechet_limit(sets: Sets) -> dict[str, float]:
 
 
 def kernel_distance(sets: Sets) -> dict[str, float]:
-    """``kid`` and ``kid_stderr``, over 100 subsets of 1,000 images, or of all where there are fewer."""
-    size = min(1000, len(sets.test.values), len(sets.generated.values))
-    found = kernel.kid(sets.test.values, sets.generated.values, subset_size=size)
-    return {"kid": found.mean, "kid_stderr": found.standard_error}
+    """``kid`` and ``kid_stderr``, over 100 subsets of 1,000 images, or of all where there are fewer.
+
+    Where a subset is more than half of a set, subsets hardly differ, and their spread says nothing of the images: there
+    the standard error is the jackknife's over all images, and is left out below 3 images.
+    """
+    real, generated = sets.test.values, sets.generated.values
+    fewest = min(len(real), len(generated))
+    size = min(1000, fewest)
+    found = kernel.kid(real, generated, subset_size=size)
+    if 2 * size <= fewest:
+        return {"kid": found.mean, "kid_stderr": found.standard_error}
+    return {"kid": found.mean} | (
+        {"kid_stderr": kernel.mmd(real, generated).standard_error} if fewest > 2 else {}
+    )
 
 
 def _kernel_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
@@ -250,6 +264,7 @@ def measure(names: Sequence[str], sets: Sets, images: Protocol, *, resamples: in
 
     Returns:
         The numbers by name; with `resamples`, ``intervals``, by name the 95 % interval [low, high] over the images;
+        ``left_out``, if a set is too small for some metric: what it says, by name of the metric, or of what it lacks;
         ``num_samples``, the number of generated images; ``protocol``, the protocol of the Fréchet distance, as text;
         and ``protocols``, the protocol of each metric.
 
@@ -259,19 +274,31 @@ def measure(names: Sequence[str], sets: Sets, images: Protocol, *, resamples: in
     check(names, has_train=sets.train is not None, extractor=images.extractor)
     results: dict[str, Any] = {}
     found: dict[str, list[float]] = {}
+    left_out: dict[str, str] = {}
     for name in names:
         metric = METRICS[name]
         if metric.needs_logits and not sets.generated.logits.shape[1]:
             raise UserError(f"metrics has {name!r}, which needs a classifier, and not features alone")
-        prepared = metric.prepare(sets)
-        results |= metric.compute(prepared)
-        if resamples and metric.interval is not None:
-            found |= {k: [v.low, v.high] for k, v in metric.interval(prepared, resamples).items()}
+        try:
+            prepared = metric.prepare(sets)
+            results |= metric.compute(prepared)
+            if resamples and metric.interval is not None:
+                found |= {k: [v.low, v.high] for k, v in metric.interval(prepared, resamples).items()}
+        except TooFewError as error:
+            left_out[name] = str(error)
+            _note(name, str(error))
     results |= {"intervals": found} if resamples else {}
+    results |= {"left_out": left_out} if left_out else {}
     results["num_samples"] = len(sets.generated.values)
     results["protocol"] = str(dataclasses.replace(images, metric="fd"))
     results["protocols"] = protocols(names, images)
     return results
+
+
+@functools.cache
+def _note(name: str, why: str) -> None:
+    """Says once in a process that a metric is left out, however many scores there are."""
+    logging.getLogger(__name__).warning("%s is left out: %s", name, why)
 
 
 def protocols(names: Sequence[str], images: Protocol) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Weights of networks that measure: read from a local file whose digest is known."""
 
 import hashlib
-import io
 import os
 import pathlib
 from collections.abc import Mapping
@@ -10,45 +9,80 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from genjax.metrics import torch_file
 from genjax.typing import UserError
 
-# The zip archive of today, and the three pickles (the first of them a number) of before PyTorch 1.6. Told by their
-# first bytes, not by the name: a download that failed is often a web page under the right name.
-_PYTORCH = b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_COUNTER = ".num_batches_tracked"
 
 
-def read(path: str | os.PathLike[str], sha256: str | None) -> tuple[str, dict[str, np.ndarray]]:
-    """Digest and arrays of a safetensors file, or of a PyTorch checkpoint (.pth, .pt).
+def read(
+    path: str | os.PathLike[str], sha256: str | None, contents: str | None = None
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Digest and arrays of a safetensors file, or of a PyTorch checkpoint (.pth, .pt), without PyTorch.
 
-    A checkpoint is read by PyTorch, which has to be installed, in the way that builds tensors and runs no code of
-    the file.
+    Nothing in the file is run, see `genjax.metrics.torch_file`. Which it is, its first bytes say, and not its name: a
+    download that failed is often a web page under the right name.
 
     Args:
         path: path of the file.
         sha256: hexadecimal digest the file must have; None accepts any (weights of your own).
+        contents: `digest` of the arrays of that file. Another file with the same arrays, such as one that was
+            converted to safetensors, is then as good, and has the digest `sha256`: its numbers are the same.
 
     Returns:
         The file's digest, and its arrays by name.
 
     Raises:
-        UserError: if there is no such file, its digest is another one, it is of another format, it is a checkpoint
-            of something else than named tensors, or PyTorch is needed and missing.
+        UserError: if there is no such file, its digest is another one, it is of another format, or it is a checkpoint
+            of something else than named tensors.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise UserError(f"path is {str(path)!r}: no such weights file")
     content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 not in (None, digest):
-        raise UserError(
-            f"path is {str(path)!r}, whose SHA-256 is {digest} where {sha256} is expected: the file is "
-            "damaged or holds other weights, and numbers computed with it could not be compared with any "
-            "other. Restore the file, or pass sha256=None to use weights of your own"
-        )
-    if content.startswith(_PYTORCH):
-        return digest, _pytorch(path, content)
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 in (None, found):
+        return found, _arrays(path, content)
+    if contents is not None and _is_known(content):
+        arrays = _arrays(path, content)
+        if digest(arrays) == contents:
+            return sha256 or found, arrays
+    raise UserError(
+        f"path is {str(path)!r}, whose SHA-256 is {found} where {sha256} is expected: the file is "
+        "damaged or holds other weights, and numbers computed with it could not be compared with any "
+        "other. Restore the file, or pass sha256=None to use weights of your own"
+    )
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays by name, whatever file they lie in: of their names, types, shapes and values.
+
+    Batch normalisation's counters of steps, ``num_batches_tracked``, are left out: nothing depends on them.
+    """
+    found = hashlib.sha256()
+    for name in sorted(name for name in arrays if not name.endswith(_COUNTER)):
+        array = np.asarray(arrays[name], order="C")
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        found.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+def _is_known(content: bytes) -> bool:
+    """Whether it may be a file of arrays: those of safetensors begin with the length of their header."""
+    return content.startswith((torch_file.ZIP, torch_file.ROW)) or content[8:9] == b"{"
+
+
+def _arrays(path: pathlib.Path, content: bytes) -> dict[str, np.ndarray]:
     try:
-        return digest, safetensors.numpy.load(content)
+        if content.startswith((torch_file.ZIP, torch_file.ROW)):
+            return torch_file.read(content)
+        return safetensors.numpy.load(content)
+    except torch_file.TorchFileError as error:
+        raise UserError(
+            f"path is {str(path)!r}: not a state dict of PyTorch: {error}. Of a model (TorchScript, or pickled with "
+            "its code) only its weights are read: save model.state_dict()"
+        ) from error
     except safetensors.SafetensorError as error:
         raise UserError(
             f"path is {str(path)!r}: not a safetensors file ({error}), nor a checkpoint of PyTorch; it begins with "
@@ -78,7 +112,7 @@ def check_arrays(
     found = {
         name: array.shape if array.dtype.kind == "f" else array.dtype
         for name, array in arrays.items()
-        if not name.endswith(".num_batches_tracked")
+        if not name.endswith(_COUNTER)
     }
     wrong = sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))
     if wrong:
@@ -86,34 +120,3 @@ def check_arrays(
         raise UserError(
             f"path is {str(path)!r}: not weights of {what}; these arrays differ: {', '.join(wrong[:5])}{more}"
         )
-
-
-def _pytorch(path: pathlib.Path, content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a state dict."""
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(
-            f"path is {str(path)!r}: a checkpoint of PyTorch, which is needed to read it: pip install torch, or "
-            "convert the file to safetensors (safetensors.torch.save_file) where PyTorch is installed"
-        ) from error
-    try:
-        # weights_only: an unpickler that knows tensors and containers and refuses everything else.
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever its parts raise
-        # Not its message, which recommends to try again and run the code.
-        raise UserError(
-            f"path is {str(path)!r}: not a state dict of PyTorch. The file is damaged, or a model (TorchScript, or "
-            "pickled with its code) and not only its weights; nothing in it was run"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        found = (
-            f"the keys {', '.join(map(str, list(state)[:5]))}" if isinstance(state, Mapping) else type(state)
-        )
-        raise UserError(
-            f"path is {str(path)!r}: a checkpoint of PyTorch, but not a state dict, which holds a tensor for every "
-            f"name; it has {found}"
-        )
-    # numpy has no bfloat16.
-    half = torch.bfloat16
-    return {k: (v.float() if v.dtype == half else v).detach().numpy() for k, v in state.items()}

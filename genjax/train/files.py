@@ -26,6 +26,8 @@ def write_bytes(path: _Path, content: bytes) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder is in the place of this file", os.fspath(path))
     temporary = path.with_name(path.name + TEMPORARY)
+    if os.path.islink(os.fspath(temporary)):  # in a folder that somebody sent: writing would follow it
+        temporary.unlink()
     try:
         temporary.write_bytes(content)
         temporary.replace(path)

@@ -49,7 +49,7 @@ def fields(config_class, prefix="", config=None):
             )
             yield from fields(kind, "" if unprefixed else f"{field.name}.", config)
         else:
-            name = field.name if field.name in ("dataset", "data_dir") else prefix + field.name
+            name = field.name if field.name in ("dataset", "data_dir", "extractor") else prefix + field.name
             yield "--" + name.replace("_", "-"), described.get(field.name)
 
 

