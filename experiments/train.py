@@ -122,7 +122,6 @@ def train(config: Config, launch: Launch) -> None:
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
     test_source = build.source(config.data, config.data.test_split)
-    say(data_found(train_source, test_source))
     confirmed.confirm(config.data.data_dir)  # evaluating the run reads it again
     goes_on = workdir.has_checkpoint(directory)
     described = restore.recorded(directory) if goes_on else origins.describe(config)
@@ -147,6 +146,7 @@ def train(config: Config, launch: Launch) -> None:
     rehearsal.rehearse(config, method, abstract_state, mesh, train_source, test_source, hooks)
     facts = workdir.describe_data(train_source, test_source)
     workdir.check_ours(directory)
+    say(data_found(train_source, test_source))
     with writing(directory):
         workdir.claim(directory, config, facts, launch.override_config, described)
         overview(directory, abstract_state.params)

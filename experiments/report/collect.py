@@ -207,7 +207,7 @@ def _or_none(
 
 def _verify(path: pathlib.Path) -> None:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:  # by other formats it might be a program
             image.verify()
     except (SyntaxError, Image.DecompressionBombError) as error:  # as Pillow says of a damaged PNG file
         raise UserError(f"{path} cannot be read: {error}") from error

@@ -113,7 +113,7 @@ def test_too_few_images(folders, verb, tmp_path, digits, count, message):
     [
         ((), "give either workdir=DIR"),
         (("--images", "a"), "images needs reference=DIR"),
-        (("--workdir", "a", "--reference", "b"), "reference='b' goes with images"),
+        (("--workdir", "a", "--train", "b"), "train='b' goes with images"),
         (("--images", "a", "--reference", "b", "--metrics", "psnr"), "metrics has 'psnr'; valid are fd"),
         (("--images", "a", "--reference", "b", "--metrics", ","), "metrics=',': valid are fd"),
         (("--images", "a", "--reference", "b"), "needs weights=FILE"),
