@@ -484,9 +484,10 @@ def by_design(name, config, num_steps, described, times):
         if value("prediction_type") != "epsilon":
             return "PNDM: theirs mixes v of several times"
         if not value("skip_prk_steps") and num_steps > 3:
-            gaps = np.diff(np.rint(times * described.schedule.table.size))[:3]
-            if (gaps % 2).any() or len(set(gaps)) > 1:
-                return "PNDM: theirs evaluates at another time than half-way"
+            gaps = -np.diff(np.rint(times * described.schedule.table.size))[:-1]
+            stride = described.schedule.table.size // num_steps
+            if stride % 2 or (gaps != stride).any():
+                return "PNDM: with Runge-Kutta, theirs is at other times than half-way and the next"
     if name.startswith("DPMSolverSingle") and value("algorithm_type") == "dpmsolver" and widest > 4.5:
         return "a block of more than 4.5 in lambda has order 1 here"
     corrects_little = name.startswith("UniPC") and (not value("predict_x0") or value("solver_type") == "bh1")
