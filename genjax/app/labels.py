@@ -46,7 +46,9 @@ def _number(asked: int | str, field: Field, argument: str) -> int:
 
 
 def _hint(asked: int | str, field: Field) -> str:
-    """The name that was meant, perhaps."""
+    """The name that was meant, perhaps; of a number, none is."""
+    if str(asked).lstrip("-").isdecimal():
+        return ""
     lower = {name.lower(): name for name in field.names}
     near = difflib.get_close_matches(str(asked).lower(), lower, n=1)
     return f" (perhaps you meant {lower[near[0]]!r})" if near else ""
