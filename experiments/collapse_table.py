@@ -48,7 +48,7 @@ def read(path: str) -> Finished:
         raise UserError(
             f"{directory / workdir.CONFIG} is not the config of a run: seed or dataset is missing"
         )
-    if missing := [name for name in _NEEDED if metrics.get(name) is None]:
+    if missing := [name for name in _NEEDED if name not in metrics]:
         raise UserError(
             f"{directory / workdir.METRICS} has no {missing[0]!r}, of dataset={fields['data.dataset']!r}: only runs on "
             "digits have, stacked or not, and on the Gaussians; older scores are made again by "
@@ -121,7 +121,7 @@ def markdown(rows: Sequence[dict[str, Any]], threshold: float) -> str:
             _cell(row["collapse"], 100.0, "{:.1f}"),
             _cell(row["collapsed"], 100.0, "{:.0f}"),
             _cell(row["modes"], 1.0, "{:.1f}"),
-            _cell(row["kl"], 1.0, "{:.3f}"),
+            _cell(row["kl"], 1.0, "{:.3f}") if "kl" in row else "infinite",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

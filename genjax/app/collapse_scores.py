@@ -32,9 +32,9 @@ def collapse_scores(
 ) -> dict[str, Any]:
     """What can be said of the modes of generated digits, and of copies among them, by name.
 
-    * ``modes`` of ``num_modes``, ``kl`` (nats), ``class_tv``, ``collapse``: of the classes that the classifier sees,
-      against the labels of the training set, over ``mode_samples`` images. A healthy generator's collapse is 0 with
-      probability 0.99 from ``mode_samples_needed`` on.
+    * ``modes`` of ``num_modes``, ``kl`` (nats; None: infinite), ``class_tv``, ``collapse``: of the classes that the
+      classifier sees, against the labels of the training set, over ``mode_samples`` images. A healthy generator's
+      collapse is 0 with probability 0.99 from ``mode_samples_needed`` on.
     * ``duplicates``: share of images with another generated one too near, where about 1 % of as many training images
       have one.
     * ``memorised``: share of images, of stacked digits of channels, with a training image too near, where 1 % of test
@@ -52,7 +52,7 @@ def collapse_scores(
     return {
         "modes": found.covered,
         "num_modes": num_modes,
-        "kl": found.kl,
+        "kl": found.kl if np.isfinite(found.kl) else None,  # JSON has no infinity
         "class_tv": found.total_variation,
         "collapse": found.collapse,
         "mode_samples": len(classes),
