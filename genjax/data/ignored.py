@@ -1,7 +1,6 @@
 """What of a data set was found and is not used: it is counted, so that nothing vanishes without a word."""
 
 import dataclasses
-import types
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +26,7 @@ class Ignored:
         animated: number of files with several frames, of which the first is used.
     """
 
-    files: Mapping[str, int] = types.MappingProxyType({})
+    files: Mapping[str, int] = dataclasses.field(default_factory=dict)
     folders: tuple[str, ...] = ()
     arrays: tuple[str, ...] = ()
     animated: int = 0
