@@ -209,11 +209,10 @@ def _run(options: Evaluate) -> Any:
     if options.reference is not None:
         return _against(options, run, options.reference)
     with contextlib.ExitStack() as stack:
-        if cli.is_first_process():
-            try:
-                stack.enter_context(lock.held(directory, say=lambda text: print(text, file=sys.stderr)))
-            except OSError as error:  # of somebody else's run, which is scored all the same
-                logging.getLogger(__name__).warning("%s is not locked: %s", directory, error)
+        try:
+            stack.enter_context(lock.held(directory, say=lambda text: print(text, file=sys.stderr)))
+        except OSError as error:  # of somebody else's run, which is scored all the same
+            logging.getLogger(__name__).warning("%s is not locked: %s", directory, error)
         return _score(options, run, directory)
 
 

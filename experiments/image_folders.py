@@ -1,6 +1,5 @@
 """A folder of single images, CLASS/NUMBER.png, as `experiments.evaluate --images` and data sets of folders read it."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +7,7 @@ import numpy as np
 from etils import epath
 
 from genjax.app import pictures, workdir
+from genjax.train import files as shared
 from genjax.typing import UserError
 
 _LONGEST = 100
@@ -65,8 +65,7 @@ def folder_names(names: Sequence[str]) -> list[str]:
         plain = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", name).strip(" .") or "_"
         plain = f"_{plain}" if name.startswith(".") and plain != "_" else plain
         if len(plain.encode()) > _LONGEST or plain.casefold() in taken:
-            digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-            plain = f"{plain.encode()[:_LONGEST].decode(errors='ignore')}-{digest}"
+            plain = shared.with_digest(plain, _LONGEST, 8, of=name)
         while plain.casefold() in taken:  # two classes of the same name
             plain += "_"
         taken.add(plain.casefold())

@@ -192,11 +192,10 @@ def writing(directory: epath.Path) -> Iterator[None]:
         UserError: another run does, or nobody can.
     """
     with contextlib.ExitStack() as stack:
-        if cli.is_first_process():
-            try:
-                stack.enter_context(lock.held(directory, say=say))
-            except OSError as error:
-                raise UserError(f"workdir={str(directory)!r} cannot be written: {error}") from error
+        try:
+            stack.enter_context(lock.held(directory, say=say))
+        except OSError as error:
+            raise UserError(f"workdir={str(directory)!r} cannot be written: {error}") from error
         try:
             yield
         except KeyboardInterrupt:

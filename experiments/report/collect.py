@@ -14,6 +14,7 @@ from PIL import Image
 from experiments import run_groups
 from experiments.study.spec import STUDY
 from genjax.app import workdir
+from genjax.train import files
 from genjax.typing import UserError
 
 _log = logging.getLogger(__name__)
@@ -325,9 +326,7 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """The objects in a file, one a line; a last line that a kill left half-written is left out."""
     if not path.exists():
         return []
-    lines = path.read_bytes().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith(b"\n")]
     try:
-        return [json.loads(line) for line in whole]
+        return [json.loads(line) for _, line in files.whole_lines(path.read_bytes())]
     except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}") from error

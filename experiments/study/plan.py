@@ -1,7 +1,6 @@
 """From a study to its runs: their names, their configs, their commands."""
 
 import dataclasses
-import hashlib
 import itertools
 import re
 import shlex
@@ -14,6 +13,7 @@ from experiments.study import fields, scores
 from experiments.study.spec import Study
 from genjax.app import checks, extractors, kinds, workdir
 from genjax.app.config import Config
+from genjax.train import files
 from genjax.typing import UserError
 
 _EVALUATE = ("python", "-m", "experiments.evaluate", "--workdir")
@@ -225,11 +225,9 @@ def _short_names(names: Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
 
 def _short(name: str) -> str:
     """A name that file systems take, seed and ending included: of one that is too long the rest becomes a digest."""
-    content = name.encode()
-    if len(content) <= _LONGEST:
+    if len(name.encode()) <= _LONGEST:
         return name
-    digest = hashlib.sha256(content).hexdigest()[:12]
-    return f"{content[: _LONGEST - 13].decode(errors='ignore')}-{digest}"
+    return files.with_digest(name, _LONGEST - 13, 12, of=name)
 
 
 def _safe(text: str) -> str:

@@ -98,7 +98,7 @@ def training_cost(
         config: config of the run.
         info: description of its data; None: it is read from the data, which must be there.
         frozen: trained runs that the config names.
-        method: method of the run, whose step is not traced again where `mesh` is that of the run; None: it is built.
+        method: method of the run, whose step is not traced again on the mesh of the run; None: it is built.
         mesh: devices of the run; None: the first one there is.
 
     Returns:

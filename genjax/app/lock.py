@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 from etils import epath
 
 from genjax.typing import UserError
@@ -42,6 +43,8 @@ def held(
 ) -> Iterator[None]:
     """Context in which this process alone may write into `folder`, which is made where it is missing.
 
+    Of several processes of a run the first one holds the lock for all.
+
     Args:
         folder: the folder of a run or of a study.
         say: gets a line where a lock that somebody left is waited for or taken over.
@@ -52,6 +55,9 @@ def held(
         UserError: another process holds the lock: the message says which.
         OSError: the lock cannot be written.
     """
+    if jax.process_index() != 0:
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     mine = {**_me(), "token": uuid.uuid4().hex, "renewals": 0}

@@ -265,7 +265,7 @@ def _target(image: Image.Image, record: str, deep: bool, conversion: Conversion)
 
 
 def _eight_bits(image: Image.Image, record: str, deep: bool) -> Image.Image:
-    """The higher eight bits of a grayscale image; Pillow has taken those of a colour image already."""
+    """The higher eight bits of a grayscale image; of a colour image Pillow has taken them already."""
     if deep and "transparency" in image.info:
         raise BadRecordError(f"{record} has more than eight bits a channel and a transparent level: not read")
     if not deep or image.mode not in DEEP_GRAY:

@@ -201,7 +201,7 @@ ALIGNED: dict[str, Sequence[float]] = {
 def of_sigmas(sigmas: Float[ArrayLike, "K"], schedule: Schedule) -> Float[Array, "K_plus_1"]:
     """The times at which sigma / alpha has the given values, decreasing and above 0; then 0.
 
-    Values beyond those of the schedule become its last time, which is repeated then and makes no steps.
+    Values beyond the schedule's become its last time, which is repeated then and makes no steps.
     """
     times = schedule.time(-2 * jnp.log(jnp.asarray(sigmas)))
     return jnp.concatenate([times, jnp.zeros(1, times.dtype)])

@@ -69,7 +69,7 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _is_known(content: bytes) -> bool:
-    """Whether it may be a file of arrays: those of safetensors begin with the length of their header."""
+    """Whether it may be a file of arrays: a safetensors file begins with the length of its header."""
     return content.startswith((torch_file.ZIP, torch_file.ROW)) or content[8:9] == b"{"
 
 

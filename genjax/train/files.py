@@ -1,6 +1,8 @@
 """Files that are whole or not there: how a run writes and reads its small files."""
 
+import codecs
 import errno
+import hashlib
 import json
 import math
 import os
@@ -83,6 +85,18 @@ def append_line(file: BinaryIO, line: bytes) -> None:
         if error.filename is None:
             error.filename = file.name
         raise
+
+
+def with_digest(name: str, length: int, digits: int, of: str) -> str:
+    """A name cut to `length` bytes, and the first `digits` of a text's SHA-256: other texts have other names."""
+    kept = name.encode()[:length].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(of.encode()).hexdigest()[:digits]}"
+
+
+def whole_lines(content: bytes) -> list[tuple[int, bytes]]:
+    """Lines with their numbers and ends, but blank ones and a last one that a kill left half-written."""
+    lines = content.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
+    return [(number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n") and line.strip()]
 
 
 def read_json(path: _Path, default: Any) -> Any:

@@ -195,7 +195,7 @@ class _Run:
         self.checkpoints.wait()
         signal = preemption.signal if preempted else None
         times = self.watch.times
-        return Fitted(self.backend.portable(running), step, preempted, step - self.start, times, signal)
+        return Fitted(state, step, preempted, step - self.start, times, signal)
 
     def compile(self, running: TrainState, item: Any) -> None:
         """Compiles the train step ahead of its first call, so that no step's time has it in it."""

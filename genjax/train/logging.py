@@ -4,7 +4,6 @@ The writers need no TensorFlow (clu's own do). On several processes only process
 others ``MultiWriter()``.
 """
 
-import codecs
 import contextlib
 import json
 import os
@@ -130,11 +129,8 @@ class JsonlWriter(Writer):
         Raises:
             UserError: a line other than the last is not a JSON object with a "step".
         """
-        lines = self._path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()
-        numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-        kept = [line for number, line in numbered if self._step(number, line) <= step]
+        lines = files.whole_lines(self._path.read_bytes())
+        kept = [line for number, line in lines if self._step(number, line) <= step]
         self._file.close()
         files.write_bytes(self._path, b"".join(kept))
         self._file = self._path.open("ab", buffering=0)

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from etils import epath
 
+from genjax.train import files
+
 SEAL = "SHA256SUMS"
 _CHUNK_BYTES = 1 << 22
 
@@ -13,9 +15,7 @@ _CHUNK_BYTES = 1 << 22
 def seal(directory: epath.Path) -> None:
     """Seals a folder, from whose files nothing is missing."""
     text = "".join(f"{digest}  {name}\n" for name, digest in _digests(directory).items())
-    temporary = directory / f"{SEAL}.tmp"
-    temporary.write_text(text)
-    temporary.replace(directory / SEAL)
+    files.write_bytes(directory / SEAL, text.encode())
 
 
 def defect(directory: epath.Path) -> str | None:

@@ -117,7 +117,7 @@ def test_a_grid_that_ends_twice_ends_where_it_is_once(name):
 
 
 def test_a_grid_reaches_the_sigmas_that_a_file_asks_for():
-    """Beyond those of the table too, where the network is told the last or the first step."""
+    """Beyond the table's values too, where the network is told the last or the first step."""
     described = from_diffusers_config(
         {
             "_class_name": "EulerDiscreteScheduler",

@@ -1,4 +1,4 @@
-"""Reading weights files; tests/metrics/test_torch_file.py has those of PyTorch."""
+"""Reading weights files; tests/metrics/test_torch_file.py reads PyTorch's."""
 
 import hashlib
 

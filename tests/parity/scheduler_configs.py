@@ -447,7 +447,7 @@ def _keys():
 
 @functools.cache
 def noises(draws=None):
-    """The noise of every step, or that of several draws in each; see `tests.parity.common.noises`."""
+    """The noise of every step, or of several draws in each step; see `tests.parity.common.noises`."""
     fold_in = jax.vmap(jax.random.fold_in, (0, None))
     steps = [fold_in(_keys(), i + 1) for i in range(MOST_STEPS)]
     if draws is None:

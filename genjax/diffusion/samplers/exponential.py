@@ -171,6 +171,36 @@ def higher_order(
     return total
 
 
+def advance(
+    start: Estimate,
+    h: Array,
+    s: Array,
+    schedule: Schedule,
+    variable: Variable,
+    weights: Weights,
+    nodes: Sequence[Array],
+    values: Sequence[Array],
+    order: Array,
+    eta: ArrayLike | None,
+    keys: Array,
+) -> Array:
+    """x at s, a step of `order` from `start`: the step of order 1, and what the polynomial adds to it.
+
+    Args:
+        start: where the step begins.
+        h: of the step, in lambda.
+        nodes, values, order: see `higher_order`.
+        eta: of `first_order_sde`; None: the ODE.
+        keys: one for each example; for the SDE.
+    """
+    if eta is None:
+        x_s, k = first_order(start, s, schedule), variable.sign * h
+    else:
+        x_s = first_order_sde(start, h, s, schedule, eta, keys)
+        k = variable.sign * (1 + jnp.asarray(eta)) * h
+    return x_s + variable.scale(schedule, s) * higher_order(weights, k, nodes, values, order)
+
+
 def moderate(h: Array) -> Array:
     """Whether a step is small enough for the noise to be a polynomial in it, bool[].
 

@@ -11,11 +11,9 @@ from genjax.diffusion.samplers.base import Sampler, count_steps, half_log_snr
 from genjax.diffusion.samplers.exponential import (
     Variable,
     Weights,
+    advance,
     apart,
     estimate,
-    first_order,
-    first_order_sde,
-    higher_order,
     integrals,
     moment,
     previous_lambda,
@@ -93,12 +91,7 @@ def multistep(
         order_i = order_of_step(i, num_steps, order, lower_order_final & (num_steps < _FEW_STEPS))
         is_euler = (schedule.sigma(s) == 0) | (euler_at_final & (i == num_steps - 1))
         order_i = jnp.where(is_euler, 1, order_i)
-        if eta is None:
-            x_s, k = first_order(now, s, schedule), variable.sign * h
-        else:
-            x_s = first_order_sde(now, h, s, schedule, eta, keys)
-            k = variable.sign * (1 + jnp.asarray(eta)) * h
-        x_s = x_s + variable.scale(schedule, s) * higher_order(weights, k, nodes, values, order_i)
+        x_s = advance(now, h, s, schedule, variable, weights, nodes, values, order_i, eta, keys)
         return History(i + 1, times, values[: order - 1]), x_s.astype(x.dtype)
 
     return Sampler(init, step)

@@ -19,11 +19,9 @@ from genjax.diffusion.samplers.exponential import (
     NOISE,
     Estimate,
     Variable,
+    advance,
     apart,
     estimate,
-    first_order,
-    first_order_sde,
-    higher_order,
     integrals,
     moderate,
     moment,
@@ -118,12 +116,7 @@ def singlestep(
         stages = [lambda_first, lambda_t, previous_lambda(schedule, times, i - 1)][:order]
         nodes = [(stage - lambda_first) / h for stage in stages]
         values = (variable.of(first), variable.of(now), previous)[:order]
-        if eta is None:
-            x_s, k = first_order(first, s, schedule), variable.sign * h
-        else:
-            x_s = first_order_sde(first, h, s, schedule, eta, keys)
-            k = variable.sign * (1 + jnp.asarray(eta)) * h
-        x_s = x_s + variable.scale(schedule, s) * higher_order(weights, k, nodes, values, order_i)
+        x_s = advance(first, h, s, schedule, variable, weights, nodes, values, order_i, eta, keys)
         return Block(i + 1, times, first, variable.of(now)), x_s.astype(x.dtype)
 
     return Sampler(init, step)

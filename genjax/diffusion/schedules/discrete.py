@@ -128,7 +128,7 @@ def zero_terminal_snr(schedule: Discrete, lowest: float = LOWEST_LOG_SNR) -> Dis
 
     Args:
         schedule: of at least two steps.
-        lowest: the log-SNR that stands for -inf at t = 1. Where the table falls below it before, as that of many
+        lowest: the log-SNR that stands for -inf at t = 1. Where the table falls below it before, as the table of many
             linear betas does below -16, it goes down to it in equal steps instead.
 
     Raises:
