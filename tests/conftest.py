@@ -7,6 +7,8 @@ _FLAG = "--xla_force_host_platform_device_count=8"
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# PyTorch's threads wait for each other by spinning: with a worker on every core they take each other's time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import atexit
 import pathlib

@@ -78,7 +78,6 @@ def example(config: Config) -> Workload:
     import torch
     from torch import nn
 
-    torch.set_flush_denormal(True)
     arrays = data.to_memory(build.source(config.data, config.data.train_split))["image"]
     images = torch.tensor(np.ascontiguousarray(arrays.transpose(0, 3, 1, 2)), dtype=torch.float32) / 127.5 - 1
     shape: Size = arrays.shape[1:]
@@ -100,7 +99,11 @@ def example(config: Config) -> Workload:
         optimizer_g.step()
 
     def run(count: int) -> None:
-        for _ in range(count):
-            step(images[torch.randint(len(images), (size,))])
+        torch.set_flush_denormal(True)
+        try:
+            for _ in range(count):
+                step(images[torch.randint(len(images), (size,))])
+        finally:
+            torch.set_flush_denormal(False)  # it holds for all that this thread computes, NumPy included
 
     return Workload(run, size, None)

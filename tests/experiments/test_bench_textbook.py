@@ -92,6 +92,7 @@ def test_is_measured(config):
     assert list(against) == ["one-step", "torch"]
     assert all(one["ratio"]["median"] > 0 for one in against.values())
     assert against["one-step"]["memory"] and not against["torch"]["memory"]
+    assert np.float32(1e-40) * np.float32(1) > 0, "numbers below the normal ones are flushed to 0 ever after"
 
 
 def test_steps_of_a_dispatch_are_counted():
