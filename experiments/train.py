@@ -6,17 +6,14 @@ of samples (one row for each class) each time samples are drawn, ``samples/00001
 """
 
 import contextlib
-import dataclasses
 import functools
 import json
 import logging as log
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterator
 
 import jax
-import tyro
 from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
@@ -24,7 +21,7 @@ from jax.sharding import Mesh
 from experiments import cli, timing
 from experiments.drawing import drawer
 from experiments.found import data_found
-from experiments.presets import PRESETS
+from experiments.train_command import read
 from genjax import data
 from genjax.app import (
     build,
@@ -50,65 +47,18 @@ from genjax.train.checkpoint import saved_steps
 from genjax.train.timing import Times
 from genjax.typing import Method, PyTree, TrainState, UserError
 
-_PROG = "python -m experiments.train"
 logger = log.getLogger(__name__)
 
 HookFunction = Callable[[int, TrainState, logging.Writer], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Train a model, or continue a run that was stopped."""
-
-    config: Annotated[Config, tyro.conf.arg(name="")]
-    launch: Annotated[Launch, tyro.conf.arg(name="")]
-
-
 def main() -> None:
     """Reads the command line and trains."""
-    command = parse(sys.argv[1:])
+    command, said = read(sys.argv[1:])
     cli.join_processes(command.launch)
+    for line in said:
+        say(line)
     train(command.config, command.launch)
-
-
-def parse(arguments: list[str]) -> Train:
-    """A preset with what the command line changes about it."""
-    name, rest = cli.choose({name: about for name, (about, _) in PRESETS.items()}, arguments, _PROG)
-    about, config = PRESETS[name]
-    config, rest = choose_kinds(config, rest)
-    networks = ", ".join(kinds.networks_for(kinds.method(config)))
-    others = (
-        f"--model NAME trains another network: {networks}. --method NAME trains by another method: "
-        f"{', '.join(kinds.TABLES['method'])}. --help after the name lists their options."
-    )
-    default = Train(config, Launch(workdir=f"runs/{name}"))
-    return tyro.cli(
-        Train, args=rest, default=default, prog=f"{_PROG} {name}", description=f"{about}\n\n{others}"
-    )
-
-
-def choose_kinds(config: Config, arguments: Sequence[str]) -> tuple[Config, list[str]]:
-    """Takes ``--model NAME`` and ``--method NAME`` from a command line.
-
-    Returns:
-        The config, with the defaults of the network and of the method that are named, and the other arguments.
-
-    Raises:
-        UserError: there is no such network or method.
-    """
-    rest, chosen = [], {}
-    waiting = iter(arguments)
-    for argument in waiting:
-        option, equals, value = argument.partition("=")
-        part = option.removeprefix("--")
-        if option.startswith("--") and part in kinds.TABLES:
-            chosen[part] = kinds.named(part, value if equals else next(waiting, "")).config()
-        else:
-            rest.append(argument)
-    config = dataclasses.replace(config, **chosen)
-    if "method" in chosen:  # how the preset's method makes images may mean nothing to another one
-        config = dataclasses.replace(config, sampling=checks.default_sampling(config))
-    return config, rest
 
 
 def train(config: Config, launch: Launch) -> None:
@@ -122,6 +72,7 @@ def train(config: Config, launch: Launch) -> None:
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
     test_source = build.source(config.data, config.data.test_split)
+    config = build.counted(config, len(train_source))
     confirmed.confirm(config.data.data_dir)  # evaluating the run reads it again
     goes_on = workdir.has_checkpoint(directory)
     described = restore.recorded(directory) if goes_on else origins.describe(config)

@@ -9,6 +9,7 @@ Each number of a tuple or a dictionary must lie in the range; None is valid wher
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
 from genjax.typing import UserError
@@ -26,10 +27,18 @@ class Range(NamedTuple):
         return above and (value <= high if self.interval[-1] == "]" else value < high)
 
 
+class PartOfRun(NamedTuple):
+    """Marks a number of training steps that is a part of the run: a warm-up, a first stage."""
+
+
 Count: TypeAlias = Annotated[int, Range("[1, inf)")]
 """A whole number of 1 and more."""
 CountOrZero: TypeAlias = Annotated[int, Range("[0, inf)")]
 """A whole number of 0 and more."""
+FirstSteps: TypeAlias = Annotated[int, Range("[1, inf)"), PartOfRun()]
+"""Number of the first training steps of a run in which something is so, 1 and more."""
+FirstStepsOrNone: TypeAlias = Annotated[int, Range("[0, inf)"), PartOfRun()]
+"""Number of the first training steps of a run in which something is so; 0: in none."""
 Counts: TypeAlias = Annotated[tuple[int, ...], Range("[1, inf)")]
 """Whole numbers of 1 and more."""
 CountsOrZero: TypeAlias = Annotated[tuple[int, ...], Range("[0, inf)")]
@@ -47,11 +56,20 @@ Share: TypeAlias = Annotated[float, Range("[0, 1)")]
 @functools.cache
 def ranges(config_class: type) -> dict[str, Range]:
     """The ranges of a dataclass' fields, by the name of the field."""
-    found: dict[str, Range] = {}
+    return {name: note for name, note in _notes(config_class) if isinstance(note, Range)}
+
+
+@functools.cache
+def parts_of_run(config_class: type) -> list[str]:
+    """The names of a dataclass' fields that are a number of training steps at the beginning of a run."""
+    return [name for name, note in _notes(config_class) if isinstance(note, PartOfRun)]
+
+
+def _notes(config_class: type) -> Iterator[tuple[str, Any]]:
     for name, hint in get_type_hints(config_class, include_extras=True).items():
-        notes = [note for part in _annotated(hint) for note in get_args(part)[1:]]
-        found.update((name, note) for note in notes if isinstance(note, Range))
-    return found
+        for part in _annotated(hint):
+            for note in get_args(part)[1:]:
+                yield name, note
 
 
 def _annotated(hint: Any) -> list[Any]:

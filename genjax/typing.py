@@ -32,6 +32,10 @@ Condition: TypeAlias = Mapping[str, Array]
 DATA_AXIS = "data"
 """Name of the device axis over which the examples of a batch are spread (mesh axis, and axis name under pmap)."""
 
+PRESENT = "_present/"
+"""Before a PREFIX, the name of a metric of a training step, 0 or 1. Where it is 0, the metrics ``PREFIX/...`` have no
+value in that step, as those of a phase that is not running, and are left out of what is logged."""
+
 
 class UserError(ValueError):
     """A mistake of the caller: the message names the argument, the value it had and what would be valid.
@@ -74,7 +78,8 @@ class Method(NamedTuple):
 
     Attributes:
         init: ``(key, batch) -> TrainState``.
-        step: ``(key, state, batch) -> (TrainState, {name: scalar})``.
+        step: ``(key, state, batch) -> (TrainState, {name: scalar})``; a metric ``PRESENT + PREFIX`` says whether those
+            called ``PREFIX/...`` have values in this step.
         evaluate: ``(key, state, batch) -> {name: float32[B]}``, one value per example.
         sample: ``(keys[N], state, condition) -> float32[N,H,W,C]`` in [-1, 1]; image i depends on ``keys[i]`` and
             on row i of every array in ``condition`` only.

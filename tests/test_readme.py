@@ -99,7 +99,7 @@ def test_core_example():
 @pytest.mark.skipif(not hasattr(genjax, "load"), reason="genjax.load is being written")
 def test_load_example(tmp_path, capsys):
     """On a tiny run of the first command, with fewer images."""
-    from experiments import train
+    from experiments import train, train_command
 
     (command,) = [arguments for arguments in commands("train") if arguments[0] == "ddpm-digits"][:1]
     assert command == ["ddpm-digits", "--workdir", "runs/digits"]
@@ -107,7 +107,7 @@ def test_load_example(tmp_path, capsys):
     tiny += (
         " --evaluation.num=0 --optimizer.warmup-steps=1 --sampling.num-steps=2 --evaluation.grid-columns=1"
     )
-    command = train.parse([command[0], "--workdir", str(tmp_path / "run"), *tiny.split()])
+    command = train_command.parse([command[0], "--workdir", str(tmp_path / "run"), *tiny.split()])
     train.train(command.config, command.launch)
     capsys.readouterr()
     names = {}

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from experiments import train
+from experiments import train_command
 from experiments.claims import runs
 from experiments.claims.claim import Place
 from genjax import data
@@ -76,7 +76,7 @@ def trained(place: Place, num_codes: int | None, seed: int, steps: int = STEPS) 
     from genjax.train.fit import fit  # brings Orbax
 
     book = [] if num_codes is None else ["--model.num-codes", str(num_codes)]
-    config = train.parse([PRESET, *book, "--seed", str(seed)]).config
+    config = train_command.parse([PRESET, *book, "--seed", str(seed)]).config
     sources = [
         build.source(config.data, split) for split in (config.data.train_split, config.data.test_split)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epath
 
-from experiments import train
+from experiments import train_command
 from experiments.bench.command import environment
 from experiments.claims.claim import Place
 from experiments.presets import PRESETS
@@ -38,7 +38,7 @@ def trained(place: Place, preset: str, options: Mapping[str, Any], seed: int) ->
     Raises:
         RuntimeError: training fails; the message ends with what it printed last.
     """
-    wanted = train.parse(command(preset, options, seed, "DIR")).config
+    wanted = train_command.parse(command(preset, options, seed, "DIR")).config
     for directory in finished(place, lambda config: what_is_trained(config) == what_is_trained(wanted)):
         return directory
     own = [f"{name.rpartition('.')[2]}={value}" for name, value in {**options, "seed": seed}.items()]

@@ -6,7 +6,7 @@ rounds. The networks are not trained: what a sampler computes does not depend on
 
 import functools
 
-from experiments import train
+from experiments import train_command
 from experiments.bench import timing, workloads
 from experiments.bench.workloads import Workload
 from experiments.claims.claim import Allowed, Claim, Measured, Place
@@ -38,7 +38,7 @@ def sampling_ratio(place: Place, *, steps: int) -> Measured:
 
 def _subject(preset: str, *options: str) -> Workload:
     return workloads.sample(
-        train.parse([preset, *_SHAPE, "--sampling.batch-size", str(BATCH), *options]).config
+        train_command.parse([preset, *_SHAPE, "--sampling.batch-size", str(BATCH), *options]).config
     )
 
 

@@ -5,10 +5,11 @@ The results and costs of some presets are in docs/results.md. The others have no
 
 from experiments.presets.diffusion import DIFFUSION
 from experiments.presets.gan import GAN
+from experiments.presets.photos import PHOTOS
 from experiments.presets.seed import SEED
 from experiments.presets.translation import TRANSLATION
 from experiments.presets.vae import VAE
 from genjax.app.config import Config
 
-PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN | TRANSLATION | SEED
+PRESETS: dict[str, tuple[str, Config]] = DIFFUSION | VAE | GAN | TRANSLATION | SEED | PHOTOS
 """What each is about, and its config, by name."""

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import train
+from experiments import adapted, train_command
 from experiments.presets import PRESETS
 from genjax.app.config import Config, flatten
 from genjax.typing import UserError
@@ -66,7 +66,13 @@ def typed(preset: str, name: str, value: Any) -> Any:
 
 @functools.cache
 def _parse(preset: str, name: str, words: tuple[str, ...]) -> Any:
-    return flatten(train.parse([preset, *_option(name, words)]).config)[name]
+    return flatten(train_command.parse([preset, *_option(name, words)]).config)[name]
+
+
+def configured(preset: str, values: Mapping[str, Any]) -> Config:
+    """The config of a preset with values of the fields with these full names, as the command line makes it."""
+    config = adapted.adapt(config_of(preset), preset, values.get("data.dataset"), values.get("fit.steps"))
+    return replace(config, values)
 
 
 def replace(config: Config, values: Mapping[str, Any]) -> Config:

@@ -68,7 +68,7 @@ class Run:
         Raises:
             UserError: they do not go with the rest of the config.
         """
-        config = fields.replace(self.config, {"fit.steps": steps})
+        config = fields.configured(self.preset, {**self.overrides, "fit.seed": self.seed, "fit.steps": steps})
         _check(self.cell, config)
         return dataclasses.replace(self, steps=steps, config=config)
 
@@ -167,7 +167,6 @@ def _check_parts(study: Study) -> None:
 
 def _cells(study: Study, preset: str) -> list[Run]:
     """One run of each variant of a preset; its seed is to be replaced."""
-    start = fields.config_of(preset)
     fixed = _typed(preset, {**_full(preset, study.base), **_full(preset, study.per_preset.get(preset, {}))})
     grid = _full(preset, study.grid)
     variants = [_typed(preset, _full(preset, values)) for values in study.variants.get(preset) or ({},)]
@@ -190,7 +189,7 @@ def _cells(study: Study, preset: str) -> list[Run]:
         parts = [f"{short[name]}={_safe(fields.text(value))}" for name, value in chosen]
         cell = _short(",".join([preset, *parts]))
         overrides = {**fixed, **dict(chosen)}
-        config = fields.replace(start, overrides)
+        config = fields.configured(preset, overrides)
         if study.budget is None:
             _check(cell, config)
         swept = study.sweep if "num_steps" in kinds.method(config).sampling else ()

@@ -28,10 +28,11 @@ def source(config: DataConfig, split: str) -> data.Source:
     lazy = _open(config, config.dataset, split)
     if config.binarize == "static" or (config.binarize == "dynamic" and split == config.test_split):
         lazy = data.Binarized(lazy)
+    lazy = _limited(config, lazy)
     if config.source is None:
         return _in_memory(lazy) if is_small(config, lazy) else lazy
     make = {"paired": data.Paired, "unpaired": data.Unpaired}[config.pairing]
-    pair: data.Paired | data.Unpaired = make(lazy, _open(config, config.source, split))
+    pair: data.Paired | data.Unpaired = make(lazy, _limited(config, _open(config, config.source, split)))
     return pair.map(_in_memory) if is_small(config, pair) else pair
 
 
@@ -48,6 +49,10 @@ def _open(config: DataConfig, name: str, split: str) -> data.Source:
     )
 
 
+def _limited(config: DataConfig, whole: data.Source) -> data.Source:
+    return whole if config.limit is None else data.Limited(whole, config.limit)
+
+
 def _in_memory(lazy: data.Source) -> data.ArraySource:
     if isinstance(lazy, data.ArraySource):
         return lazy
@@ -57,6 +62,14 @@ def _in_memory(lazy: data.Source) -> data.ArraySource:
 def is_small(config: DataConfig, source: data.Source) -> bool:
     """Whether a source is to live on the devices."""
     return data.nbytes(source) <= config.resident_mb * 2**20
+
+
+def counted(config: Config, num_train: int) -> Config:
+    """The config with the number of training images, where its method asks for it and does not have it."""
+    method: Any = config.method
+    if getattr(method, "dataset_size", 0) is not None or method.rate != "tc":
+        return config
+    return dataclasses.replace(config, method=dataclasses.replace(method, dataset_size=num_train))
 
 
 def training_feed(config: Config, source: data.Source, process_index: int, process_count: int) -> feed.Feed:

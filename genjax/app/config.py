@@ -63,6 +63,8 @@ class DataConfig:
             like "train", "Testing" or "val2017", and classes otherwise. It is an error if only some have such names.
         on_bad_record: "error" stops at a record that cannot be read. "skip" leaves it out and reports the number of
             skipped records.
+        limit: Use no more than this number of images of each split. They are drawn at random, always the same ones.
+            Without it: all images.
         flip: Mirror training images at random.
         crop_padding: Pad training images by this number of reflected pixels and crop them at random.
         binarize: Make each pixel white with probability level / 255, else black. "static" draws every image
@@ -81,6 +83,7 @@ class DataConfig:
     convert: tuple[str, ...] = ()
     layout: Layout = "auto"
     on_bad_record: Literal["error", "skip"] = "error"
+    limit: Count | None = None
     flip: bool = False
     crop_padding: CountOrZero = 0
     binarize: Literal["no", "static", "dynamic"] = "no"

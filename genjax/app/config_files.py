@@ -36,6 +36,8 @@ def from_json(stored: Mapping[str, Any]) -> Config:
         if part in stored:
             fields = dict(stored[part])
             kind = fields.pop(KIND, None)
+            if fields.get("rate", "tc") != "tc" and "dataset_size" in fields:
+                fields["dataset_size"] = None  # older versions wrote a number where it meant nothing
             config_class = _guess(part, fields) if kind is None else kinds.named(part, kind).config
             parts[part] = dacite.from_dict(config_class, fields, _STRICT)
     rest = {name: fields for name, fields in stored.items() if name not in parts}

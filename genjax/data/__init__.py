@@ -12,6 +12,7 @@ from genjax.data.folder import ImageFolder
 from genjax.data.ignored import Ignored, ignored
 from genjax.data.images import OnBadRecord
 from genjax.data.layout import Layout
+from genjax.data.limited import Limited
 from genjax.data.pairs import Paired, Unpaired, unpaired_batch
 from genjax.data.permutation import permute
 from genjax.data.preprocess import preprocess, to_float, to_uint8
@@ -34,6 +35,7 @@ __all__ = [
     "ImageFiles",
     "ImageFolder",
     "Layout",
+    "Limited",
     "OnBadRecord",
     "Paired",
     "Prefetcher",

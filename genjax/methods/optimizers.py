@@ -7,7 +7,7 @@ from typing import Literal
 
 import optax
 
-from genjax.ranges import Count, CountOrZero, NonNegative, Positive, Share
+from genjax.ranges import Count, FirstStepsOrNone, NonNegative, Positive, Share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class OptimizerConfig:
     b2: Share = 0.999
     momentum: Share = 0.0
     rms_decay: Share = 0.9
-    warmup_steps: CountOrZero = 100
+    warmup_steps: FirstStepsOrNone = 100
     decay: Literal["constant", "cosine", "linear", "ramp"] = "cosine"
     weight_decay: NonNegative = 0.0
     clip_norm: Positive | None = 1.0

@@ -18,7 +18,7 @@ from genjax.train.options import FitOptions
 from genjax.train.preemption import Preemption
 from genjax.train.progress import progress as progress_of
 from genjax.train.timing import Stopwatch, Times
-from genjax.typing import Batch, Key, Method, NonFiniteError, TrainState, UserError
+from genjax.typing import PRESENT, Batch, Key, Method, NonFiniteError, TrainState, UserError
 
 _DISPATCHES_AHEAD = 2
 """Dispatches that may be under way at once: enough to keep a device busy, few enough to stop early at a NaN."""
@@ -199,7 +199,7 @@ class _Run:
 
     def compile(self, running: TrainState, item: Any) -> None:
         """Compiles the train step ahead of its first call, so that no step's time has it in it."""
-        with self.watch.paused():
+        with self.watch.paused(), self.bar.busy("compiling the train step"):
             self.backend.advance.compile(running, self.backend.constants, item)
         self.watch.compile_seconds += self.backend.advance.compile_seconds
 
@@ -211,7 +211,7 @@ class _Run:
             names = sorted(values, key=lambda name: (name != "loss", name))
             count = len(values[names[0]])
             for i in range(count):
-                row = {name: float(values[name][i]) for name in names}
+                row = _present({name: float(values[name][i]) for name in names})
                 for name, value in row.items():
                     if not math.isfinite(value):
                         rest = ", ".join(f"{k}={v:.6g}" for k, v in row.items())
@@ -240,9 +240,13 @@ class _Run:
         )
 
     def log(self, step: int, images_per_second: float) -> None:
-        """Writes the mean of each metric since the last line."""
-        means = {k: math.fsum(row[k] for row in self.pending) / len(self.pending) for k in self.pending[0]}
-        self.writer.write_scalars(step, {f"train/{name}": value for name, value in means.items()})
+        """Writes the mean of each metric since the last line, over the steps that have a value of it."""
+        values: dict[str, list[float]] = {}
+        for row in self.pending:
+            for name, value in row.items():
+                values.setdefault(name, []).append(value)
+        means = {f"train/{name}": math.fsum(found) / len(found) for name, found in values.items()}
+        self.writer.write_scalars(step, means)
         self.writer.write_scalars(step, {logging.TIMING + "images_per_second": images_per_second})
         self.pending = []
 
@@ -254,6 +258,14 @@ class _Run:
             self.on_save(self.watch.times)
             extra = {"pending": self.pending, "times": self.watch.saved()}
             self.checkpoints.save(step, state, extra)
+
+
+def _present(row: dict[str, float]) -> dict[str, float]:
+    """The metrics of a step that have a value."""
+    missing = {
+        f"{name.removeprefix(PRESENT)}/" for name, x in row.items() if name.startswith(PRESENT) and not x
+    }
+    return {name: x for name, x in row.items() if not name.startswith((PRESENT, *missing))}
 
 
 def _check(options: FitOptions, mesh: Mesh) -> None:

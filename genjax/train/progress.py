@@ -1,11 +1,13 @@
 """How far a training has come: a bar on a terminal, a line now and then elsewhere."""
 
 import collections
+import contextlib
 import datetime
 import sys
+import threading
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TextIO
 
 
 class Progress:
@@ -22,15 +24,13 @@ class Progress:
         total: int,
         initial: int,
         images_per_step: int,
-        show: Callable[["Progress"], None],
-        close: Callable[["Progress"], None],
+        display: "_Display",
         clock: Callable[[], float],
     ):
         self.total = total
         self.step = initial
         self._images_per_step = images_per_step
-        self._show = show
-        self._close = close
+        self._display = display
         self._clock = clock
         self._metrics: dict[str, float] = {}
         # Starts with the first update, not here: the time to compile says nothing about the steps to come.
@@ -55,10 +55,18 @@ class Progress:
         self._metrics.update((name, value) for name, value in metrics.items() if value is not None)
         if not self._seen or now - self._seen[-1][0] >= self._SAMPLE_SECONDS:
             self._seen.append((now, self.step))
-        self._show(self)
+        self._display.show(self)
+
+    @contextlib.contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Context in which it says that something else than steps takes its time, and for how long."""
+        start = self._clock()
+        with self._display.busy(what):
+            yield
+        self._display.say(f"{what}: {self._clock() - start:.1f} s")
 
     def close(self) -> None:
-        self._close(self)
+        self._display.close(self)
 
     @property
     def text(self) -> str:
@@ -102,11 +110,15 @@ def progress(
     """
     out = stream if stream is not None else sys.stderr
     display = _bar if (out.isatty() if show is None else show) else _lines
-    draw, close = display(total, initial, description, out, line_seconds, clock)
-    return Progress(total, initial, images_per_step, draw, close, clock)
+    drawn = display(total, initial, description, out, line_seconds, clock)
+    return Progress(total, initial, images_per_step, drawn, clock)
 
 
-_Display = tuple[Callable[[Progress], None], Callable[[Progress], None]]
+class _Display(NamedTuple):
+    show: Callable[[Progress], None]
+    close: Callable[[Progress], None]
+    busy: Callable[[str], contextlib.AbstractContextManager[None]]
+    say: Callable[[str], None]
 
 
 def _bar(
@@ -127,7 +139,25 @@ def _bar(
         bar.refresh()
         bar.close()
 
-    return show, close
+    @contextlib.contextmanager
+    def busy(what: str) -> Iterator[None]:
+        done = threading.Event()
+
+        def tick() -> None:
+            while not done.wait(1.0):
+                bar.refresh()
+
+        bar.set_description_str(what)
+        clock = threading.Thread(target=tick, daemon=True)
+        clock.start()
+        try:
+            yield
+        finally:
+            done.set()
+            clock.join()
+            bar.set_description_str(description)
+
+    return _Display(show, close, busy, lambda text: bar.write(text, file=out))
 
 
 def _lines(
@@ -149,4 +179,13 @@ def _lines(
         if state.step != shown_step:
             write(state)
 
-    return show, close
+    def say(text: str) -> None:
+        out.write(f"{description}: {text}\n")
+        out.flush()
+
+    @contextlib.contextmanager
+    def busy(what: str) -> Iterator[None]:
+        say(f"{what} ...")
+        yield
+
+    return _Display(show, close, busy, say)

@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 from etils import epath
 
-from experiments import claims, train
+from experiments import claims, train_command
 from experiments.bench import timing, workloads
 from experiments.claims import (
     autoencoders,
@@ -149,7 +149,7 @@ def test_blurred_images_are_found_to_be():
 
 def write(folder, preset, *options, scores, finished=True):
     """A workdir as a finished run leaves it, without its networks."""
-    config = train.parse([preset, *options]).config
+    config = train_command.parse([preset, *options]).config
     folder.mkdir(parents=True)
     workdir.write_json(epath.Path(folder) / workdir.CONFIG, dataclasses.asdict(config))
     workdir.write_json(epath.Path(folder) / workdir.METRICS, scores)
@@ -176,7 +176,7 @@ def test_collapse_is_read_from_plain_runs(tmp_path):
     missing = measure(place)
     assert missing.value is None and str(tmp_path) in missing.why
     _, _, _, *arguments = shlex.split(missing.command.replace("SEED", "7"))
-    wanted = train.parse(arguments).config
+    wanted = train_command.parse(arguments).config
     assert (wanted.data.dataset, wanted.fit.steps, wanted.fit.seed) == ("stacked:digits", 2000, 7)
 
     shares = [0.2, 0.3, 0.4]
@@ -218,7 +218,7 @@ def test_runs_are_found_by_their_config(tmp_path, monkeypatch):
     assert runs.trained(place, "vae-digits", {}, 3) == epath.Path(there) and not started
     made = runs.trained(place, "vae-digits", {"method.beta": 2}, 3)
     assert made.name == "vae-digits,beta=2,seed=3"
-    config = train.parse(started[0]).config
+    config = train_command.parse(started[0]).config
     assert (config.method.beta, config.fit.seed, config.evaluation.num) == (2, 3, 0)
 
 

@@ -12,7 +12,7 @@ import docstring_parser
 import pytest
 from etils import epath
 
-from experiments import train
+from experiments import train_command
 from experiments.evaluate import Evaluate
 from experiments.presets import PRESETS
 from experiments.sample import Sample
@@ -102,11 +102,11 @@ def test_presets_are_valid_and_survive_json(tmp_path, name):
     workdir.write_json(epath.Path(tmp_path) / workdir.CONFIG, dataclasses.asdict(config))
     assert workdir.load_config(epath.Path(tmp_path)) == config
     # And through the command line: no option changes anything.
-    assert train.parse([name]) == train.Train(config, Launch(f"runs/{name}"))
+    assert train_command.parse([name]) == train_command.Train(config, Launch(f"runs/{name}"))
 
 
 def test_command_line_of_the_readme():
-    command = train.parse(
+    command = train_command.parse(
         shlex.split(
             "ddpm-mnist --workdir runs/a --steps 2000 --dataset mnist --data-dir somewhere --model.channels 64"
             " --data.on-bad-record skip --model.multipliers 1 2 --optimizer.clip-norm None --data.flip"

@@ -113,13 +113,13 @@ def test_vq_gan_with_a_prior(runs):
     """The game begins where it is to, and the prior after the first stage."""
     lines = (runs("vqgan-digits") / "metrics.jsonl").read_text().splitlines()
     trained = [row for row in map(json.loads, lines) if "train/loss" in row]
-    weights = [row["train/first/adaptive_weight"] for row in trained]
-    assert weights[0] == weights[2] == weights[3] == 0 < weights[1] <= 1  # the preset's largest
+    weights = [row["train/first/adaptive_weight"] for row in trained[:2]]
+    assert weights[0] == 0 < weights[1] <= 1  # the preset's largest
     for row in trained[:2]:
         assert row["train/first/perceptual"] > 0
-        assert row["train/second/loss"] == 0 and row["train/loss"] == row["train/first/loss"]
+        assert row["train/loss"] == row["train/first/loss"] and not any("second/" in name for name in row)
     for row in trained[2:]:
-        assert row["train/first/loss"] == 0 and row["train/loss"] == row["train/second/loss"] > 0
+        assert row["train/loss"] == row["train/second/loss"] > 0 and not any("first/" in name for name in row)
 
 
 @pytest.mark.parametrize("preset", RUNS)

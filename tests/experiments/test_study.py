@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import tyro
 
-from experiments import evaluate, train
+from experiments import evaluate, train_command
 from experiments.presets import PRESETS
 from experiments.study import budget, command, exports, plan, store
 from experiments.study.spec import Budget, Study
@@ -110,7 +110,7 @@ def test_the_command_of_a_run_is_its_config(preset, values):
     described = run.described("folder of mine")
     words = shlex.split(described["command"])
     assert words[:4] == ["python", "-m", "experiments.train", preset]
-    parsed = train.parse(words[3:])
+    parsed = train_command.parse(words[3:])
     assert parsed.config == run.config and parsed.launch.workdir == "folder of mine"
     assert parsed.config.fit.seed == 3
     json.dumps(described)
@@ -429,7 +429,7 @@ def test_exported_commands_are_those_of_the_plan(tmp_path):
     both = [" && ".join(parts) for parts in zip(diffusion, known, sweeps, strict=True)]
     assert lines == [vae[0], both[0], vae[1], both[1]]
     for line, run in zip(lines, runs, strict=True):
-        assert train.parse(shlex.split(line.partition(" && ")[0])[3:]).config == run.config
+        assert train_command.parse(shlex.split(line.partition(" && ")[0])[3:]).config == run.config
 
 
 def test_each_task_of_the_job_array_is_a_run(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from genjax.typing import Array, Batch, Key, Method, TrainState, UserError
+from genjax.typing import PRESENT, Array, Batch, Key, Method, TrainState, UserError
 
 _PARTS = ("params", "opt", "ema", "mutable")
 
@@ -27,7 +27,8 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
     Returns:
         The method. In its state, ``params``, ``opt``, ``ema`` and ``mutable`` are ``{"first": ..., "second": ...}``,
         and ``frozen`` is the first stage's; `stages` takes them apart. Metrics of both stages are returned, prefixed
-        "first/" and "second/", 0 of the stage that is not running, and "loss" and "grad_norm" of the one that is.
+        "first/" and "second/", and "loss" and "grad_norm" of the one that is running. The other one has no values: what
+        stands in their place is not logged (`genjax.typing.PRESENT`).
         `evaluate` gives the values of both stages, with the same prefixes. `sample` is the second stage's.
 
     Raises:
@@ -51,6 +52,7 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
 
         def metrics_of(name: str, values: Mapping[str, Array]) -> dict[str, Array]:
             every = {f"{stage}/{k}": jnp.zeros(()) for stage, metrics in shapes.items() for k in metrics}
+            every |= {PRESENT + stage: jnp.asarray(stage == name) for stage in shapes}
             own = {f"{name}/{k}": x for k, x in values.items()}
             own |= {k: values[k] for k in ("loss", "grad_norm")}
             return {k: jnp.asarray(x, jnp.float32) for k, x in (every | own).items()}

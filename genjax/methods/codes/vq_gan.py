@@ -36,7 +36,7 @@ from genjax.methods.kind import Context
 from genjax.metrics.digits_classifier import load_feature_maps
 from genjax.models.gan.discriminator import PatchDiscriminator
 from genjax.nn.quantization import Quantized
-from genjax.ranges import Count, CountOrZero, NonNegative, Positive
+from genjax.ranges import Count, FirstStepsOrNone, NonNegative, Positive
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _HINGE = games.hinge()
@@ -273,7 +273,7 @@ class VQGANConfig(VQVAEConfig):
     game: GameName = "hinge"
     adversarial_weight: NonNegative = 1.0
     max_weight: NonNegative = 1e4
-    game_start: CountOrZero = 500
+    game_start: FirstStepsOrNone = 500
     discriminator_layers: Count = 2
     discriminator_channels: Count = 32
     discriminator_rate: Positive = 1.0

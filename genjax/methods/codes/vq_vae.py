@@ -26,7 +26,7 @@ from genjax.methods.kind import Context, MethodKind
 from genjax.methods.latent_space import LatentSpace
 from genjax.nn import initialize
 from genjax.nn.quantization import Quantized, Statistics, choose, collect
-from genjax.ranges import Count, NonNegative, Probability, Share
+from genjax.ranges import FirstSteps, NonNegative, Probability, Share
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 # Its negative logarithm is the squared error and a constant.
@@ -251,7 +251,7 @@ class VQVAEConfig:
         ema_decay: Decay of the moving averages of the parameters. Images are made with these averages.
     """
 
-    first_steps: Count = 5000
+    first_steps: FirstSteps = 5000
     commitment: NonNegative = 0.25
     class_conditional: bool = True
     condition_dropout: Probability = 0.1

@@ -22,12 +22,22 @@ LIKELIHOODS: dict[str, Callable[[Any], Likelihood]] = {
 }
 """By name, from the config of a method."""
 
+
+def _known_size(options: Any) -> int:
+    if options.dataset_size is None:
+        raise UserError(
+            "method.dataset_size=None: method.rate='tc' needs the number of training images (genjax.app.build.counted "
+            "takes it from the data)"
+        )
+    return int(options.dataset_size)
+
+
 REGULARIZERS: dict[str, Callable[[Any], Regularizer]] = {
     "kl": lambda c: regularizers.kl(
         c.beta, warmup_steps=c.warmup_steps, free_bits=c.free_bits, balance=c.balance
     ),
     "capacity": lambda c: regularizers.capacity(c.beta, c.capacity, c.capacity_steps),
-    "tc": lambda c: regularizers.total_correlation(c.beta, dataset_size=c.dataset_size),
+    "tc": lambda c: regularizers.total_correlation(c.beta, dataset_size=_known_size(c)),
 }
 """By name, from the config of a method."""
 

@@ -22,7 +22,7 @@ from genjax.methods.vae.regularizers import Regularizer
 from genjax.nn import initialize
 from genjax.nn.latent import LatentGroup
 from genjax.random import example_keys, fold_in
-from genjax.ranges import Count, CountOrZero, NonNegative, Positive, Share
+from genjax.ranges import Count, FirstStepsOrNone, NonNegative, Positive, Share
 from genjax.typing import Array, Batch, Key, Method, PyTree, TrainState, UserError
 
 _ELBO = regularizers.kl()
@@ -171,7 +171,7 @@ class VAEConfig:
         balance: During the warm-up, weight each group by the nats that it uses.
         capacity: Under "capacity": number of nats that the divergence is led to.
         capacity_steps: Number of updates until this capacity is reached.
-        dataset_size: Under "tc": number of training images.
+        dataset_size: Under "tc": number of training images. Without it: all images of the training split.
         class_conditional: Condition on labels if the data set has them.
         draw_pixels: Draw the pixels of samples from the likelihood. Otherwise samples are its means.
         ema_decay: Decay of the moving average of the parameters. Images are made with this average.
@@ -182,12 +182,12 @@ class VAEConfig:
     mixtures: Count = 5
     rate: RegularizerName = "kl"
     beta: NonNegative = 1.0
-    warmup_steps: CountOrZero = 0
+    warmup_steps: FirstStepsOrNone = 0
     free_bits: NonNegative = 0.0
     balance: bool = False
     capacity: NonNegative = 25.0
     capacity_steps: Count = 10_000
-    dataset_size: Count = 60_000
+    dataset_size: Count | None = None
     class_conditional: bool = False
     draw_pixels: bool = False
     ema_decay: Share = 0.999

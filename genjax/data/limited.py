@@ -1,0 +1,36 @@
+"""A part of a data set: for trials, and for studies of how much data a model needs."""
+
+import numpy as np
+
+from genjax.data.ignored import ignored
+from genjax.data.source import Source
+from genjax.typing import UserError
+
+
+class Limited:
+    """Some records of a source, drawn at random, always the same ones, in the order of the source.
+
+    Two sources of the same length have records of the same numbers. A source with fewer records is whole.
+
+    Args:
+        source: the records.
+        num: number of records, at least 1.
+
+    Raises:
+        UserError: `num` below 1.
+    """
+
+    def __init__(self, source: Source, num: int):
+        if num < 1:
+            raise UserError(f"limit={num}: valid are 1 and more records")
+        self._source = source
+        order = np.random.Generator(np.random.Philox(key=0)).permutation(len(source))
+        self._numbers = np.sort(order[:num])
+        self.info, self.skipped, self.ignored = source.info, source.skipped, ignored(source)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Source.read`."""
+        return self._source.read(self._numbers[indices])
