@@ -194,6 +194,8 @@ def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> 
         for name in {**old, **new}
         if name not in FREE and old.get(name) != new.get(name)
     }
+    if config.fit.steps > stored.fit.steps:  # the run goes on for longer
+        del changed["fit.steps"]
     for part in kinds.TABLES:  # two kinds may have fields of the same names
         old_kind, new_kind = (kinds.name(part, getattr(c, part)) for c in (stored, config))
         if old_kind != new_kind:

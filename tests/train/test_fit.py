@@ -19,7 +19,7 @@ from genjax.train.evaluate import evaluator
 from genjax.train.fit import FitOptions, Hook, NonFiniteError, fit
 from genjax.train.generate import generator
 from genjax.train.program import Program, RecompileError
-from genjax.typing import Method, TrainState, UserError
+from genjax.typing import PRESENT, Method, TrainState, UserError
 
 EXAMPLE = {"image": np.zeros((1, 1, 1, 1), np.uint8), "_index": np.zeros(1, np.int32)}
 
@@ -362,3 +362,26 @@ def test_another_seed_is_no_other_program(tmp_path, monkeypatch, backend):
     assert programs[0] == programs[1]
     first, second = ([line["train/noise"] for line in lines(tmp_path / seed)] for seed in ("0", "1"))
     assert not set(first) & set(second)
+
+
+@pytest.mark.parametrize("steps_per_dispatch", [1, 2])
+def test_metrics_without_a_value_are_left_out(tmp_path, steps_per_dispatch):
+    """One phase runs for five of ten steps, then the other; what stands in the place of values may be anything."""
+    plain = counting()
+
+    def step(key, state, batch):
+        first = state.step < 5
+        new, metrics = plain.step(key, state, batch)
+        number = metrics["loss"]
+        values = {"one/x": jnp.where(first, number, jnp.nan), "two/x": jnp.where(first, jnp.inf, -number)}
+        return new, {**metrics, **values, PRESENT + "one": first, PRESENT + "two": 1.0 - first}
+
+    run(tmp_path, plain._replace(step=step), steps_per_dispatch=steps_per_dispatch)
+    logged = [
+        {name: line[name] for name in line if "/x" in name or "present" in name} for line in lines(tmp_path)
+    ]
+    assert logged == [
+        {"train/one/x": 2.5},
+        {"train/one/x": 5.0, "train/two/x": -7.0},
+        {"train/two/x": -9.5},
+    ]

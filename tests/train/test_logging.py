@@ -225,6 +225,20 @@ def test_bar_on_a_terminal_or_when_asked():
     assert "\r" not in run(Terminal(), show=False)
 
 
+def test_what_takes_long_is_said_and_timed():
+    now = [0.0]
+    for stream, asked in ((io.StringIO(), None), (Terminal(), None)):
+        with progress(10, 0, 1, stream=stream, show=asked, clock=lambda: now[0]) as bar:
+            with bar.busy("compiling the train step"):
+                now[0] += 12.34
+                before = stream.getvalue()
+            bar.advance(10)
+        assert "compiling the train step" in before and "12.3" not in before
+        assert "compiling the train step: 12.3 s\n" in stream.getvalue()
+    with pytest.raises(ZeroDivisionError), progress(1, 0, 1, stream=Terminal()) as bar, bar.busy("x"):
+        raise ZeroDivisionError
+
+
 def test_an_idle_progress_is_silent():
     stream = io.StringIO()
     with progress(10, 10, 1, stream=stream):
