@@ -10,6 +10,7 @@ from genjax.app.config import Config
 from genjax.typing import UserError
 
 UNITS = {
+    "steps": "steps_per_step",
     "seconds": "seconds_per_step",
     "evaluations": "network_evaluations_per_step",
     "flops": "flops_per_step",
@@ -29,7 +30,7 @@ def parse(text: str) -> Budget:
         number = float(amount)
     except ValueError as error:
         raise UserError(
-            f"budget={text!r}: valid are epochs=, seconds=, evaluations= and flops= with a number"
+            f"budget={text!r}: valid are {', '.join(f'{kind}=' for kind in UNITS)} with a number, such as steps=500"
         ) from error
     return Budget(kind, number)  # type: ignore[arg-type]  # which it checks
 
@@ -47,6 +48,8 @@ def measurements(kind: str, process: Callable[[Config, str], dict[str, Any]]) ->
         kind: kind of the budget.
         process: ``(config, "costs" or "time") ->`` measurements from a process of its own.
     """
+    if kind == "steps":
+        return lambda config: {UNITS["steps"]: 1.0}
     if kind == "epochs":
         return epoch
     return lambda config: process(config, "time" if kind == "seconds" else "costs")
@@ -61,5 +64,5 @@ def steps(budget: Budget, measured: Mapping[str, float | None]) -> int:
     unit = UNITS[budget.kind]
     each = measured.get(unit)
     if not each:
-        raise UserError(f"budget={budget.kind}: {unit} is not known here; valid are epochs and seconds")
+        raise UserError(f"budget={budget.kind}: {unit} is not known here; valid are steps, epochs and seconds")
     return max(1, round(budget.amount / each))

@@ -33,8 +33,8 @@ class Options:
         grid: FIELD=VALUE,VALUE,... Every combination is trained.
         seeds: Number of seeds; the seeds are 0, 1, ... Without it: the study's own seeds.
         seeds_of: PRESET=NUMBER: train this preset with the first NUMBER seeds only, because it takes long.
-        budget: Budget of every run: epochs=2, seconds=60 (without compilation), evaluations=1e6 (calls of networks
-            times images) or flops=1e13. Without it: the study's own budget.
+        budget: Budget of every run: steps=500, epochs=2, seconds=60 (without compilation), evaluations=1e6 (calls of
+            networks times images) or flops=1e13. Without it: the study's own budget.
         sweep: Numbers of sampler steps at which trained diffusion models are also scored. Without it: the study's own
             numbers.
         cost: Also measure the cost of making images.

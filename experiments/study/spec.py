@@ -9,7 +9,7 @@ from genjax.typing import UserError
 STUDY = "study.json"
 """The file in the folder of a study that says what it is."""
 
-BudgetKind = Literal["epochs", "seconds", "evaluations", "flops"]
+BudgetKind = Literal["steps", "epochs", "seconds", "evaluations", "flops"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Budget:
     """The budget of every run, for a fair comparison. It is converted to a number of steps for each run.
 
     Attributes:
-        kind: The unit: "epochs" (passes over the training data), "seconds" (of training, without
+        kind: The unit: "steps" (updates), "epochs" (passes over the training data), "seconds" (of training, without
             compilation), "evaluations" (forward calls of networks times images) or "flops" (floating-point operations
             of training).
         amount: The number of these units.

@@ -279,7 +279,7 @@ def test_a_study_in_python(tmp_path):
         (["--seeds-of", "gan-digits=0"], "seeds_of=gan-digits=0: valid are [1, 1]"),
         (["--seeds-of", "ddpm-digits=1"], "'ddpm-digits' has fields or seeds of its own"),
         (["--sweep", "5"], "sweep=(5,): none of vae-digits, gan-digits has a sampler with steps"),
-        (["--budget", "hours=1"], "budget='hours': valid are epochs, seconds, evaluations, flops"),
+        (["--budget", "hours=1"], "budget='hours': valid are steps, epochs, seconds, evaluations, flops"),
         (["--budget", "epochs=many"], "budget='epochs=many': valid are"),
         (["--budget", "epochs=-1"], "budget=epochs=-1.0: valid are (0, inf)"),
     ],
@@ -323,6 +323,8 @@ def test_epochs_are_steps():
     config = PRESETS["vae-digits"][1]
     assert budget.epoch(config) == {"epochs_per_step": 64 / 1442}
     assert budget.steps(Budget("epochs", 2), budget.epoch(config)) == round(2 * 1442 / 64) == 45
+    nothing_is_run = budget.measurements("steps", lambda config, what: {})
+    assert budget.steps(budget.parse("steps=300"), nothing_is_run(config)) == 300
 
 
 @pytest.mark.parametrize("kind", ["seconds", "evaluations", "flops"])
@@ -344,8 +346,12 @@ def test_steps_of_a_budget_go_with_the_rest():
     (run,) = plan.runs(Study(("vae-digits",), budget=Budget("epochs", 1)))
     assert run.with_steps(500).config.fit.steps == 500
     assert "--steps 500" in run.with_steps(500).described("w")["command"]
+    short = run.with_steps(22)
+    assert short.config.optimizer.warmup_steps == 1  # 100 of 3,000
+    assert train_command.parse(shlex.split(short.described("w")["command"])[3:]).config == short.config
+    (asked,) = plan.runs(Study(("vae-digits",), {"optimizer.warmup_steps": 100}, budget=Budget("epochs", 1)))
     assert "vae-digits: optimizer.warmup_steps=100 must be less than steps=22" in refusal(
-        lambda: run.with_steps(22)
+        lambda: asked.with_steps(22)
     )
 
 
