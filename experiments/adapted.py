@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.presets.photos import PHOTOS
 from genjax import ranges
-from genjax.app import checks
+from genjax.app import checks, kinds
 from genjax.app.config import Config, flatten
 from genjax.typing import UserError
 
@@ -93,11 +93,9 @@ def to_trial(config: Config) -> Config:
         score_every=0,
     )
     limit = min(config.data.limit or _TRIAL_IMAGES, _TRIAL_IMAGES)
-    sampling = dataclasses.replace(
-        config.sampling,
-        num_steps=min(config.sampling.num_steps, 10),
-        batch_size=min(config.sampling.batch_size, 64),
-    )
+    sampling = dataclasses.replace(config.sampling, batch_size=min(config.sampling.batch_size, 64))
+    if "num_steps" in kinds.method(config).sampling:
+        sampling = dataclasses.replace(sampling, num_steps=min(sampling.num_steps, 10))
     changed = dataclasses.replace(
         config,
         fit=fit,

@@ -18,7 +18,7 @@ from genjax.methods.gradients import mean_gradient
 from genjax.nn import Dropout
 from genjax.train import sharding
 from genjax.train.program import Program
-from genjax.typing import DATA_AXIS, Method, TrainState, UserError
+from genjax.typing import DATA_AXIS, PRESENT, Method, TrainState, UserError
 
 SHAPE, SWITCH, N = (2, 2, 1), 3, 16
 # A rate that changes at each step: a stage that counted the steps of the other would show it.
@@ -132,8 +132,12 @@ def test_each_stage_is_bit_for_bit_as_alone(second):
     alone = [("first", x) for x in own_metrics] + [("second", x) for x in then_metrics]
     assert all(x.keys() == metrics[0].keys() for x in metrics)
     for values, (name, expected) in zip(metrics, alone, strict=True):
+        for stage in ("first", "second"):
+            assert float(values[PRESENT + stage]) == (stage == name)
         for k, value in values.items():
             stage, _, inner = k.rpartition("/")
+            if k.startswith(PRESENT):
+                continue
             assert float(value) == (float(expected[inner]) if stage in ("", name) else 0.0), k
     assert {"loss", "grad_norm", "first/one", "first/loss", "first/step", "second/loss"} <= metrics[0].keys()
 
