@@ -11,7 +11,7 @@ from genjax.typing import UserError
 
 _STROKES = ("digits", "mnist", "emnist", "kmnist", "fashion_mnist", "shapes")
 """Data sets of light strokes on black, which a Bernoulli distribution of each pixel suits."""
-_TRIAL_STEPS, _TRIAL_IMAGES = 40, 256
+_TRIAL_STEPS, _TRIAL_IMAGES, _TRIAL_SAMPLES = 20, 128, 32
 
 
 def adapt(config: Config, preset: str, dataset: str | None = None, steps: int | None = None) -> Config:
@@ -88,12 +88,14 @@ def to_trial(config: Config) -> Config:
         loss_every=every,
         sample_every=every,
         grid_columns=min(config.evaluation.grid_columns, 4),
-        num=min(config.evaluation.num, 64),
+        num=min(config.evaluation.num, _TRIAL_SAMPLES),
         importance_samples=min(config.evaluation.importance_samples, 5),
         score_every=0,
     )
     limit = min(config.data.limit or _TRIAL_IMAGES, _TRIAL_IMAGES)
-    sampling = dataclasses.replace(config.sampling, batch_size=min(config.sampling.batch_size, 64))
+    sampling = dataclasses.replace(
+        config.sampling, batch_size=min(config.sampling.batch_size, _TRIAL_SAMPLES)
+    )
     if "num_steps" in kinds.method(config).sampling:
         sampling = dataclasses.replace(sampling, num_steps=min(sampling.num_steps, 10))
     changed = dataclasses.replace(

@@ -64,5 +64,7 @@ def steps(budget: Budget, measured: Mapping[str, float | None]) -> int:
     unit = UNITS[budget.kind]
     each = measured.get(unit)
     if not each:
-        raise UserError(f"budget={budget.kind}: {unit} is not known here; valid are steps, epochs and seconds")
+        raise UserError(
+            f"budget={budget.kind}: {unit} is not known here; valid are steps, epochs and seconds"
+        )
     return max(1, round(budget.amount / each))

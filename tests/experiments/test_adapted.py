@@ -96,7 +96,7 @@ def test_a_trial_of_each_preset(name):
     config, preset = command.config, PRESETS[name][1]
     checks.check(config)
     assert command.launch.workdir == f"runs/{name}-trial"
-    assert config.fit.steps == 40 and config.data.limit == 256 and config.evaluation.num <= 64
+    assert config.fit.steps == 20 and config.data.limit == 128 and config.evaluation.num <= 32
     assert config.model == preset.model
     assert checks_of(config) >= 2
     assert train_command.parse([name, "--trial", "--steps", "44"]).config.fit.steps == 44
