@@ -135,6 +135,7 @@ def evaluate(options: Evaluate) -> None:
         )
     check_resamples(options.resamples)
     _check_sweep(options)
+    _check_places(options)
     out = options.out
     if out is not None and "://" not in out and not epath.Path(out).expanduser().parent.is_dir():
         raise UserError(f"out={out!r}: there is no such folder")
@@ -168,6 +169,15 @@ def _check_sweep(options: Evaluate) -> None:
         raise UserError(
             f"against={options.against!r} compares one score, and sweep={options.sweep} gives several"
         )
+
+
+def _check_places(options: Evaluate) -> None:
+    for name in ("dataset", "source"):
+        value = getattr(options, name)
+        if value is not None and (options.images is not None or options.reference is not None):
+            raise UserError(
+                f"{name}={value!r}: the data of a run is not read where images or reference is given"
+            )
 
 
 def names(options: Evaluate, default: str, default_extractor: str) -> tuple[str, ...]:
