@@ -194,10 +194,9 @@ def _described(folder: epath.Path, config: Config) -> dict[str, Any]:
 
 def _is_same_data(first: str, other: str, config: Config) -> bool:
     """Whether two runs have recorded the same data, wherever it lay."""
-    facts = [workdir.load_facts(epath.Path(path).expanduser()) for path in (first, other)]
-    return all(map(data_facts.has_digests, facts)) and not data_facts.of_contents(
-        *facts, data_facts.splits(config.data)
-    )
+    one, two = (workdir.load_facts(epath.Path(path).expanduser()) for path in (first, other))
+    known = data_facts.has_digests(one) and data_facts.has_digests(two)
+    return known and not data_facts.of_contents(one, two, data_facts.splits(config.data))
 
 
 def _scorer(options: Ensemble, config: Config) -> ImageScorer:

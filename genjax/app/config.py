@@ -240,7 +240,7 @@ def with_absolute_paths(config: Config) -> Config:
     """The config whose data is found from any current folder: relative paths become absolute, also after "edges:" and
     the like, and "~" the user's home."""
     where = config.data
-    changed = {
+    changed: dict[str, Any] = {
         "dataset": names.absolute(where.dataset),
         "source": None if where.source is None else names.absolute(where.source),
         "data_dir": None if where.data_dir is None else names.absolute_path(where.data_dir),
