@@ -21,11 +21,21 @@ import tyro
 from etils import epath
 
 from experiments import cli, scoreboard
-from genjax.app import build, extractors, image_scores, kinds, pictures, restore, scoring, workdir
-from genjax.app.config import Config, SamplingOverrides
+from genjax.app import (
+    build,
+    data_facts,
+    extractors,
+    image_scores,
+    kinds,
+    pictures,
+    restore,
+    run_data,
+    scoring,
+    workdir,
+)
+from genjax.app.config import Config, SamplingOverrides, with_absolute_paths
 from genjax.app.extractors import ExtractorOptions
 from genjax.app.image_scores import ImageScorer
-from genjax.data import confirmed
 from genjax.metrics import mixture
 from genjax.metrics.features import features
 from genjax.metrics.score import subset
@@ -158,8 +168,11 @@ def _check(options: Ensemble) -> tuple[list[str], Config]:
     configs = [workdir.load_config(folder) for folder in folders]
     first, *others = [_described(f, c) for f, c in zip(folders, configs, strict=True)]
     for path, other in zip(options.workdirs[1:], others, strict=True):
+        moved = workdir.PLACES if _is_same_data(options.workdirs[0], path, configs[0]) else ()
         differing = [
-            f"{name} ({first[name]!r} and {other[name]!r})" for name in first if first[name] != other[name]
+            f"{name} ({first[name]!r} and {other[name]!r})"
+            for name in first
+            if first[name] != other[name] and name not in moved
         ]
         if differing:
             raise UserError(
@@ -174,8 +187,16 @@ def _check(options: Ensemble) -> tuple[list[str], Config]:
 
 def _described(folder: epath.Path, config: Config) -> dict[str, Any]:
     info = workdir.load_info(folder)
-    fields = {f"data.{name}": getattr(config.data, name) for name in _OF_THE_IMAGES}
+    where = with_absolute_paths(config).data
+    fields = {f"data.{name}": getattr(where, name) for name in _OF_THE_IMAGES}
     return fields | {"image_shape": info.image_shape, "num_classes": info.num_classes}
+
+
+def _is_same_data(first: str, other: str, config: Config) -> bool:
+    """Whether two runs have recorded the same data, wherever it lay."""
+    one, two = (workdir.load_facts(epath.Path(path).expanduser()) for path in (first, other))
+    known = data_facts.has_digests(one) and data_facts.has_digests(two)
+    return known and not data_facts.of_contents(one, two, data_facts.splits(config.data))
 
 
 def _scorer(options: Ensemble, config: Config) -> ImageScorer:
@@ -187,10 +208,8 @@ def _scorer(options: Ensemble, config: Config) -> ImageScorer:
         raise UserError(
             f"extractor=None: the bundled classifier does not know {where.dataset!r}, name another"
         )
-    if options.data_dir is not None:
-        confirmed.confirm(options.data_dir)
-        where = dataclasses.replace(where, data_dir=options.data_dir)
-    train, test = (build.source(where, split) for split in (where.train_split, where.test_split))
+    first = epath.Path(options.workdirs[0]).expanduser()
+    train, test = run_data.sources(first, where, run_data.Places(data_dir=options.data_dir))
     return ImageScorer(
         config,
         train,
@@ -205,7 +224,7 @@ def _scorer(options: Ensemble, config: Config) -> ImageScorer:
 
 
 def _restored(options: Ensemble, path: str) -> restore.Run:
-    return restore.restore(epath.Path(path).expanduser(), SamplingOverrides(), options.data_dir)
+    return restore.restore(epath.Path(path).expanduser(), SamplingOverrides())
 
 
 def _make(

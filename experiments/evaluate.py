@@ -21,7 +21,7 @@ from experiments import cli, score_differences
 from experiments import sweep as sweeps
 from experiments.folders import Folders, score_folders
 from experiments.run_reference import against_folder
-from genjax.app import build, extractors, likelihood_scores, links, lock, restore, scoring, workdir
+from genjax.app import extractors, likelihood_scores, links, lock, restore, run_data, scoring, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.app.extractors import ExtractorOptions, changed
 from genjax.app.image_scores import check_resamples, metric_names
@@ -50,6 +50,9 @@ class Evaluate:
         num: Number of generated images of a run. They are compared with the same number of training and of test images,
             or with all if there are fewer. 0, with --cost: keep the existing score.
         seed: Seed of the generated images.
+        dataset: For runs: the data set of the training, where it lies now, such as folder:PATH. Without it: where it
+            was during training. It is an error if it is not the same data.
+        source: For translation models: the same for the images to translate.
         data_dir: Folder of TFDS data sets. Without it: the folder of the training.
         step: For runs: step of the checkpoint. Without it: the latest checkpoint.
         importance_samples: For VAEs: draws per image with which the likelihood is estimated, by importance weighting.
@@ -76,6 +79,8 @@ class Evaluate:
     metrics: str | None = None
     num: int = 1000
     seed: int = 0
+    dataset: str | None = None
+    source: str | None = None
     data_dir: str | None = None
     step: int | None = None
     importance_samples: int | None = None
@@ -130,6 +135,7 @@ def evaluate(options: Evaluate) -> None:
         )
     check_resamples(options.resamples)
     _check_sweep(options)
+    _check_places(options)
     out = options.out
     if out is not None and "://" not in out and not epath.Path(out).expanduser().parent.is_dir():
         raise UserError(f"out={out!r}: there is no such folder")
@@ -163,6 +169,15 @@ def _check_sweep(options: Evaluate) -> None:
         raise UserError(
             f"against={options.against!r} compares one score, and sweep={options.sweep} gives several"
         )
+
+
+def _check_places(options: Evaluate) -> None:
+    for name in ("dataset", "source"):
+        value = getattr(options, name)
+        if value is not None and (options.images is not None or options.reference is not None):
+            raise UserError(
+                f"{name}={value!r}: the data of a run is not read where images or reference is given"
+            )
 
 
 def names(options: Evaluate, default: str, default_extractor: str) -> tuple[str, ...]:
@@ -203,9 +218,7 @@ def _run(options: Evaluate) -> Any:
     cli.check_seed(options.seed)
     directory = epath.Path(options.workdir or "").expanduser()
     links.check(directory, only=(workdir.SWEEP_PICTURES,), below=(workdir.SWEEP_PICTURES,))
-    run = restore.restore(
-        directory, options.sampling, options.data_dir, options.importance_samples, options.step
-    )
+    run = restore.restore(directory, options.sampling, options.importance_samples, options.step)
     if options.reference is not None:
         return _against(options, run, options.reference)
     with contextlib.ExitStack() as stack:
@@ -242,10 +255,10 @@ def _score(options: Evaluate, run: restore.Run, directory: epath.Path) -> Any:
     if options.num == 0:
         return scoring.add_cost(run, directory)
     likelihood_scores.check(run.config, options.likelihood)
-    data = run.config.data
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
     metrics = names(options, "fd", extractors.scores_of(run.config) or "digits")
-    train, test = (build.source(data, split) for split in (data.train_split, data.test_split))
+    places = run_data.Places(options.dataset, options.source, options.data_dir)
+    train, test = run_data.sources(directory, run.config.data, places)
     asked: dict[str, Any] = {
         "num": options.num,
         "seed": options.seed,

@@ -14,10 +14,10 @@ import tyro
 from etils import epath
 
 from experiments import cli, image_folders, latent_pictures
-from genjax.app import build, kinds, pictures, restore, scoring, translation, workdir
+from genjax.app import kinds, pictures, restore, run_data, scoring, translation, workdir
 from genjax.app.config import SamplingOverrides
 from genjax.app.labels import class_numbers
-from genjax.data import Field
+from genjax.data import Field, Source
 from genjax.typing import UserError
 
 
@@ -37,6 +37,9 @@ class Sample:
             translate both ways, "image". The picture has rows of given images. Below each given image are its
             translation and, for pairs, the true image.
         columns: Number of images in each row of such a picture.
+        dataset: The data set of the training, where it lies now, such as folder:PATH, for the test images. Without it:
+            where it was during training. It is an error if it is not the same data.
+        source: For translation models: the same for the images to translate.
         data_dir: Folder of TFDS data sets, for the test images. Without it: the folder of the training.
         step: Step of the checkpoint. Without it: the latest checkpoint.
         out: What to write: a picture (.png) with one row for each class (up to 20 classes); a .npz file with the arrays
@@ -53,6 +56,8 @@ class Sample:
     show: Literal["samples", "reconstructions", "traversals", "interpolations"] = "samples"
     domain: Literal["source", "image"] = "source"
     columns: int = 10
+    dataset: str | None = None
+    source: str | None = None
     data_dir: str | None = None
     step: int | None = None
     out: str = "samples.png"
@@ -69,8 +74,7 @@ def main() -> None:
 def sample(options: Sample) -> None:
     """Makes the images and writes them to ``options.out``."""
     _check(options)
-    directory = epath.Path(options.workdir).expanduser()
-    run = restore.restore(directory, options.sampling, options.data_dir, step=options.step)
+    run = restore.restore(_directory(options), options.sampling, step=options.step)
     if options.show != "samples":
         write(options, pictures.encode(_look(options, run)), f"picture of {options.show}")
         return
@@ -108,12 +112,17 @@ def _told(options: Sample, run: restore.Run) -> dict[str, np.ndarray]:
     """The conditions other than the class, from test records. The data is read only if there are any."""
     if not set(run.context.conditions) - {"label"}:
         return {}
-    test = build.source(run.config.data, run.config.data.test_split)
+    test = _test_images(options, run)
     return translation.given(run.config, test, range(options.first, options.first + options.num))
 
 
+def _test_images(options: Sample, run: restore.Run) -> Source:
+    places = run_data.Places(options.dataset, options.source, options.data_dir)
+    return run_data.sources(_directory(options), run.config.data, places, roles=("test",))[0]
+
+
 def _translate(options: Sample, run: restore.Run) -> bytes | Mapping[str, bytes]:
-    test = build.source(run.config.data, run.config.data.test_split)
+    test = _test_images(options, run)
     numbers = range(options.first, options.first + options.num)
     given = translation.given(run.config, test, numbers, options.domain)
     images = scoring.make(
@@ -140,6 +149,10 @@ def write(options: Sample, content: bytes | Mapping[str, bytes], what: str) -> N
         print(f"{what} written to {options.out}")
 
 
+def _directory(options: Sample) -> epath.Path:
+    return epath.Path(options.workdir).expanduser()
+
+
 def _out(options: Sample) -> epath.Path:
     return epath.Path(options.out).expanduser()
 
@@ -149,7 +162,7 @@ def _suffix(options: Sample) -> str:
 
 
 def _look(options: Sample, run: restore.Run) -> np.ndarray:
-    test = build.source(run.config.data, run.config.data.test_split)
+    test = _test_images(options, run)
     if options.show == "reconstructions":
         return latent_pictures.reconstructions(run, test, options.num, options.seed, options.columns)
     look = {"traversals": latent_pictures.traversals, "interpolations": latent_pictures.interpolations}[

@@ -38,7 +38,7 @@ from genjax.app import (
     scoring,
     workdir,
 )
-from genjax.app.config import Config, Launch
+from genjax.app.config import Config, Launch, with_absolute_paths
 from genjax.app.image_scores import ImageScorer
 from genjax.app.terminal import printable
 from genjax.data import confirmed
@@ -68,6 +68,7 @@ def train(config: Config, launch: Launch) -> None:
     directory = epath.Path(launch.workdir).expanduser()
     # Whatever can be wrong is found before the workdir is touched.
     checks.check(config)
+    config = with_absolute_paths(config)
     links.check(directory, below=(workdir.PICTURES, "checkpoints"))
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
@@ -99,7 +100,8 @@ def train(config: Config, launch: Launch) -> None:
     workdir.check_ours(directory)
     say(data_found(train_source, test_source))
     with writing(directory):
-        workdir.claim(directory, config, facts, launch.override_config, described)
+        for line in workdir.claim(directory, config, facts, launch.override_config, described):
+            say(line)
         overview(directory, abstract_state.params)
         if described and not goes_on:
             for name, one in described.items():

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.report.collect import Group, Run
+from experiments.report.data_sets import at_home
 from experiments.report.table import train_seconds
 from genjax.metrics.protocol import Protocol
 from genjax.typing import UserError
@@ -157,7 +158,7 @@ def _alike(run: Run, num: int | None, how: str = "") -> str:
     size = config.get("data.image_size")
     split = config.get("data.test_split", "test")
     parts = [
-        config.get("data.dataset", ""),
+        at_home(config.get("data.dataset", "")),
         "" if split == "test" else split,
         "" if size is None else f"{size} pixels",
         "" if config.get("data.binarize", "no") == "no" else "binarised",

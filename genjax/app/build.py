@@ -56,7 +56,9 @@ def _limited(config: DataConfig, whole: data.Source) -> data.Source:
 def _in_memory(lazy: data.Source) -> data.ArraySource:
     if isinstance(lazy, data.ArraySource):
         return lazy
-    return data.ArraySource.from_records(data.to_memory(lazy), lazy.info, lazy.skipped, data.ignored(lazy))
+    return data.ArraySource.from_records(
+        data.to_memory(lazy), lazy.info, lazy.skipped, data.ignored(lazy), data.digest(lazy)
+    )
 
 
 def is_small(config: DataConfig, source: data.Source) -> bool:

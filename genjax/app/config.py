@@ -11,6 +11,7 @@ import tyro
 
 from genjax.app.methods import METHODS
 from genjax.app.networks import NETWORKS
+from genjax.data import names
 from genjax.data.layout import Layout
 from genjax.diffusion import SAMPLERS
 from genjax.diffusion.grids import GRIDS
@@ -233,6 +234,18 @@ class Launch:
     coordinator: str | None = None
     num_processes: int | None = None
     process_id: int | None = None
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The config whose data is found from any current folder: relative paths become absolute, also after "edges:" and
+    the like, and "~" the user's home."""
+    where = config.data
+    changed: dict[str, Any] = {
+        "dataset": names.absolute(where.dataset),
+        "source": None if where.source is None else names.absolute(where.source),
+        "data_dir": None if where.data_dir is None else names.absolute_path(where.data_dir),
+    }
+    return dataclasses.replace(config, data=dataclasses.replace(where, **changed))
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from genjax import data
 from genjax.app import build, collapse_scores, translation
 from genjax.app.config import Config
+from genjax.data import names
 from genjax.metrics import suite
 from genjax.metrics.extractor import Extractor
 from genjax.metrics.score import Scorer
@@ -86,7 +87,7 @@ class ImageScorer:
             resamples=resamples,
             batch_size=sharding.round_up(batch_size or (LARGE_BATCH if extractor else BATCH), mesh),
             sharding=sharding.batch_sharding(mesh),
-            reference=f"{config.data.dataset}/{config.data.test_split}",
+            reference=f"{names.short(config.data.dataset)}/{config.data.test_split}",
         )
 
     def score(self, generated: np.ndarray, labels: np.ndarray | None) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from genjax import data
 from genjax.app import build, checks, kinds, origins, workdir
 from genjax.app.config import Config, SamplingOverrides
 from genjax.app.kinds import NONE, Frozens
-from genjax.data import confirmed
 from genjax.methods.kind import Context
 from genjax.train import sharding
 from genjax.typing import Method, PyTree, TrainState, UserError
@@ -51,7 +50,6 @@ class Run(NamedTuple):
 def restore(
     directory: epath.Path,
     overrides: SamplingOverrides,
-    data_dir: str | None = None,
     importance_samples: int | None = None,
     step: int | None = None,
 ) -> Run:
@@ -60,8 +58,6 @@ def restore(
     Args:
         directory: the workdir of the run; nothing in it is changed.
         overrides: how images are made, where that is to differ from the run's config.
-        data_dir: where TFDS data sets live, if elsewhere than at training time. It is remembered as a folder that
-            the user has given, see `genjax.data.confirmed`.
         importance_samples: of the likelihood, if other than the run's config says.
         step: step of the checkpoint; None: the latest.
 
@@ -72,9 +68,6 @@ def restore(
 
     config = workdir.load_config(directory)
     config = dataclasses.replace(config, sampling=overrides.apply(config.sampling))
-    if data_dir is not None:
-        confirmed.confirm(data_dir)
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=data_dir))
     if importance_samples is not None:
         evaluation = dataclasses.replace(config.evaluation, importance_samples=importance_samples)
         config = dataclasses.replace(config, evaluation=evaluation)

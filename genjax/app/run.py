@@ -13,11 +13,10 @@ from etils import epath
 from jax.typing import ArrayLike
 
 from genjax import data
-from genjax.app import build, checks, kinds, restore, scoring
+from genjax.app import checks, kinds, restore, run_data, scoring
 from genjax.app.config import Config, SamplingOverrides
 from genjax.app.labels import class_numbers
 from genjax.conditions import select
-from genjax.data import confirmed
 from genjax.methods.averages import averaged
 from genjax.methods.latent_space import LatentSpace
 from genjax.train.finite import check_images
@@ -154,24 +153,32 @@ class TrainedRun:
         return make(run.state, labels=given.pop("label", None), given=given)
 
     def evaluate(
-        self, num: int = 1000, *, seed: int = 0, data_dir: str | None = None, **options: Any
+        self,
+        num: int = 1000,
+        *,
+        seed: int = 0,
+        dataset: str | None = None,
+        source: str | None = None,
+        data_dir: str | None = None,
+        **options: Any,
     ) -> dict[str, Any]:
         """Scores the run on its data, as ``python -m experiments.evaluate`` does, without writing anything.
 
         Args:
             num: number of images to make and to compare.
             seed: seed of the images.
-            data_dir: where TFDS data sets live, if elsewhere than at training time.
+            dataset, source, data_dir: where the data lies, if elsewhere than at training time; see
+                `genjax.app.run_data.Places`.
             options: see `genjax.app.scoring.results`, as ``metrics`` and ``extractor``.
 
         Returns:
             The results by name, as in ``metrics.json``.
+
+        Raises:
+            UserError: the data is not there, or it is other data than the run was trained on.
         """
-        where = self.config.data
-        if data_dir is not None:
-            confirmed.confirm(data_dir)
-            where = dataclasses.replace(where, data_dir=data_dir)
-        train, test = (build.source(where, split) for split in (where.train_split, where.test_split))
+        places = run_data.Places(dataset, source, data_dir)
+        train, test = run_data.sources(self.workdir, self.config.data, places)
         return scoring.results(self._run, train, test, num=num, seed=seed, **options)
 
     def encode(self, images: ArrayLike, **condition: Any) -> np.ndarray:

@@ -18,10 +18,10 @@ import dacite
 import jax
 from etils import epath
 
-from genjax.app import config_files, kinds
-from genjax.app.config import Config, flatten
+from genjax.app import config_files, data_facts, kinds
+from genjax.app.config import Config, flatten, with_absolute_paths
 from genjax.app.lock import LOCK
-from genjax.data import DataInfo, Source, fields
+from genjax.data import DataInfo, Source, fields, names
 from genjax.train.files import TEMPORARY, read_json, write_bytes, write_json
 from genjax.typing import UserError
 
@@ -54,6 +54,8 @@ FREE = {
     "evaluation.importance_samples",
     "evaluation.extractor",
 }
+PLACES = ("data.dataset", "data.source")
+"""What may differ if the data is the same."""
 _PACKAGES = (
     "genjax-images",
     "jax",
@@ -73,7 +75,7 @@ def claim(
     facts: dict[str, Any],
     override: bool,
     origins: Mapping[str, Any] = types.MappingProxyType({}),
-) -> None:
+) -> list[str]:
     """Makes `workdir` the folder of a run with this config on this data, or checks that it already is.
 
     A run that has no checkpoint yet has nothing to resume: the new config takes its place.
@@ -85,19 +87,21 @@ def claim(
         override: resume although config or data differ.
         origins: see `genjax.app.origins`.
 
+    Returns:
+        Lines to say: where the data was before, if it has moved.
+
     Raises:
         UserError: the folder holds a run with another config or on other data (the message lists what
             differs), or something that is not a run, or it cannot be written.
     """
     check_ours(workdir)
-    if (workdir / CONFIG).exists():
-        differences = _differences(workdir, config, facts) if has_checkpoint(workdir) and not override else {}
+    said: list[str] = []
+    if (workdir / CONFIG).exists() and has_checkpoint(workdir) and not override:
+        differences, said = _differences(workdir, config, facts)
         if differences:
-            lines = "\n".join(
-                f"  {name}: {old!r} before, {new!r} now" for name, (old, new) in differences.items()
-            )
+            lines = "\n".join(f"  {line}" for line in differences)
             raise UserError(
-                f"workdir={str(workdir)!r} holds a run that was started with another config:\n{lines}\n"
+                f"workdir={str(workdir)!r} holds a run that was started with another config or other data:\n{lines}\n"
                 "Start with the old config to resume it, choose another --workdir for a new run, or resume "
                 "with the new config all the same by --override-config."
             )
@@ -112,6 +116,7 @@ def claim(
             write_json(workdir / MANIFEST, [*before, manifest(config.fit.seed)])
         except OSError as error:
             raise UserError(f"workdir={str(workdir)!r} cannot be written: {error}") from error
+    return said
 
 
 def check_ours(workdir: epath.Path) -> None:
@@ -148,9 +153,8 @@ def has_checkpoint(workdir: epath.Path) -> bool:
 
 def describe_data(train: Source, test: Source) -> dict[str, Any]:
     """What is to be known of the data once it is gone, and must not change while a run goes on."""
-    sizes = {"train_records": len(train), "test_records": len(test)}
-    skipped = {"train_skipped": len(train.skipped), "test_skipped": len(test.skipped)}
-    return {**fields.to_json(train.info), **sizes, **skipped}
+    splits = [*data_facts.of_split("train", train).items(), *data_facts.of_split("test", test).items()]
+    return {**fields.to_json(train.info), **dict(splits)}
 
 
 def load_config(workdir: epath.Path) -> Config:
@@ -185,10 +189,10 @@ def load_info(workdir: epath.Path) -> DataInfo:
         raise UserError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What differs from the run in `workdir`, by name: value before and now."""
+def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Lines: what differs from the run in `workdir` and must not; what may, since its data has moved."""
     stored = load_config(workdir)
-    old, new = flatten(stored), flatten(config)
+    old, new = flatten(with_absolute_paths(stored)), flatten(with_absolute_paths(config))
     changed = {
         name: (old.get(name), new.get(name))
         for name in {**old, **new}
@@ -200,15 +204,41 @@ def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> 
         old_kind, new_kind = (kinds.name(part, getattr(c, part)) for c in (stored, config))
         if old_kind != new_kind:
             changed[part] = old_kind, new_kind
-    before = _facts(workdir)
-    names = () if changed else before.keys() & facts.keys()  # other data follow from another config
-    return changed | {
-        f"data.{name}": (before[name], facts[name]) for name in sorted(names) if before[name] != facts[name]
-    }
+    moved = {name: changed[name] for name in PLACES if name in changed and None not in changed[name]}
+    before, splits = load_facts(workdir), data_facts.splits(config.data)
+    unlike = data_facts.of_contents(before, facts, splits)
+    others = changed.keys() - moved.keys()
+    if not others:
+        shared = before.keys() & facts.keys() - {"name"} - {f"{role}_digest" for role in splits}
+        unlike = [*data_facts.of_numbers(before, facts, sorted(shared)), *unlike]
+    known = data_facts.has_digests(before) and data_facts.has_digests(facts)
+    only_paths = not others and all(names.may_be_moved(*values) for values in moved.values())
+    if not unlike and (known or only_paths):
+        changed = {name: changed[name] for name in changed if name not in moved}
+    lines = [f"{name}: {was!r} before, {now!r} now" for name, (was, now) in changed.items()]
+    lines += [] if others else unlike  # other data follow from another config
+    return lines, [] if lines else _said(old, new, known)
 
 
-def _facts(workdir: epath.Path) -> dict[str, Any]:
-    """What ``data.json`` holds, in the form in which this version writes it."""
+def _said(old: Mapping[str, Any], new: Mapping[str, Any], known: bool) -> list[str]:
+    """Lines: where the same data was before, and whether it is known to be the same."""
+    kind = names.parse(new["data.dataset"]).kind
+    places = (*PLACES, "data.data_dir") if kind == "tfds" else PLACES
+    lines = [
+        f"the data has moved; {name}: {old[name]!r} before, {new[name]!r} now"
+        for name in places
+        if old[name] != new[name]
+    ]
+    if not known and kind != "bundled":
+        lines.append(
+            "the run is of an older version, which wrote no digest of its data: the number of records, classes and "
+            "shapes are as before; the digest is written now"
+        )
+    return lines
+
+
+def load_facts(workdir: epath.Path) -> dict[str, Any]:
+    """What ``data.json`` holds, in the form in which this version writes it; see `describe_data`."""
     path = workdir / DATA
     if not path.exists():
         return {}

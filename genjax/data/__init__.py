@@ -5,6 +5,7 @@ from genjax.data.batches import Prefetcher, eval_batches, nbytes, to_memory, tra
 from genjax.data.binarize import Binarized
 from genjax.data.convert import Conversion, Converted, conversion
 from genjax.data.derived import Derived
+from genjax.data.digest import Digest, digest
 from genjax.data.digits import digits
 from genjax.data.fields import DataInfo, Field, labelled_images
 from genjax.data.files import ImageArray, ImageFiles, open_images
@@ -29,6 +30,7 @@ __all__ = [
     "Converted",
     "DataInfo",
     "Derived",
+    "Digest",
     "Field",
     "Ignored",
     "ImageArray",
@@ -43,6 +45,7 @@ __all__ = [
     "Stacked",
     "Unpaired",
     "conversion",
+    "digest",
     "digits",
     "eval_batches",
     "ignored",

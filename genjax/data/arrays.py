@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from genjax.data.convert import NO_CONVERSION, Conversion, plain_arrays
+from genjax.data.digest import of_arrays
 from genjax.data.ignored import Ignored
 from genjax.data.source import ArraySource, split_indices
 from genjax.data.splits import split_of
@@ -75,7 +76,8 @@ def load_npz(
     roles = _roles(arrays, where)
     key = _key(roles, arrays, split, where)
     _check_picture(arrays[roles.images[key]], where)
-    images = plain_arrays(arrays[roles.images[key]], conversion)
+    stored = arrays[roles.images[key]]
+    images = plain_arrays(stored, conversion)
     labels = arrays[roles.labels[key]] if key in roles.labels else None
     # Over all splits: a class may be missing in one of them.
     every_label = [arrays[name] for name in roles.labels.values()]
@@ -87,12 +89,15 @@ def load_npz(
     options = {"name": str(path), "split": split, "num_classes": num_classes, "class_names": class_names}
     # Checked before it is split, so that a message names the record by its place in the file.
     source = ArraySource(images, labels, **options)  # type: ignore[arg-type]
+    numbers = None
     if key is None:
-        records = source.read(split_indices(len(source), split, every=_TEST_EVERY))
+        numbers = split_indices(len(source), split, every=_TEST_EVERY)
+        records = source.read(numbers)
         if not len(records["image"]):
             raise UserError(f"{where}, split={split!r}: empty, the file has only {len(source)} images")
         source = ArraySource(records["image"], records.get("label"), **options)  # type: ignore[arg-type]
     source.ignored = Ignored(arrays=roles.others)
+    source.digest = of_arrays(stored, labels, numbers)
     return source
 
 

@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 
+from genjax.data.digest import digest
 from genjax.data.ignored import ignored
 from genjax.data.source import Source
 from genjax.typing import UserError
@@ -28,7 +29,8 @@ class Binarized:
         if not 0 <= seed < 2**32:
             raise UserError(f"seed={seed}: valid are 0..{2**32 - 1}")
         self._source, self._key = source, (zlib.crc32(source.info.split.encode()) << 32) + seed
-        self.info, self.skipped, self.ignored = source.info, source.skipped, ignored(source)
+        self.info, self.skipped = source.info, source.skipped
+        self.ignored, self.digest = ignored(source), digest(source)
 
     def __len__(self) -> int:
         return len(self._source)

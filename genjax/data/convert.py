@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageColor
 
+from genjax.data.digest import digest
 from genjax.data.fields import image as image_field
 from genjax.data.ignored import ignored
 from genjax.data.source import Source
@@ -126,7 +127,7 @@ class Converted:
         self._source, self._channels = source, channels
         height, width = source.info.image_shape[:2]
         self.info = source.info.with_field("image", image_field((height, width, channels)))
-        self.skipped, self.ignored = source.skipped, ignored(source)
+        self.skipped, self.ignored, self.digest = source.skipped, ignored(source), digest(source)
 
     def __len__(self) -> int:
         return len(self._source)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import UInt8
 
+from genjax.data.digest import digest, made
 from genjax.data.fields import image
 from genjax.data.ignored import ignored
 from genjax.data.source import Source
@@ -49,11 +50,12 @@ class Derived:
 
     def __init__(self, source: Source, derivation: Derivation, name: str):
         self._source, self._derivation = source, derivation
-        made = derivation(np.zeros((1, *source.info.image_shape), np.uint8)).shape
-        shape: tuple[int, int, int] = (made[1], made[2], made[3])
+        derived = derivation(np.zeros((1, *source.info.image_shape), np.uint8)).shape
+        shape: tuple[int, int, int] = (derived[1], derived[2], derived[3])
         info = source.info.with_field("image", image(shape))
         self.info = dataclasses.replace(info, name=f"{name}:{source.info.name}")
         self.skipped, self.ignored = source.skipped, ignored(source)
+        self.digest = made(name, digest(source))
 
     def __len__(self) -> int:
         return len(self._source)

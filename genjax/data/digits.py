@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from genjax.data.digest import of_arrays
 from genjax.data.source import ArraySource, split_indices
 
 
@@ -31,7 +32,7 @@ def digits(split: str) -> ArraySource:
     per_class = [np.flatnonzero(data.target == digit) for digit in range(10)]
     index = np.sort(np.concatenate([i[split_indices(len(i), split, every=5)] for i in per_class]))
     images = np.round(data.images[index] * (255 / 16)).astype(np.uint8)
-    return ArraySource(
+    source = ArraySource(
         images,
         data.target[index],
         name="digits",
@@ -39,3 +40,5 @@ def digits(split: str) -> ArraySource:
         num_classes=10,
         class_names=[str(digit) for digit in range(10)],
     )
+    source.digest = of_arrays(images, data.target[index])
+    return source

@@ -10,6 +10,7 @@ import numpy as np
 
 from genjax.data import images
 from genjax.data.convert import Conversion, check_conversion
+from genjax.data.digest import of_files
 from genjax.data.fields import labelled_images
 from genjax.data.layout import Layout, find
 from genjax.data.source import BadRecordError, check_channels
@@ -77,6 +78,7 @@ class ImageFolder:
         good = [header for header in (headers[i] for i in kept) if isinstance(header, images.Header)]
         animated = sum(header.animated for header in good)
         self.ignored = dataclasses.replace(self.ignored, animated=animated)
+        self.digest = of_files(root, files)  # bad records included
         self._files = [files[i] for i in kept]
         label_of = {name: label for label, name in enumerate(class_names)}
         self._labels = np.array([label_of[classes[i]] for i in kept], np.int32) if class_names else None

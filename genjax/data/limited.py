@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from genjax.data.digest import digest
 from genjax.data.ignored import ignored
 from genjax.data.source import Source
 from genjax.typing import UserError
@@ -26,7 +27,8 @@ class Limited:
         self._source = source
         order = np.random.Generator(np.random.Philox(key=0)).permutation(len(source))
         self._numbers = np.sort(order[:num])
-        self.info, self.skipped, self.ignored = source.info, source.skipped, ignored(source)
+        self.info, self.skipped = source.info, source.skipped
+        self.ignored, self.digest = ignored(source), digest(source)
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from genjax.data.batches import train_batch
+from genjax.data.digest import beside, digest
 from genjax.data.fields import DataInfo
 from genjax.data.ignored import ignored
 from genjax.data.permutation import permute
@@ -33,6 +34,7 @@ class Paired:
         self._parts, self._order = (target, source), _partners(target, source)
         self.info, self.skipped = _info(target, source), (*target.skipped, *source.skipped)
         self.ignored = ignored(target) | ignored(source)
+        self.digest = beside(digest(target), digest(source))
 
     def __len__(self) -> int:
         return len(self._parts[0])
@@ -66,6 +68,7 @@ class Unpaired:
         self.target, self.source, self._seed = target, source, seed
         self.info, self.skipped = _info(target, source), (*target.skipped, *source.skipped)
         self.ignored = ignored(target) | ignored(source)
+        self.digest = beside(digest(target), digest(source))
 
     def __len__(self) -> int:
         return len(self.target)

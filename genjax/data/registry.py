@@ -3,23 +3,22 @@
 import pathlib
 from collections.abc import Sequence
 
-from genjax.data.arrays import SUFFIXES, load_npz
+from genjax.data.arrays import load_npz
 from genjax.data.batches import to_memory
 from genjax.data.convert import NO_CONVERSION, Conversion, Converted, check_conversion, with_channels
 from genjax.data.derived import DERIVATIONS, Derived
+from genjax.data.digest import digest
 from genjax.data.digits import digits
 from genjax.data.folder import ImageFolder
 from genjax.data.ignored import ignored
 from genjax.data.images import OnBadRecord, check_options, resize_array
 from genjax.data.layout import Layout
+from genjax.data.names import STACKED, parse
 from genjax.data.shapes import shapes
 from genjax.data.source import ArraySource, Source, check_channels
 from genjax.data.stacked import CHANNELS, Stacked
 from genjax.data.tfds import load_tfds
 from genjax.typing import UserError
-
-_FOLDER = "folder:"
-_STACKED = "stacked:"
 
 
 def load(
@@ -65,22 +64,18 @@ def load(
         "convert": convert,
         "layout": layout,
     }
-    if name.startswith(_STACKED):
+    if name.startswith(STACKED):
         check_channels(channels, CHANNELS, f"data set {name!r}")
-        return Stacked(load(name.removeprefix(_STACKED), split, **everywhere))  # type: ignore[arg-type]
+        return Stacked(load(name.removeprefix(STACKED), split, **everywhere))  # type: ignore[arg-type]
     wanted = check_conversion(convert, channels)
     prefix, _, rest = name.partition(":")
     if prefix in DERIVATIONS:
         images = load(rest, split, channels=channels, **everywhere)  # type: ignore[arg-type]
         return Derived(images, DERIVATIONS[prefix], prefix)
-    path = pathlib.Path(name.removeprefix(_FOLDER)).expanduser()
-    is_file = path.suffix.lower() in SUFFIXES and not path.is_dir()
-    # A relative path needs a slash or a leading dot, so that a folder "mnist" here does not hide the data
-    # set. Names of TFDS may have a slash too, so other names with one are paths only if the folder is there.
-    is_folder = name.startswith((_FOLDER, "/", ".", "~")) or ("/" in name and path.is_dir())
-    if is_folder and not is_file:
+    found = parse(name)
+    if found.kind == "folder":
         return ImageFolder(
-            path,
+            found.rest,
             split,
             image_size=image_size,
             channels=channels,
@@ -95,8 +90,8 @@ def load(
     if name == "shapes":
         drawn = shapes(split, 32 if image_size is None else image_size)
         return _as_asked(drawn, image_size, channels, wanted)
-    if is_file:
-        return _as_asked(load_npz(path, split, wanted), image_size, channels, wanted)
+    if found.kind == "file":
+        return _as_asked(load_npz(found.rest, split, wanted), image_size, channels, wanted)
     stored = None if wanted.channels else channels
     source = load_tfds(
         name, split, data_dir=data_dir, image_size=image_size, channels=stored, on_bad_record=on_bad_record
@@ -123,5 +118,5 @@ def _as_asked(
     if image_size is not None:
         images = resize_array(images, image_size)
     return ArraySource.from_records(
-        {**records, "image": images}, source.info, source.skipped, ignored(source)
+        {**records, "image": images}, source.info, source.skipped, ignored(source), digest(source)
     )

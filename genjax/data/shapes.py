@@ -5,6 +5,7 @@ import math
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from genjax.data.digest import of_arrays
 from genjax.data.permutation import permute
 from genjax.data.source import ArraySource, split_indices
 from genjax.typing import UserError
@@ -71,7 +72,7 @@ def shapes(split: str, size: int = 32) -> ArraySource:
         that different orientations give the same picture.
     """
     rows = factors(indices(split))
-    return ArraySource(
+    source = ArraySource(
         render(rows, size),
         rows[:, 0],
         name="shapes",
@@ -79,6 +80,9 @@ def shapes(split: str, size: int = 32) -> ArraySource:
         num_classes=len(SHAPE_NAMES),
         class_names=SHAPE_NAMES,
     )
+    # Of the factors: pictures of another size are of the same data.
+    source.digest = of_arrays(rows.astype(np.int64), rows[:, 0])
+    return source
 
 
 def indices(split: str) -> Int[np.ndarray, "N"]:

@@ -7,6 +7,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from genjax.data import fields as kinds
+from genjax.data.digest import NOTHING as NO_DIGEST
+from genjax.data.digest import Digest
 from genjax.data.fields import DataInfo, Field
 from genjax.data.ignored import NOTHING, Ignored
 from genjax.typing import UserError
@@ -71,7 +73,7 @@ class ArraySource:
             num_classes = num_classes or int(self._labels.max()) + 1
         height, width, channels = self._images.shape[1:]
         self.skipped: tuple[str, ...] = ()
-        self.ignored = NOTHING
+        self.ignored, self.digest = NOTHING, NO_DIGEST
         self.info = kinds.labelled_images(
             name,
             split,
@@ -92,6 +94,7 @@ class ArraySource:
         info: DataInfo,
         skipped: tuple[str, ...] = (),
         ignored: Ignored = NOTHING,
+        digest: Digest = NO_DIGEST,
     ) -> "ArraySource":
         """What another source with this `info` has read; the shape of the images may be another."""
         source = cls(
@@ -104,7 +107,7 @@ class ArraySource:
             others={other: array for other, array in records.items() if other not in ("image", "label")},
             fields=info.fields,
         )
-        source.skipped, source.ignored = skipped, ignored
+        source.skipped, source.ignored, source.digest = skipped, ignored, digest
         return source
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from genjax.data.batches import to_memory
+from genjax.data.digest import digest, made
 from genjax.data.fields import labelled_images
 from genjax.data.ignored import ignored
 from genjax.data.source import Source
@@ -57,6 +58,7 @@ class Stacked:
         if num < 1 or seed < 0:
             raise UserError(f"num={num}, seed={seed}: valid are num >= 1 and seed >= 0")
         self._source, self.skipped, self.ignored = source, source.skipped, ignored(source)
+        self.digest = made("stacked", digest(source))
         draws = np.random.PCG64([seed, zlib.crc32(info.split.encode())])
         # The remainder prefers the first records, by less than one in 10^12.
         self._drawn = (draws.random_raw((num, CHANNELS)) % len(source)).astype(np.int64)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from genjax.data import confirmed, images
+from genjax.data.digest import NOTHING, of_tfds
 from genjax.data.fields import DataInfo, labelled_images
 from genjax.data.source import BadRecordError, Source, check_channels
 from genjax.data.tfds_types import ForeignTypeError, check_name, own_types
@@ -74,6 +75,7 @@ def load_tfds(
         class_names=tuple(labels.names) if labels else (),
     )
     source = _TfdsSource(records, info, image_size, image_name, label_name)
+    source.digest = of_tfds(builder, split, len(records), lambda number: records[number][image_name])
     return source.without_bad_records() if on_bad_record == "skip" else source
 
 
@@ -85,6 +87,7 @@ class _TfdsSource:
     ):
         self.info = info
         self.skipped: tuple[str, ...] = ()
+        self.digest = NOTHING
         self._records, self._kept = records, np.arange(len(records))
         self._image_size, self._image_name, self._label_name = image_size, image_name, label_name
 
