@@ -120,7 +120,7 @@ class Own(Writer):
 
 
 def test_writers_are_chosen(tmp_path):
-    with pytest.raises(UserError, match="log=.'tensorbord',.: valid are lists of tensorboard"):
+    with pytest.raises(UserError, match=r"log=.'tensorbord',.: valid are lists of tensorboard"):
         run(tmp_path / "a", log=("tensorbord",))
     assert not (tmp_path / "a").exists()
     own = Own()

@@ -1,6 +1,8 @@
 """Aim. Its repository is the nearest folder ``.aim`` above the current folder, or a new one in the current folder."""
 
+import atexit
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,11 +27,8 @@ class AimWriter(Writer):
     """
 
     def __init__(self, workdir: pathlib.Path, resume_step: int):
-        import aim
-
         run_id = tracker.stored_id(workdir / ID, resume_step)
-        # A killed run has left Aim's lock; ours says that nobody else writes.
-        self._run = aim.Run(run_hash=run_id, force_resume=run_id is not None, capture_terminal_logs=False)
+        self._run = _opened(run_id)
         tracker.store_id(workdir / ID, self._run.hash)
         self._run.name = workdir.resolve().name
 
@@ -54,6 +53,24 @@ class AimWriter(Writer):
 
     def close(self) -> None:
         self._run.close()
+
+
+def _opened(run_id: str | None) -> Any:
+    """The run of an id, or a new one."""
+    import aim
+    from aim.ext.cleanup import AutoClean
+
+    try:
+        try:
+            return aim.Run(run_hash=run_id, capture_terminal_logs=False)
+        except Exception:
+            if run_id is None:
+                raise
+            # A run that was killed on another machine has left Aim's lock; the workdir's says that nobody writes.
+            return aim.Run(run_hash=run_id, capture_terminal_logs=False, force_resume=True)
+    finally:
+        if sys.version_info >= (3, 12):  # Aim starts a thread when Python ends, and Python no longer lets it
+            atexit.unregister(AutoClean.cleanup)
 
 
 WRITER = WriterKind(

@@ -84,7 +84,7 @@ class Aside(Writer):
         with self._warning():
             writer = open()
             with self._warning():
-                while (call := self._calls.get()) is not None:
+                while not self._failed and (call := self._calls.get()) is not None:
                     method, arguments = call
                     getattr(writer, method)(*arguments)
             writer.close()

@@ -21,6 +21,8 @@ from genjax.typing import UserError
 
 ID = "wandb.json"
 _SILENT_MODES = ("offline", "dryrun", "disabled")
+_BEGIN_SECONDS = 60.0
+"""For which it waits for the server at the beginning, while the training goes on."""
 _FINISH_SECONDS = 0.7 * aside.PATIENCE
 """For which it sends what is left at the end; `wandb sync` sends the rest from the files in the workdir."""
 
@@ -48,7 +50,9 @@ class WandbWriter(Writer):
             resume="allow",
             dir=os.fspath(workdir),
             # What is printed stays here; and a server that does not answer must not keep the process.
-            settings=wandb.Settings(console="off", finish_timeout=_FINISH_SECONDS),
+            settings=wandb.Settings(
+                console="off", init_timeout=_BEGIN_SECONDS, finish_timeout=_FINISH_SECONDS
+            ),
         )
         self._first = self._run.starting_step
 
