@@ -76,6 +76,9 @@ EXTRAS = {
     "text": ["sacrebleu>=2.6"],
     # Adaptive ODE solvers: likelihood and sampling by the probability-flow ODE.
     "ode": ["diffrax>=0.7.2"],
+    # Trackers of experiments, for `--log`. For Python 3.13 there is no version of Aim 3.
+    "wandb": ["wandb>=0.30"],
+    "aim": ["aim>=3.29.1; python_version < '3.13'"],
     # The picture of `python -m experiments.gallery`.
     "plots": ["matplotlib>=3.10.7"],
     # The page of `python -m experiments.report`, and the tests of it in a browser.

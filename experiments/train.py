@@ -1,8 +1,9 @@
 """Train a preset: ``python -m experiments.train PRESET --workdir DIR``; the same command resumes it.
 
-The workdir gets ``config.json``, ``manifest.json``, ``checkpoints/``, TensorBoard events, ``metrics.jsonl``, a picture
-of samples (one row for each class) each time samples are drawn, ``samples/00001000.png``, the newest also as
-``samples.png``, ``timing.json`` (see `experiments.timing`) and, at the end, ``metrics.json``.
+The workdir gets ``config.json``, ``manifest.json``, ``checkpoints/``, ``metrics.jsonl``, what ``--log`` names (without
+it: TensorBoard events), a picture of samples (one row for each class) each time samples are drawn,
+``samples/00001000.png``, the newest also as ``samples.png``, ``timing.json`` (see `experiments.timing`) and, at the
+end, ``metrics.json``.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
-from experiments import cli, timing
+from experiments import cli, run_groups, timing
 from experiments.drawing import drawer
 from experiments.found import data_found
 from experiments.train_command import read
@@ -26,6 +27,7 @@ from genjax import data
 from genjax.app import (
     build,
     checks,
+    config_files,
     cost,
     extractors,
     kinds,
@@ -42,7 +44,7 @@ from genjax.app.config import Config, Launch, with_absolute_paths
 from genjax.app.image_scores import ImageScorer
 from genjax.app.terminal import printable
 from genjax.data import confirmed
-from genjax.train import logging, sharding
+from genjax.train import logging, sharding, writers
 from genjax.train.checkpoint import saved_steps
 from genjax.train.timing import Times
 from genjax.typing import Method, PyTree, TrainState, UserError
@@ -69,6 +71,7 @@ def train(config: Config, launch: Launch) -> None:
     # Whatever can be wrong is found before the workdir is touched.
     checks.check(config)
     config = with_absolute_paths(config)
+    writers.check(launch.log)
     links.check(directory, below=(workdir.PICTURES, "checkpoints"))
     mesh = sharding.make_mesh(config.fit.fsdp)
     train_source = build.source(config.data, config.data.train_split)
@@ -120,6 +123,8 @@ def train(config: Config, launch: Launch) -> None:
             progress=launch.progress or None,
             on_save=timekeeper(config, directory, train_source, frozen, method, mesh),
             initial=(lambda state: origins.start_from(state, first)) if first else None,
+            log=launch.log,
+            hparams=run_groups.flatten(config_files.to_json(config)),
         )
         if fitted.preempted:
             how = "interrupted" if fitted.signal == signal.SIGINT else "preempted"

@@ -57,7 +57,17 @@ MAY_IMPORT = {
 }
 """Part of genjax -> the other parts that it may import."""
 
-OPTIONAL = {"tensorflow", "torch", "diffusers", "diffrax", "matplotlib", "wandb", "sacrebleu", "pillow_heif"}
+OPTIONAL = {
+    "tensorflow",
+    "torch",
+    "diffusers",
+    "diffrax",
+    "matplotlib",
+    "wandb",
+    "aim",
+    "sacrebleu",
+    "pillow_heif",
+}
 """Packages that only an extra installs: imported inside the function that uses them, not at module level."""
 
 ORBAX_HOME = "genjax.train.checkpoint"

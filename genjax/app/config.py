@@ -19,14 +19,16 @@ from genjax.methods.diffusion.diffusion import DiffusionConfig
 from genjax.methods.optimizers import OptimizerConfig
 from genjax.models.denoisers.unet import UNetConfig
 from genjax.ranges import Count, CountOrZero, NonNegative, Probability, Range
+from genjax.train import writers
 from genjax.train.options import FitOptions
 
 if TYPE_CHECKING:
-    SamplerName = GridName = str
+    SamplerName = GridName = WriterName = str
     ModelConfig: TypeAlias = Any  # each kind knows its own
     MethodConfig: TypeAlias = Any
 else:  # what is registered is what can be chosen
     SamplerName, GridName = Literal[tuple(SAMPLERS)], Literal[tuple(GRIDS)]
+    WriterName = Literal[(*writers.WRITERS, writers.NONE)]
     # A preset chooses the network and the method; the command line changes their fields, or chooses others.
     ModelConfig = Union[tuple(kind.config for kind in NETWORKS.values())]  # noqa: UP007
     MethodConfig = Union[tuple(kind.config for kind in METHODS.values())]  # noqa: UP007
@@ -220,6 +222,8 @@ class Launch:
         workdir: Folder of the run. If it holds a run already, that run continues.
         override_config: Continue the run even if the config differs from the run's own config.
         progress: Show the progress bar even if stderr is not a terminal.
+        log: Where metrics and pictures go besides the files of the workdir. "wandb" and "aim" are trackers: pip install
+            -e '.[wandb]', pip install -e '.[aim]'. Several may be given. "none": only the files.
         distributed: Run on several processes (jax.distributed.initialize()). On TPU pods and under SLURM or Open MPI
             the processes find each other. Elsewhere also give coordinator, num_processes and process_id.
         coordinator: Address of process 0, HOST:PORT.
@@ -230,6 +234,7 @@ class Launch:
     workdir: str
     override_config: tyro.conf.FlagCreatePairsOff[bool] = False
     progress: tyro.conf.FlagCreatePairsOff[bool] = False
+    log: tuple[WriterName, ...] = writers.DEFAULT
     distributed: tyro.conf.FlagCreatePairsOff[bool] = False
     coordinator: str | None = None
     num_processes: int | None = None

@@ -4,6 +4,7 @@ import io
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from genjax.train import backend as backends
-from genjax.train import finite, logging, sharding
+from genjax.train import finite, logging, sharding, writers
 from genjax.train.checkpoint import Checkpointer
 from genjax.train.feed import Feed, stack
 from genjax.train.options import FitOptions
@@ -69,6 +70,8 @@ def fit(
     progress: bool | None = None,
     on_save: Callable[[Times], None] = lambda times: None,
     initial: Callable[[TrainState], TrainState] | None = None,
+    log: writers.Log = writers.DEFAULT,
+    hparams: Mapping[str, Any] = MappingProxyType({}),
 ) -> Fitted:
     """Trains until `options.steps`, going on from the latest checkpoint in `workdir` if there is one.
 
@@ -79,7 +82,7 @@ def fit(
         method: what is trained.
         feed: the batches.
         options: see there.
-        workdir: gets ``checkpoints/``, ``metrics.jsonl`` and TensorBoard events.
+        workdir: gets ``checkpoints/``, ``metrics.jsonl`` and what the writers of `log` keep there.
         example: a batch of any size, from which shapes are taken.
         preprocess: ``(key, batch) -> batch``, inside the compiled step: uint8 images -> float32 in [-1, 1].
         hooks: run in order, after the step's metrics are written and before its checkpoint.
@@ -88,12 +91,15 @@ def fit(
         on_save: called before each checkpoint is written, which holds these times too.
         initial: what becomes of the state of `method.init` before the first step, as when parameters of another run
             take the place of random ones; None: it stays. A run that goes on from a checkpoint does not call it.
+        log: names of writers besides ``metrics.jsonl`` (`genjax.train.writers.WRITERS`), and writers of your own, which
+            are open. An error of yours ends the run, and an error of a tracker does not. () or ("none",): no others.
+        hparams: the flat configuration of the run, for the writers.
 
     Returns:
         The state and how the run ended.
 
     Raises:
-        UserError: for options that do not fit together.
+        UserError: for options that do not fit together, or a writer that cannot be opened.
         NonFiniteError: a metric or a parameter is not finite; the latest checkpoint stays as it was.
         KeyboardInterrupt: a second SIGINT came while the first was being obeyed.
         RecompileError: the compiled step was called with other shapes.
@@ -101,6 +107,7 @@ def fit(
     """
     mesh = mesh or sharding.make_mesh(options.fsdp)
     _check(options, mesh)
+    writers.check(log)
     workdir = epath.Path(workdir)
     base_key = jax.random.key(options.seed)
     init_key, train_key = jax.random.split(base_key)
@@ -120,7 +127,7 @@ def fit(
             extra: dict[str, Any] = {}
         else:
             state, extra, start = restored
-        with logging.open_writers(workdir, start) as writer, Preemption() as preemption:
+        with writers.open_writers(workdir, start, log, hparams) as writer, Preemption() as preemption:
             run = _Run(options, backend, checkpoints, writer, extra, start, progress, on_save)
             return run.loop(state, feed, hooks, preemption)
 

@@ -1,18 +1,16 @@
 """What a run tells about itself: metric writers with the method names of clu's `MetricWriter`.
 
 The writers need no TensorFlow (clu's own do). On several processes only process 0 should write: give the
-others ``MultiWriter()``.
+others ``MultiWriter()``. `genjax.train.writers` has those that can be chosen by name.
 """
 
 import contextlib
 import json
 import os
 import pathlib
-import time
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from genjax.train import files
@@ -116,7 +114,7 @@ class JsonlWriter(Writer):
         self._file = self._path.open("ab", buffering=0)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Scalar]) -> None:
-        record = {name: _number(name, x) for name, x in scalars.items() if not name.startswith(TIMING)}
+        record = {name: number(name, x) for name, x in scalars.items() if not name.startswith(TIMING)}
         if record:
             files.check_finite(record, f"step {step}")
             files.append_line(self._file, json.dumps({"step": int(step), **record}, allow_nan=False).encode())
@@ -147,100 +145,12 @@ class JsonlWriter(Writer):
             ) from error
 
 
-class TensorBoardWriter(Writer):
-    """TensorBoard event files, made with tensorboardX.
+def number(name: str, value: Scalar) -> int | float | bool:
+    """The value of a metric as a number of Python.
 
-    They are written here and not by tensorboardX's thread, which a full disk ends without a word: then its queue fills,
-    and whoever puts something into it waits for ever.
-
-    Args:
-        directory: folder of the event files; created if missing.
-        resume_step: step from which the run goes on: TensorBoard drops events of later steps.
+    Raises:
+        UserError: it is not a single number; names the metric.
     """
-
-    _FLUSH_SECONDS = 30.0
-
-    def __init__(self, directory: str | os.PathLike, resume_step: int | None = None):
-        self._directory = pathlib.Path(directory)
-        self._open(resume_step)
-
-    def write_scalars(self, step: int, scalars: Mapping[str, Scalar]) -> None:
-        from tensorboardX.summary import scalar
-
-        for name, value in scalars.items():
-            self._write(step, scalar(name, _number(name, value)))
-
-    def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-        from tensorboardX.summary import image
-
-        for name, pixels in images.items():
-            array = np.asarray(pixels)
-            self._write(step, image(name, array, dataformats="NHWC"[-array.ndim :]))
-
-    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        from tensorboardX.summary import text
-
-        for name, value in texts.items():
-            self._write(step, text(name, value))
-
-    def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-        from tensorboardX.summary import hparams as summaries
-
-        plain = {
-            name: value if isinstance(value, (int, float, str)) else str(value)
-            for name, value in hparams.items()
-        }
-        for summary in summaries(plain, {}):
-            self._write(0, summary)
-
-    def truncate_after(self, step: int) -> None:
-        self.close()
-        self._open(step)
-
-    def flush(self) -> None:
-        self._flushed = time.monotonic()
-        self._events.flush()
-
-    def close(self) -> None:
-        self._events.close()
-
-    def _write(self, step: int, summary: Any) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-
-        self._events.write_event(Event(step=int(step), wall_time=time.time(), summary=summary))
-        if time.monotonic() - self._flushed > self._FLUSH_SECONDS:
-            self.flush()
-
-    def _open(self, resume_step: int | None) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        self._directory.mkdir(parents=True, exist_ok=True)
-        # tensorboardX names files by the second: another writer within it would overwrite the file.
-        self._events = EventsWriter(str(self._directory / "events"), f".{time.time_ns()}")
-        self._flushed = time.monotonic()
-        if (
-            resume_step is not None
-        ):  # hides the events of that step too, and the checkpoint's own is not run again
-            start = SessionLog(status=SessionLog.START)
-            self._events.write_event(Event(step=resume_step + 1, wall_time=time.time(), session_log=start))
-
-
-def open_writers(workdir: str | os.PathLike, resume_step: int) -> Writer:
-    """The writers of a run: ``metrics.jsonl`` and ``tensorboard/`` in its `workdir`, none but on process 0.
-
-    Args:
-        workdir: folder of the run; created if missing.
-        resume_step: step from which the run goes on, 0 for a new one: what was written for later steps goes.
-    """
-    if jax.process_index() != 0:
-        return MultiWriter()
-    lines = JsonlWriter(pathlib.Path(workdir) / "metrics.jsonl")
-    lines.truncate_after(resume_step)
-    return MultiWriter(lines, TensorBoardWriter(pathlib.Path(workdir) / "tensorboard", resume_step))
-
-
-def _number(name: str, value: Scalar) -> int | float | bool:
     array = np.asarray(value)
     if array.ndim or not (array.dtype == bool or np.isrealobj(array)) or array.dtype.kind in "OSU":
         raise UserError(f"the metric {name!r} must be a single number, got {array.dtype}{list(array.shape)}")

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -61,6 +62,14 @@ def test_missing_data_dir(refused, tmp_path, monkeypatch):
     message = refused("--dataset=mnist", f"--data-dir={tmp_path / 'empty'}")
     assert "data set 'mnist' is not in" in message and "TFDS needs tensorflow" in message
     assert "pip install -e '.[tensorflow]'" in message
+
+
+def test_missing_tracker(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert "log='wandb' needs the package wandb: pip install -e '.[wandb]'" in refused(
+        "--log", "wandb", "tensorboard"
+    )
+    assert "'none' does not go together with others" in refused("--log", "none", "tensorboard")
 
 
 def test_empty_and_missing_folder(refused, tmp_path):

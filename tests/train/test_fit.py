@@ -18,6 +18,7 @@ from genjax.train.checkpoint import Checkpointer
 from genjax.train.evaluate import evaluator
 from genjax.train.fit import FitOptions, Hook, NonFiniteError, fit
 from genjax.train.generate import generator
+from genjax.train.logging import Writer
 from genjax.train.program import Program, RecompileError
 from genjax.typing import PRESENT, Method, TrainState, UserError
 
@@ -61,6 +62,7 @@ def run(
     preprocess=lambda key, batch: batch,
     data=None,
     on_save=lambda times: None,
+    log=("tensorboard",),
     **options,
 ):
     options = FitOptions(**{"steps": 10, "batch_size": 8, "log_every": 4, "checkpoint_every": 5} | options)
@@ -73,6 +75,8 @@ def run(
         preprocess=preprocess,
         hooks=hooks,
         on_save=on_save,
+        log=log,
+        hparams={"fit.steps": options.steps},
     )
 
 
@@ -94,6 +98,40 @@ def test_a_run(tmp_path):
     assert [line["train/loss"] for line in lines(tmp_path)] == [2.5, 6.5, 9.5]
     assert [line["train/mean"] for line in lines(tmp_path)] == [1.5, 5.5, 8.5]
     assert saved_steps(tmp_path) == [5, 10]
+
+
+class Own(Writer):
+    """A writer of a user, which fails where asked."""
+
+    def __init__(self, bad_step=None):
+        self.bad_step, self.hparams, self.steps = bad_step, [], []
+
+    def write_hparams(self, hparams):
+        self.hparams.append(dict(hparams))
+
+    def write_scalars(self, step, scalars):
+        if step == self.bad_step:
+            raise OSError("mine")
+        if "train/loss" in scalars:
+            self.steps.append(step)
+
+    def truncate_after(self, step):
+        self.steps = [one for one in self.steps if one <= step]
+
+
+def test_writers_are_chosen(tmp_path):
+    with pytest.raises(UserError, match=r"log=.'tensorbord',.: valid are lists of tensorboard"):
+        run(tmp_path / "a", log=("tensorbord",))
+    assert not (tmp_path / "a").exists()
+    own = Own()
+    run(tmp_path / "a", log=(own,), steps=6)
+    run(tmp_path / "a", log=(own, "tensorboard"))  # goes on
+    assert own.steps == [line["step"] for line in lines(tmp_path / "a")] == [4, 6, 8, 10]
+    assert own.hparams == [{"fit.steps": 6}, {"fit.steps": 10}]
+    assert (tmp_path / "a/tensorboard").exists()
+    with pytest.raises(OSError, match="mine"):  # the user's own errors are the user's
+        run(tmp_path / "b", log=(Own(bad_step=8),))
+    assert not (tmp_path / "b/tensorboard").exists()
 
 
 def test_training_time_is_that_of_steps(tmp_path, monkeypatch):

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from genjax.train.logging import JsonlWriter, MultiWriter, TensorBoardWriter, Writer, open_writers
+from genjax.train.logging import JsonlWriter, MultiWriter, Writer
 from genjax.train.progress import progress
+from genjax.train.writers import open_writers
+from genjax.train.writers.tensorboard import TensorBoardWriter
 from genjax.typing import NonFiniteError, UserError
 
 
