@@ -215,7 +215,9 @@ def _hint(images: np.ndarray) -> str:
 def _numbers(labels: np.ndarray) -> str:
     """What makes numbers of labels of another type."""
     if labels.dtype.kind in "US":
-        return "; of names take class_names, labels = numpy.unique(labels.astype(str), return_inverse=True), and save both"
+        return (
+            "; of names save both class_names, labels = numpy.unique(labels.astype(str), return_inverse=True)"
+        )
     whole = labels.dtype.kind == "b" or (
         labels.dtype.kind == "f" and bool((labels == np.round(labels)).all())
     )
