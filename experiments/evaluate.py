@@ -41,8 +41,9 @@ class Evaluate:
             of their features, float[N,D].
         reference: The real images for the comparison: as for images, or a .npz file of statistics (written by
             `python -m experiments.reference` or by another program). A file with both is read as statistics for fd and
-            fid alone, and as images for other metrics. For a run: a folder of images in place of its test split. That
-            score is printed and written to --out, and metrics.json stays.
+            fid alone, and as images for other metrics. For a run: a folder of images in place of its test split,
+            scaled, cropped and converted as its data are. That score is printed and written to --out, and metrics.json
+            stays.
         train: The model's training images, as for images, for the metrics that look for copies.
         features: Name of the extractor that made the features in .npy files, for example clip-vit-l14-336.
         metrics: Metrics, separated by commas. Without it: fd for a run, fd,kid,prdc for folders. Valid are {METRICS}.
@@ -68,6 +69,8 @@ class Evaluate:
         on_bad_record: What to do with a file of a folder that cannot be read: stop, or skip it.
         convert: For folders and files of images: what may be converted, "colour", "grayscale", "8-bit", "on:white" (or
             another colour), as for training.
+        image_size: For folders and files of images: scale the shorter side of all images, generated and real, to this
+            and crop the centre square, as training does. Without it: as they are. With a run, its own size is taken.
         out: File for the scores, a JSON object.
     """
 
@@ -91,6 +94,7 @@ class Evaluate:
     against: str | None = None
     on_bad_record: OnBadRecord = "error"
     convert: tuple[str, ...] = ()
+    image_size: int | None = None
     out: str | None = None
     extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=ExtractorOptions
@@ -139,6 +143,8 @@ def evaluate(options: Evaluate) -> None:
     out = options.out
     if out is not None and "://" not in out and not epath.Path(out).expanduser().parent.is_dir():
         raise UserError(f"out={out!r}: there is no such folder")
+    if out is not None and epath.Path(out).expanduser().is_dir():
+        raise UserError(f"out={out!r} is a folder; valid is the name of a file")
     before = (
         None if options.against is None else workdir.read_scored(epath.Path(options.against).expanduser())
     )
@@ -204,6 +210,8 @@ def _run(options: Evaluate) -> Any:
             raise UserError(f"{name}={getattr(options, name)!r} goes with images; a run has its own data")
     if options.convert:
         raise UserError(f"convert={options.convert} goes with images; a run's config says what is converted")
+    if options.image_size is not None:
+        raise UserError(f"image_size={options.image_size} goes with images; a run has a size of its own")
     if options.reference is not None and (options.sweep or options.likelihood or options.cost):
         raise UserError(
             f"reference={options.reference!r}: sweep, likelihood and cost are measured without it"
@@ -293,6 +301,7 @@ def _folders(options: Evaluate) -> dict[str, Any]:
         options.on_bad_record,
         options.features,
         options.convert,
+        options.image_size,
     )
     metrics = names(options, "fd,kid,prdc", options.features or "inception")
     results = score_folders(folders, metrics, options.extractor, options.resamples)

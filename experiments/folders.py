@@ -7,6 +7,7 @@ of the real images statistics of theirs, ``.npz``, as `experiments.reference` an
 
 import dataclasses
 import hashlib
+import logging
 import pathlib
 import zipfile
 from collections.abc import Sequence
@@ -48,6 +49,7 @@ class Folders:
         on_bad_record: What to do with a file that cannot be read: stop, or skip it.
         features: Name of the extractor of ``.npy`` files, for the protocol.
         convert: Names of conversions of images, see `genjax.data.convert`.
+        image_size: Scale the shorter side of all images to this and crop the centre square; None: as they are.
     """
 
     images: str
@@ -56,6 +58,7 @@ class Folders:
     on_bad_record: OnBadRecord = "error"
     features: str | None = None
     convert: tuple[str, ...] = ()
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
         if _holds_features(self.images) and self.features is None:
@@ -85,12 +88,13 @@ def score_folders(
     if _means_statistics(folders.reference, metrics):
         return _against_statistics(folders, metrics, options, chosen)
     mesh = sharding.make_mesh()
+    how = folders.on_bad_record, folders.convert, folders.image_size
+    generated, real = (read(path, chosen, *how) for path in (folders.images, folders.reference))
+    warn_of_sizes(generated, real)
     return score(
-        read(folders.images, chosen, folders.on_bad_record, folders.convert),
-        read(folders.reference, chosen, folders.on_bad_record, folders.convert),
-        None
-        if folders.train is None
-        else read(folders.train, chosen, folders.on_bad_record, folders.convert),
+        generated,
+        real,
+        None if folders.train is None else read(folders.train, chosen, *how),
         extractor=chosen.extractor,
         metrics=metrics,
         equal=False,
@@ -106,13 +110,34 @@ def short(path: str) -> str:
     return pathlib.Path(path).expanduser().resolve().name
 
 
-def read(path: str, chosen: Chosen, on_bad_record: OnBadRecord, convert: Sequence[str] = ()) -> Images:
+def read(
+    path: str,
+    chosen: Chosen,
+    on_bad_record: OnBadRecord,
+    convert: Sequence[str] = (),
+    image_size: int | None = None,
+) -> Images:
     """The images of a folder or of a file, with a progress bar; says what else lies there."""
-    images = open_images(path, channels=chosen.channels, on_bad_record=on_bad_record, convert=convert)
+    images = open_images(
+        path, channels=chosen.channels, on_bad_record=on_bad_record, convert=convert, image_size=image_size
+    )
     left = str(images.ignored)
     if left and cli.is_first_process():
         print(f"{path}: {len(images):,} images; {left}", flush=True)
     return Shown(images, path)
+
+
+def warn_of_sizes(generated: Images, real: Images) -> None:
+    """Warns where the first generated and the first real image differ in size: the network sees which is finer."""
+    first = [images.first().shape[:2] if isinstance(images, Shown) else None for images in (generated, real)]
+    if None in first or first[0] == first[1]:
+        return
+    (height, width), (real_height, real_width) = first  # type: ignore[misc]
+    logging.getLogger(__name__).warning(
+        "generated images are %dx%d and real ones %dx%d: each is scaled to the network's size by itself, so that the "
+        "score is one of the resolution too. image_size=%d scales and crops all of them first, as training does",
+        *(height, width, real_height, real_width, min(height, width)),
+    )
 
 
 def _holds_features(path: str) -> bool:
@@ -159,7 +184,7 @@ def _against_statistics(
     suite.check(metrics, has_train=False, extractor=chosen.extractor.name)
     reference = _load(folders.reference)
     generated = statistics(
-        read(folders.images, chosen, folders.on_bad_record, folders.convert),
+        read(folders.images, chosen, folders.on_bad_record, folders.convert, folders.image_size),
         short(folders.images),
         chosen,
         options.extractor_batch,
@@ -183,7 +208,7 @@ def _against_statistics(
 def _load(path: str) -> Reference:
     """Statistics in a file of ours or of another code base."""
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(pathlib.Path(path).expanduser()) as file:
             ours = "format.npy" in file.namelist()
     except (OSError, zipfile.BadZipFile):
         ours = False  # what is wrong with the file is said by who reads it
@@ -233,6 +258,10 @@ class Shown:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def first(self) -> np.ndarray:
+        """uint8[H,W,C], the first image; the bar does not count it."""
+        return np.asarray(self._images[np.array([0])][0])
 
     def __getitem__(self, indices: np.ndarray) -> Any:
         found = self._images[indices]

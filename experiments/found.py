@@ -3,7 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from genjax.data import DataInfo, Ignored, Source, ignored
+from genjax.data.source import labels_of
 
 _NAMES_SHOWN = 2
 
@@ -15,7 +18,20 @@ def data_found(train: Source, test: Source) -> str:
     skipped = len(train.skipped) + len(test.skipped)
     bad = f"{skipped:,} bad {'record' if skipped == 1 else 'records'} skipped" if skipped else ""
     left = str(_left_out(ignored(train), ignored(test)))
-    return "; ".join(part for part in (", ".join(parts), left, bad) if part)
+    return "; ".join(part for part in (", ".join(parts), _never_seen(train), left, bad) if part)
+
+
+def _never_seen(train: Source) -> str:
+    """Classes without a training image, as class 0 is where labels begin at 1: what a model makes of them is noise."""
+    labels, count = labels_of(train), train.info.num_classes
+    if labels is None or count is None:
+        return ""
+    names = train.info.class_names or [str(i) for i in range(count)]
+    missing = [names[i] for i in np.setdiff1d(np.arange(count), labels)]
+    if len(missing) == 1:
+        return f"no training image of class {missing[0]}"
+    shown = ", ".join([*missing[:_NAMES_SHOWN], *["..."] * (len(missing) > _NAMES_SHOWN)])
+    return f"no training image of {len(missing):,} classes ({shown})" if missing else ""
 
 
 def _left_out(train: Ignored, test: Ignored) -> Ignored:

@@ -24,7 +24,7 @@ def check(folder: epath.Path) -> None:
     """Raises UserError unless the folder is missing, and can be made, or is empty."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"out={str(folder)!r} is a file, and not a folder")
-    if folder.exists() and any(True for _ in folder.iterdir()):
+    if folder.exists() and not all(shared.is_litter(path.name) for path in folder.iterdir()):
         raise UserError(
             f"out={str(folder)!r}: the folder is not empty, and images of two commands would be mixed in it"
         )

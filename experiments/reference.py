@@ -7,6 +7,7 @@ They belong to one set of images, one extractor and one resize. The file names a
 
 import dataclasses
 import json
+import pathlib
 from typing import Annotated, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class ReferenceOptions:
         data_dir: Folder of TFDS data sets. Without it: TFDS's default.
         on_bad_record: What to do with an image that cannot be read: stop, or skip it.
         convert: What may be converted, "colour", "grayscale", "8-bit", "on:white" (or another colour), as for training.
+        image_size: Scale the shorter side of the images to this and crop the centre square, as for training. Without
+            it: as they are.
     """
 
     out: str
@@ -42,6 +45,7 @@ class ReferenceOptions:
     data_dir: str | None = None
     on_bad_record: OnBadRecord = "error"
     convert: tuple[str, ...] = ()
+    image_size: int | None = None
     extractor: Annotated[ExtractorOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=ExtractorOptions
     )
@@ -73,11 +77,14 @@ def write(options: ReferenceOptions) -> dict[str, Any]:
         raise UserError("give either images=DIR or dataset=NAME")
     if not options.out.endswith(".npz"):
         raise UserError(f"out={options.out!r}: valid are names that end in .npz")
+    folder = pathlib.Path(options.out).expanduser().parent
+    if not folder.is_dir():  # the features may take hours
+        raise UserError(f"out={options.out!r}: there is no folder {str(folder)!r}")
     chosen = extractors.load(options.extractor)
     if options.images is not None:
         name, images = (
             folders.short(options.images),
-            folders.read(options.images, chosen, options.on_bad_record, options.convert),
+            folders.read(options.images, chosen, options.on_bad_record, options.convert, options.image_size),
         )
     else:
         assert options.dataset is not None
@@ -85,6 +92,7 @@ def write(options: ReferenceOptions) -> dict[str, Any]:
             options.dataset,
             options.split,
             data_dir=options.data_dir,
+            image_size=options.image_size,
             on_bad_record=options.on_bad_record,
             convert=options.convert,
         )

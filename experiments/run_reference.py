@@ -32,7 +32,8 @@ def against_folder(
 
     Args:
         run: makes the images.
-        reference: the folder.
+        reference: the folder; its images are converted as the run's data, and scaled and cropped to the size of the
+            generated ones, if these are square.
         chosen: the extractor.
         metrics: names of `genjax.metrics.suite.METRICS` that need no training images.
         num: number of generated images.
@@ -51,7 +52,9 @@ def against_folder(
         raise UserError(
             f"reference={reference!r}: the run needs more than classes to make images, which its own data has"
         )
-    real = folders.read(reference, chosen, on_bad_record)
+    height, width, _ = run.info.image_shape
+    size = height if height == width else None  # others are not made by scaling and cropping
+    real = folders.read(reference, chosen, on_bad_record, run.config.data.convert, size)
     classes = build.num_classes(run.config, run.info)
     labels = None if classes is None else np.arange(num, dtype=np.int32) % classes
     generated = scoring.make(run, labels=labels, num=num, seed=seed)

@@ -43,9 +43,9 @@ class Sample:
         data_dir: Folder of TFDS data sets, for the test images. Without it: the folder of the training.
         step: Step of the checkpoint. Without it: the latest checkpoint.
         out: What to write: a picture (.png) with one row for each class (up to 20 classes); a .npz file with the arrays
-            "images" (uint8) and "labels", or "given"; or a folder of single files, CLASS/NUMBER.png, if the name ends
-            with "/". The folder must be empty or missing. `python -m experiments.evaluate --images` reads the .npz file
-            and the folder.
+            "images" (uint8), "labels" and "class_names", or "given"; or a folder of single files, CLASS/NUMBER.png, if
+            the name ends with "/". The folder must be empty or missing. `python -m experiments.evaluate --images` reads
+            the .npz file and the folder.
     """
 
     workdir: str
@@ -104,7 +104,7 @@ def _encoded(
     if image_folders.is_folder(options.out):
         return image_folders.files(images, labels, names, options.first)
     if _suffix(options) == ".npz":
-        return _as_arrays(images, labels)
+        return _as_arrays(images, labels, names)
     return _as_picture(images, labels, names)
 
 
@@ -197,9 +197,10 @@ def _check(options: Sample) -> None:
         raise UserError(f"out={options.out!r} is a folder")
 
 
-def _as_arrays(images: np.ndarray, labels: np.ndarray | None) -> bytes:
+def _as_arrays(images: np.ndarray, labels: np.ndarray | None, names: Sequence[str]) -> bytes:
     content = io.BytesIO()
     arrays = {"images": images} | ({} if labels is None else {"labels": labels})
+    arrays |= {} if labels is None or not names else {"class_names": np.array(names)}
     np.savez(content, **arrays)  # type: ignore[arg-type]  # of the stub's own keyword
     return content.getvalue()
 

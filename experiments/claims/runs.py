@@ -53,13 +53,15 @@ def finished(place: Place, accept: Callable[[Config], bool]) -> list[epath.Path]
     Configs of other versions are passed over.
     """
     found = []
-    for path in sorted(place.runs.glob(f"*/{workdir.CONFIG}")):
+    for directory in sorted(place.runs.iterdir()) if place.runs.exists() else []:
+        if not (directory / workdir.CONFIG).exists():
+            continue
         try:
-            config = workdir.load_config(path.parent)
+            config = workdir.load_config(directory)
         except UserError:
             continue
-        if is_trained(path.parent, config.fit.steps) and accept(config):
-            found.append(path.parent)
+        if is_trained(directory, config.fit.steps) and accept(config):
+            found.append(directory)
     return found
 
 

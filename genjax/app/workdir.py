@@ -22,7 +22,7 @@ from genjax.app import config_files, data_facts, kinds
 from genjax.app.config import Config, flatten, with_absolute_paths
 from genjax.app.lock import LOCK
 from genjax.data import DataInfo, Source, fields, names
-from genjax.train.files import TEMPORARY, read_json, write_bytes, write_json
+from genjax.train.files import TEMPORARY, is_litter, read_json, write_bytes, write_json
 from genjax.typing import UserError
 
 _log = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ def check_ours(workdir: epath.Path) -> None:
     if not workdir.is_dir():
         raise UserError(f"workdir={str(workdir)!r} is a file; it must be a folder, which may be missing")
     names = {path.name for path in workdir.iterdir() if not path.name.endswith(TEMPORARY)} - {LOCK}
+    names = {name for name in names if not is_litter(name)}
     if not names:
         return
     if CONFIG not in names:
@@ -337,8 +338,13 @@ def write_picture(workdir: epath.Path, step: int, content: bytes) -> None:
     """
     folder = workdir / PICTURES
     folder.mkdir(exist_ok=True)
-    for path in folder.glob("*.png"):
-        if int(path.stem) > step:
+    for number, path in numbered_pictures(folder).items():
+        if number > step:
             path.unlink()
     write_bytes(folder / f"{step:08d}.png", content)
     write_bytes(workdir / GRID, content)
+
+
+def numbered_pictures(folder: epath.Path) -> dict[int, epath.Path]:
+    """Pictures by the numbers that they are called by, ``00001000.png``. No pattern: a path may have brackets in it."""
+    return {int(path.stem): path for path in folder.iterdir() if re.fullmatch(r"\d+\.png", path.name)}

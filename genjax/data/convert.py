@@ -107,7 +107,7 @@ def with_channels(images: UInt8[np.ndarray, "N H W C"], channels: int | None) ->
 
 def plain_arrays(images: np.ndarray, wanted: Conversion) -> np.ndarray:
     """uint16[N,H,W,C] as uint8, and [N,H,W,4] on a background, where the conversion asks for it."""
-    if images.dtype == np.uint16 and wanted.eight_bits:
+    if (images.dtype.kind, images.dtype.itemsize) == ("u", 2) and wanted.eight_bits:  # of either byte order
         images = (images >> 8).astype(np.uint8)
     if images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] == 4 and wanted.background:
         colour = wanted.background

@@ -12,6 +12,7 @@ DEEP_GRAY = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
 # Raw modes of PNG and TIFF; "BGR;16" of BMP is 16 bits a pixel.
 _DEEP_RAW = re.compile(r"(L|LA|I|RGB|RGBA|RGBa|RGBX+|CMYK|LAB|YCbCr);16.*")
 _HEAD = 1 << 16
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 def has_more_than_eight_bits(image: Image.Image, data: bytes | pathlib.Path) -> bool:
@@ -35,13 +36,22 @@ def _flat(arguments: Any) -> tuple[Any, ...]:
     return arguments if isinstance(arguments, tuple) else (arguments,)
 
 
+def is_heif(data: bytes | pathlib.Path) -> bool:
+    """Whether it is an HEIC file by its first bytes (ISO/IEC 23008-12, annex B.4)."""
+    head = _head(data, 12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _head(data: bytes | pathlib.Path, length: int) -> bytes:
+    if isinstance(data, bytes):
+        return data[:length]
+    with data.open("rb") as file:
+        return file.read(length)
+
+
 def _isobmff(data: bytes | pathlib.Path) -> bool:
     """By the configuration of the codec: "av1C" (AV1 in ISOBMFF, section 2.3.3), "hvcC" (ISO/IEC 14496-15)."""
-    if isinstance(data, pathlib.Path):
-        with data.open("rb") as file:
-            head = file.read(_HEAD)
-    else:
-        head = data[:_HEAD]
+    head = _head(data, _HEAD)
     av1, hevc = head.find(b"av1C"), head.find(b"hvcC")
     high = av1 >= 0 and head[av1 + 6 : av1 + 7] and head[av1 + 6] & 0x40
     deep = hevc >= 0 and head[hevc + 21 : hevc + 22] and head[hevc + 21] & 7

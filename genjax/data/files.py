@@ -9,7 +9,7 @@ from genjax.data import images
 from genjax.data.arrays import SUFFIXES, load_npz
 from genjax.data.convert import conversion, with_channels
 from genjax.data.ignored import Ignored
-from genjax.data.listing import listing
+from genjax.data.listing import check_folder, listing
 from genjax.data.source import BadRecordError
 from genjax.typing import UserError
 
@@ -20,6 +20,7 @@ def open_images(
     channels: int = 3,
     on_bad_record: images.OnBadRecord = "error",
     convert: Sequence[str] = (),
+    image_size: int | None = None,
 ) -> "ImageFiles | ImageArray":
     """The images in a folder, or those in a ``.npz`` or ``.npy`` file, as `genjax.data.load_npz` reads them.
 
@@ -28,13 +29,16 @@ def open_images(
         channels: 3 shows grayscale images as colour ones; 1 refuses colour.
         on_bad_record: see `ImageFiles`.
         convert: names of conversions (`genjax.data.convert.CONVERSIONS`).
+        image_size: scale the shorter side to this and crop the centre square, as in training; None: as they are.
 
     Raises:
         UserError: no such folder or file, no image in it, or images that are refused.
     """
     if pathlib.Path(path).suffix.lower() in SUFFIXES and not pathlib.Path(path).expanduser().is_dir():
-        return ImageArray(path, channels=channels, convert=convert)
-    return ImageFiles(path, channels=channels, on_bad_record=on_bad_record, convert=convert)
+        return ImageArray(path, channels=channels, convert=convert, image_size=image_size)
+    return ImageFiles(
+        path, channels=channels, on_bad_record=on_bad_record, convert=convert, image_size=image_size
+    )
 
 
 class ImageFiles:
@@ -50,6 +54,7 @@ class ImageFiles:
         on_bad_record: "error" raises when a bad file is met; "skip" decodes every file at the start, and leaves out,
             counts and logs the bad ones.
         convert: names of conversions (`genjax.data.convert.CONVERSIONS`).
+        image_size: see `open_images`.
 
     Raises:
         UserError: no such folder, no image in it, or none left.
@@ -62,12 +67,12 @@ class ImageFiles:
         channels: int = 3,
         on_bad_record: images.OnBadRecord = "error",
         convert: Sequence[str] = (),
+        image_size: int | None = None,
     ):
-        images.check_options(None, channels, on_bad_record)
-        self._conversion = conversion(convert)
+        images.check_options(image_size, channels, on_bad_record)
+        self._conversion, self._image_size = conversion(convert), image_size
         root = pathlib.Path(path).expanduser()
-        if not root.is_dir():
-            raise UserError(f"folder {str(root)!r}: no such folder")
+        check_folder(root, f"folder {str(root)!r}")
         self._channels = channels
         listed = listing(root)
         self.ignored = Ignored(listed.ignored)
@@ -95,7 +100,7 @@ class ImageFiles:
         return np.stack(pictures) if len({picture.shape for picture in pictures}) == 1 else pictures
 
     def _read(self, file: pathlib.Path) -> np.ndarray:
-        image = images.decode_image(file, str(file), conversion=self._conversion)
+        image = images.decode_image(file, str(file), image_size=self._image_size, conversion=self._conversion)
         if image.shape[-1] > self._channels:
             raise BadRecordError(
                 f"{file} is colour where grayscale is needed; convert=['grayscale'] converts it"
@@ -110,13 +115,21 @@ class ImageArray:
         path: the file.
         channels: as for `ImageFiles`.
         convert: as for `ImageFiles`.
+        image_size: see `open_images`.
 
     Raises:
         UserError: as `load_npz`, or the images are in colour where grayscale is needed.
     """
 
-    def __init__(self, path: str | pathlib.Path, *, channels: int = 3, convert: Sequence[str] = ()):
-        images.check_options(None, channels, "error")
+    def __init__(
+        self,
+        path: str | pathlib.Path,
+        *,
+        channels: int = 3,
+        convert: Sequence[str] = (),
+        image_size: int | None = None,
+    ):
+        images.check_options(image_size, channels, "error")
         wanted = conversion(convert)
         source = load_npz(path, "all", wanted, argument="images")
         self.ignored = source.ignored
@@ -125,6 +138,7 @@ class ImageArray:
             raise UserError(
                 f"{str(path)!r} is colour where grayscale is needed; convert=['grayscale'] converts it"
             )
+        found = found if image_size is None else images.resize_array(found, image_size)
         self._images, self._repeat = found, channels // found.shape[-1]
 
     def __len__(self) -> int:

@@ -21,11 +21,11 @@ _Shape = tuple[int, int, int]
 class ImageFolder:
     """Image files in a folder: in one sub-folder for each class, or flat and without labels.
 
-    The names of the class sub-folders, sorted, are the classes; images may lie deeper inside of them. If all
-    sub-folders have names of splits, in any case ("train", "Training", "test_images", "val2017"; see
-    `genjax.data.splits`), they are the splits, with the classes in them. If only some of them have, that is an error,
-    unless `layout` says what they are. Without split folders every tenth image of the sorted list is the split "test"
-    (``i % 10 == 9``) and the others are "train". The split "all" is all images.
+    The names of the class sub-folders, sorted, are the classes, numbers by their size (2 before 10); images may lie
+    deeper inside of them. If all sub-folders have names of splits, in any case ("train", "Training", "test_images",
+    "val2017"; see `genjax.data.splits`), they are the splits, with the classes in them. If only some of them have, that
+    is an error, unless `layout` says what they are. Without split folders every tenth image of the sorted list is the
+    split "test" (``i % 10 == 9``) and the others are "train". The split "all" is all images.
 
     Symbolic links are followed. Files that are not read are counted (`ignored`): hidden ones and those without the
     suffix of an image (`genjax.data.listing`). Of a file with several frames the first is used, and such files are
@@ -95,6 +95,11 @@ class ImageFolder:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int32[N]; None without classes."""
+        return self._labels
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """See `Source.read`.

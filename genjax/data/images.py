@@ -14,8 +14,8 @@ import tqdm
 from PIL import Image
 
 from genjax.data.convert import NO_CONVERSION, Conversion, on_background
-from genjax.data.depth import DEEP_GRAY, has_more_than_eight_bits
-from genjax.data.listing import HEIF, register_heif
+from genjax.data.depth import DEEP_GRAY, has_more_than_eight_bits, is_heif
+from genjax.data.listing import HEIF, register_heif, suffixes
 from genjax.data.source import BadRecordError
 from genjax.typing import UserError
 
@@ -230,11 +230,28 @@ def _open(data: bytes | pathlib.Path) -> Image.Image:
     if isinstance(data, pathlib.Path) and data.suffix.lower() in HEIF:
         register_heif()
     Image.init()
+    try:
+        return _open_known(data)
+    except Image.UnidentifiedImageError:
+        if not is_heif(data):
+            raise
+        if not suffixes() >= HEIF:
+            raise ValueError(
+                "it is HEIC, whatever its name says; pip install -e '.[heic]' reads it"
+            ) from None
+        register_heif()  # telephones and chats call such files .jpg
+        return _open_known(data)
+
+
+def _open_known(data: bytes | pathlib.Path) -> Image.Image:
     formats = [name for name in _FORMATS if name in Image.OPEN]
     return Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=formats)
 
 
 def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation that is still to be applied; Pillow itself applies that of a TIFF, to size and pixels."""
+    if image.format == "TIFF":
+        return 1
     # Not image.getexif(): for a PNG, that decodes all pixels to look for metadata behind them.
     return Image.Image.getexif(image).get(0x0112, 1)
 

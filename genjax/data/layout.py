@@ -1,13 +1,13 @@
 """How the sub-folders of a folder are meant: as classes or as splits. It is never guessed where it is not clear."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from genjax.data.ignored import Ignored
-from genjax.data.listing import Listing, Parts, listing, suffixes
+from genjax.data.listing import Listing, Parts, check_folder, listing, suffixes
 from genjax.data.source import split_indices
 from genjax.data.splits import looks_like_split, split_of
 from genjax.typing import UserError
@@ -27,7 +27,7 @@ class Found(NamedTuple):
     Attributes:
         files: paths.
         classes: the class of each file; "" without classes.
-        class_names: the classes of all splits, sorted.
+        class_names: the classes of all splits, `in_order`.
         ignored: what else is in the folder.
     """
 
@@ -45,8 +45,7 @@ def find(root: pathlib.Path, split: str, layout: str = "auto") -> Found:
     """
     if layout not in LAYOUTS:
         raise UserError(f"layout={layout!r}: valid are {', '.join(map(repr, LAYOUTS))}")
-    if not root.is_dir():
-        raise UserError(f"dataset folder {str(root)!r}: no such folder")
+    check_folder(root, f"dataset folder {str(root)!r}")
     found = listing(root)
     if not found.files:
         raise UserError(
@@ -126,12 +125,19 @@ def _check_no_splits_inside(found: Listing, where: str) -> None:
             )
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of classes, sorted; by their size if all are numbers, so that class 2 comes before class 10."""
+    names = sorted(names)
+    numbers = all(name.isascii() and name.isdecimal() for name in names)
+    return sorted(names, key=int) if numbers else names
+
+
 def _class(parts: Parts, depth: int) -> str:
     return parts[depth] if len(parts) > depth + 1 else ""
 
 
 def _class_names(found: Listing, depth: int) -> tuple[str, ...]:
-    names = sorted({_class(parts, depth) for parts in found.files})
+    names = in_order({_class(parts, depth) for parts in found.files})
     if "" in names and len(names) > 1:
         loose = next(parts for parts in found.files if not _class(parts, depth))
         raise UserError(

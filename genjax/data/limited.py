@@ -4,7 +4,7 @@ import numpy as np
 
 from genjax.data.digest import digest
 from genjax.data.ignored import ignored
-from genjax.data.source import Source
+from genjax.data.source import Source, labels_of
 from genjax.typing import UserError
 
 
@@ -32,6 +32,12 @@ class Limited:
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int32[M], of these records; None where the source has none at hand."""
+        labels = labels_of(self._source)
+        return None if labels is None else labels[self._numbers]
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """See `Source.read`."""

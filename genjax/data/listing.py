@@ -19,6 +19,8 @@ _ALWAYS = frozenset(
 )
 HEIF = frozenset({".heic", ".heif", ".hif"})
 """Suffixes that pillow-heif reads."""
+_SYSTEM = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
+"""Folders that file systems and their tools make: thumbnails of a Synology, what macOS packs beside files, rubbish."""
 LOOP = "link to a folder above it"
 
 Parts = tuple[str, ...]
@@ -58,6 +60,14 @@ def register_heif() -> None:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
+
+
+def check_folder(root: pathlib.Path, where: str) -> None:
+    """Raises UserError, which begins with `where`, unless there is such a folder."""
+    if root.is_file():
+        raise UserError(f"{where}: this is a file; unpack an archive, and give the folder of its images")
+    if not root.is_dir():
+        raise UserError(f"{where}: no such folder")
 
 
 def listing(root: pathlib.Path) -> Listing:
@@ -101,6 +111,8 @@ def _kind(entry: os.DirEntry[str]) -> str:
     """ "folder" or "image", or how files of this kind are counted."""
     if entry.name.startswith("."):
         return "hidden"
+    if entry.name in _SYSTEM:
+        return "of the system"
     try:
         if entry.is_dir():
             return "folder"

@@ -113,6 +113,11 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int32[N]; None without classes."""
+        return self._labels
+
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """See `Source.read`."""
         records = {"image": self._images[indices], **{k: x[indices] for k, x in self._others.items()}}
@@ -144,6 +149,11 @@ def split_indices(n: int, split: str, every: int) -> np.ndarray:
     return index[selections[split]]
 
 
+def labels_of(source: Source) -> np.ndarray | None:
+    """The labels of all records, where a source has them at hand; None: it has none, or would have to read records."""
+    return getattr(source, "labels", None)
+
+
 def check_channels(channels: int | None, found: int, where: str) -> None:
     """Refuses colour where grayscale was asked for, and the reverse; `where` names the data."""
     kinds = {1: "grayscale", 3: "colour"}
@@ -165,8 +175,7 @@ class BadRecordError(UserError):
 def _check_images(images: np.ndarray, name: str) -> np.ndarray:
     if images.dtype != np.uint8:
         raise UserError(
-            f"{name}: images have dtype {images.dtype}, valid is uint8 with levels 0..255 "
-            "(genjax.data.to_uint8 converts floats in [-1, 1]; convert=['8-bit'] converts uint16)"
+            f"{name}: images have dtype {images.dtype}, valid is uint8 with levels 0..255{_conversion(images)}"
         )
     if images.ndim == 3:
         images = images[..., None]
@@ -179,12 +188,43 @@ def _check_images(images: np.ndarray, name: str) -> np.ndarray:
     return images
 
 
+def _conversion(images: np.ndarray) -> str:
+    """What makes levels of images of another type, by the range of their values."""
+    kind = images.dtype.kind
+    if kind not in "buif" or not images.size:
+        return ""
+    if kind == "b":
+        return "; of black and white take 255 * images.astype('uint8')"
+    if images.dtype.itemsize == 2 and kind == "u" and images.max() > 255:
+        return "; convert=['8-bit'] converts uint16"
+    low, high = images.min(), images.max()
+    if low >= 0 and high <= 1:
+        return "; of values in [0, 1] take (255 * images).round().astype('uint8')"
+    if low >= 0 and high <= 255:
+        return "; of levels 0..255 take images.round().astype('uint8')"
+    if low >= -1 and high <= 1:
+        return "; genjax.data.to_uint8 converts values in [-1, 1]"
+    return f"; their values are in [{low:g}, {high:g}]"
+
+
 def _hint(images: np.ndarray) -> str:
     if images.ndim != 4:
         return ""
     if images.shape[-1] == 4:
         return "; convert=['on:white'] lays images with an opacity on a background"
     return "; channels come last: images.transpose(0, 2, 3, 1)" if images.shape[1] in (1, 3) else ""
+
+
+def _numbers(labels: np.ndarray) -> str:
+    """What makes numbers of labels of another type."""
+    if labels.dtype.kind in "US":
+        return (
+            "; of names save both class_names, labels = numpy.unique(labels.astype(str), return_inverse=True)"
+        )
+    whole = labels.dtype.kind == "b" or (
+        labels.dtype.kind == "f" and bool((labels == np.round(labels)).all())
+    )
+    return "; take labels.astype('int32')" if whole else ""
 
 
 def _check_labels(labels: np.ndarray, n: int, num_classes: int | None, name: str) -> np.ndarray:
@@ -198,7 +238,7 @@ def _check_labels(labels: np.ndarray, n: int, num_classes: int | None, name: str
     if labels.shape != (n,):
         raise UserError(f"{name}: labels have shape {labels.shape}, valid is ({n},): one for each image")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"{name}: labels have dtype {labels.dtype}, valid are integers")
+        raise UserError(f"{name}: labels have dtype {labels.dtype}, valid are integers{_numbers(labels)}")
     limit = num_classes or int(labels.max()) + 1
     (bad,) = np.nonzero((labels < 0) | (labels >= limit))
     if bad.size:

@@ -81,7 +81,7 @@ def load_inception(
     """
     if protocol not in _PROTOCOLS:
         raise UserError(f"protocol is {protocol!r}: valid are {', '.join(get_args(Resize))}")
-    if not pathlib.Path(path).is_file():
+    if not pathlib.Path(path).expanduser().is_file():
         raise UserError(f"path is {str(path)!r}: no such weights file. Download it from {URL}")
     digest, arrays = weight_files.read(path, sha256)
     chosen = _PROTOCOLS[protocol]

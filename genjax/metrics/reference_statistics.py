@@ -109,9 +109,11 @@ def save(path: str | os.PathLike[str], reference: Reference) -> None:
     """Writes a file for `load`, as a whole or not at all.
 
     Raises:
-        UserError: if the path does not end in .npz.
+        UserError: if the path does not end in .npz, or its folder is missing.
     """
     path = _npz(path)
+    if not path.parent.is_dir():
+        raise UserError(f"path is {str(path)!r}: there is no folder {str(path.parent)!r}")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial.npz")
     try:
         np.savez(
@@ -175,11 +177,11 @@ def load_foreign(
     Raises:
         UserError: if there is no such file, it is of another format, or its arrays are no mean and covariance.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if count is not None and count < 2:
         raise UserError(f"count={count}: a covariance has at least 2 images; None if it is unknown")
     names = ("mu_s", "sigma_s") if spatial else ("mu", "sigma")
-    arrays = _torch_arrays(path, names) if path.suffix == ".pt" else _arrays(_npz(path), names)
+    arrays = _torch_arrays(path, names) if path.suffix.lower() == ".pt" else _arrays(_npz(path), names)
     mean, cov = _checked(path, *(arrays[name] for name in names))
     return Reference(mean, cov, count, extractor, resize, images)
 
@@ -190,8 +192,8 @@ def _description(reference: Reference) -> str:
 
 
 def _npz(path: str | os.PathLike[str]) -> pathlib.Path:
-    path = pathlib.Path(path)
-    if path.suffix != ".npz":
+    path = pathlib.Path(path).expanduser()
+    if path.suffix.lower() != ".npz":
         raise UserError(
             f"path is {str(path)!r}: valid are .npz files, and .pt files of torch-fidelity's cache"
         )

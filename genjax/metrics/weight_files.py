@@ -36,7 +36,7 @@ def read(
         UserError: if there is no such file, its digest is another one, it is of another format, or it is a checkpoint
             of something else than named tensors.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"path is {str(path)!r}: no such weights file")
     content = path.read_bytes()

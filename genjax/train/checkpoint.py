@@ -30,6 +30,7 @@ from jax.experimental import multihost_utils
 
 from genjax.train import seal
 from genjax.train.leaves import named_leaves
+from genjax.train.plain_path import PlainPath
 from genjax.typing import PyTree, UserError
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Checkpointer:
     def __init__(self, directory: epath.PathLike, *, keep: int = 3, read_only: bool = False):
         if keep < 1:
             raise UserError(f"keep must be at least 1, got {keep}")
-        self._directory = epath.Path(directory).resolve()
+        self._directory = PlainPath(epath.Path(directory).resolve())
         self._keep = keep
         self._read_only = read_only
         self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
@@ -173,8 +174,7 @@ class Checkpointer:
         metadata = self._metadata(path)
         _check_structure(path, metadata["leaves"], {name: _describe(x) for name, x in wanted.items()})
         target = {name: _with_sharding(x) for name, x in wanted.items()}
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        restored = self._orbax.restore(path, args=args).state
+        restored = self._arrays(path, target)
         state = jax.tree.unflatten(jax.tree.structure(abstract_state), [restored[name] for name in wanted])
         return state, metadata["extra"], step
 
@@ -213,8 +213,7 @@ class Checkpointer:
         """
         shapes, step = self.shapes(step)
         target = {name: _with_sharding(shape) for name, shape in shapes.items()}
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        restored = self._orbax.restore(self._path(step), args=args).state
+        restored = self._arrays(self._path(step), target)
         return {name: np.asarray(x) for name, x in restored.items() if name.startswith(prefixes)}, step
 
     def _choose(self, step: int | None) -> int:
@@ -230,6 +229,15 @@ class Checkpointer:
 
     def _metadata(self, path: epath.Path) -> Any:
         return self._orbax.restore(path, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())).metadata
+
+    def _arrays(self, path: epath.Path, target: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        try:
+            return self._orbax.restore(path, args=args).state
+        except ValueError as error:  # TensorStore's, of a page of text
+            raise CheckpointError(
+                f"the checkpoint {path} is as it was written, and cannot be read: {str(error)[:200]}"
+            ) from error
 
     def _path(self, step: int) -> epath.Path:
         return self._directory / f"{step:08d}"

@@ -19,6 +19,15 @@ TEMPORARY = ".tmp"
 _Path: TypeAlias = epath.Path | pathlib.Path
 
 
+_LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir"})
+_LITTER_STARTS = ("._", ".nfs", ".fuse_hidden")
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file of this name is one that file managers and network file systems leave in any folder."""
+    return name in _LITTER or name.startswith(_LITTER_STARTS)
+
+
 def write_bytes(path: _Path, content: bytes) -> None:
     """Writes a file so that a kill or a full disk leaves the old one or the new one.
 

@@ -25,6 +25,7 @@ def defect(directory: epath.Path) -> str | None:
         return f"it was not finished: {SEAL} is missing"
     lines = seal.read_bytes().decode("utf-8", errors="replace").splitlines()
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    expected = {name: d for name, d in expected.items() if not any(map(files.is_litter, name.split("/")))}
     found = _digests(directory)
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     changed = [name for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]]
@@ -47,6 +48,8 @@ def _digests(directory: epath.Path) -> dict[str, str]:
 
 def _files(directory: epath.Path, prefix: str = "") -> Iterator[str]:
     for path in directory.iterdir():
+        if files.is_litter(path.name):
+            continue
         if path.is_dir():
             yield from _files(path, f"{prefix}{path.name}/")
         else:

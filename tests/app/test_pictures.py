@@ -80,10 +80,13 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 def test_pictures_of_later_steps_go(tmp_path):
     from etils import epath
 
-    directory = epath.Path(tmp_path)
+    directory = epath.Path(tmp_path / "lr=[1e-3]")  # no pattern
+    (directory / "samples").mkdir(parents=True)
+    (directory / "samples" / "mine.png").write_bytes(b"of somebody else")
     for step in (10, 20, 30):
         workdir.write_picture(directory, step, b"old %d" % step)
     workdir.write_picture(directory, 15, b"new 15")  # after a restart from before step 15
-    found = {path.name: path.read_bytes() for path in (tmp_path / "samples").iterdir()}
+    found = {path.name: path.read_bytes() for path in (directory / "samples").iterdir()}
+    assert found.pop("mine.png") == b"of somebody else"
     assert found == {"00000010.png": b"old 10", "00000015.png": b"new 15"}
-    assert (tmp_path / "samples.png").read_bytes() == b"new 15"
+    assert (directory / "samples.png").read_bytes() == b"new 15"

@@ -1,8 +1,10 @@
 """What stands in the files of a workdir."""
 
 import pytest
+from etils import epath
 
 from genjax.app import workdir
+from genjax.typing import UserError
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,12 @@ def test_commands_show_no_home(monkeypatch, words, shown):
     monkeypatch.setattr(workdir.os, "getcwd", lambda: "/home/me/project")
     monkeypatch.setenv("HOME", "/home/me")
     assert workdir.command(words) == shown
+
+
+def test_a_folder_that_was_looked_into_is_empty(tmp_path):
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "Thumbs.db").touch()
+    workdir.check_ours(epath.Path(tmp_path))
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        workdir.check_ours(epath.Path(tmp_path))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, features
 
 from genjax.data import BadRecordError, ImageFiles, ImageFolder, conversion, load, to_memory
-from genjax.data.convert import Conversion, with_channels
+from genjax.data.convert import Conversion, plain_arrays, with_channels
 from genjax.data.depth import has_more_than_eight_bits
 from genjax.data.images import decode_image, image_header
 from genjax.typing import UserError
@@ -243,3 +243,9 @@ def test_other_data_sets(tmp_path):
     )
     stacked = load(f"stacked:{tmp_path / 'a.npz'}", "all", convert=["8-bit", "grayscale"])
     assert stacked.info.image_shape == (5, 6, 3)
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_sixteen_bits_of_either_byte_order(dtype):
+    levels = np.array([[0x1234, 0xFF00]], np.uint16).astype(dtype)[..., None, None]
+    np.testing.assert_array_equal(plain_arrays(levels, conversion(["8-bit"])).ravel(), [0x12, 0xFF])

@@ -39,18 +39,22 @@ def test_mode_converts_as_declared():
     np.testing.assert_array_equal(repeated, np.repeat(GRAY[..., None], 3, axis=-1))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path, orientation):
+def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
+    """Once: Pillow turns a TIFF when it is loaded, and no other file."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = Image.fromarray(COLOUR)
-    stored.save(tmp_path / "a.png", exif=exif)
-    upright = decode_image(tmp_path / "a.png", "x")
-    with Image.open(tmp_path / "a.png") as image:
+    stored, path = Image.fromarray(COLOUR), tmp_path / f"a{suffix}"
+    stored.save(path, exif=exif, **({"lossless": True} if suffix == ".webp" else {}))
+    upright = decode_image(path, "x")
+    with Image.open(path) as image:
         np.testing.assert_array_equal(upright, np.asarray(ImageOps.exif_transpose(image)))
     if orientation == 6:  # to be turned by 90 degrees clockwise
         np.testing.assert_array_equal(upright, np.rot90(COLOUR, -1))
-    assert image_header(tmp_path / "a.png", "x") == upright.shape
+    assert image_header(path, "x") == upright.shape
+    if suffix != ".png":
+        return
     # A mode asks for the pixels as they are stored.
     as_stored = decode_image((tmp_path / "a.png").read_bytes(), "x", mode="RGB")
     np.testing.assert_array_equal(as_stored, COLOUR)
@@ -115,3 +119,20 @@ def test_parallel_map_keeps_order_and_errors(n):
     if n:
         with pytest.raises(ZeroDivisionError):
             parallel_map(lambda x: 1 // (n - 1 - x), range(n))
+
+
+def test_heic_under_another_name_is_known(tmp_path, monkeypatch):
+    """Telephones and chats call it .jpg; where its reader is missing the message says what it is."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40))
+    monkeypatch.setattr("genjax.data.images.suffixes", lambda: frozenset({".jpg"}))
+    with pytest.raises(BadRecordError, match=r"photo\.jpg cannot be read: it is HEIC.*\[heic\]"):
+        decode_image(path, str(path))
+    registered = []
+    monkeypatch.setattr("genjax.data.images.suffixes", lambda: frozenset({".jpg", ".heic", ".heif", ".hif"}))
+    monkeypatch.setattr("genjax.data.images.register_heif", lambda: registered.append(True))
+    with pytest.raises(
+        BadRecordError, match="not an image of a known format"
+    ):  # its reader is no real one here
+        decode_image(path.read_bytes(), "x")
+    assert registered == [True]

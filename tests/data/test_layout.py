@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from genjax.data import ImageFiles, ImageFolder, Paired, ignored, to_memory
-from genjax.data.layout import find
+from genjax.data.layout import find, in_order
 from genjax.data.listing import listing, suffixes
 from genjax.data.splits import looks_like_split, split_of
 from genjax.typing import UserError
@@ -218,3 +218,31 @@ def test_the_order_of_records_is_as_it_was(tmp_path):
     np.testing.assert_array_equal(
         files[np.arange(6)][:, 0, 0, 0], [names.index(p.relative_to(tmp_path).as_posix()) for p in expected]
     )
+
+
+def test_numbers_of_classes_are_sorted_by_size(tmp_path):
+    """Class 2 is class 2, and not class 10, as it would be in the order of texts."""
+    numbers = [str(i) for i in range(12)]
+    write(tmp_path / "numbers", *(f"{i}/a.png" for i in numbers))
+    source = ImageFolder(tmp_path / "numbers")
+    assert source.info.class_names == tuple(numbers)
+    records = to_memory(source)
+    np.testing.assert_array_equal(records["image"][:, 0, 0, 0], records["label"])
+    write(tmp_path / "mixed", "10/a.png", "2/a.png", "b/a.png")  # not all are numbers
+    assert ImageFolder(tmp_path / "mixed").info.class_names == ("10", "2", "b")
+    assert in_order(["010", "9", "10", "1"]) == ["1", "9", "010", "10"]
+
+
+def test_folders_of_the_system_are_no_classes(tmp_path):
+    write(tmp_path, "cat/a.png", "dog/a.png", "@eaDir/a.png/SYNOPHOTO_THUMB_M.png", "__MACOSX/cat/b.png")
+    write(tmp_path, "cat/@eaDir/a.png/SYNOPHOTO_THUMB_M.png", "cat/.ipynb_checkpoints/a-checkpoint.png")
+    source = ImageFolder(tmp_path)
+    assert source.info.class_names == ("cat", "dog") and len(source) == 2
+    assert str(source.ignored) == "4 files ignored (3 of the system, 1 hidden)"
+
+
+@pytest.mark.parametrize("kind", [ImageFolder, ImageFiles])
+def test_an_archive_is_no_folder(tmp_path, kind):
+    (tmp_path / "photos.zip").touch()
+    with pytest.raises(UserError, match=r"photos\.zip': this is a file; unpack an archive"):
+        kind(tmp_path / "photos.zip")

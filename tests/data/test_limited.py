@@ -22,6 +22,7 @@ def test_the_same_records_at_any_time():
     numbers = some._numbers
     assert (np.diff(numbers) > 0).all() and numbers[-1] > 1000
     np.testing.assert_array_equal(records["image"], whole.read(numbers)["image"])
+    np.testing.assert_array_equal(some.labels, records["label"])
     assert len(data.Limited(whole, 10**9)) == len(whole)
     with pytest.raises(UserError, match="limit=0: valid are 1 and more"):
         data.Limited(whole, 0)

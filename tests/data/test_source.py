@@ -98,3 +98,54 @@ def test_bad_npz(tmp_path):
     np.savez(tmp_path / "labels.npz", images=IMAGES, labels=np.where(LABELS == 1, -5, LABELS))
     with pytest.raises(UserError, match="labels out of range: record 1 has label -5"):
         load_npz(tmp_path / "labels.npz", "train")
+
+
+LEVELS = np.array([0, 1, 51, 255], np.uint8).reshape(1, 2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "advice"),
+    [
+        (LEVELS / np.float32(255), "(255 * images).round().astype('uint8')"),
+        (LEVELS.astype(np.float64), "images.round().astype('uint8')"),
+        (LEVELS.astype(np.int64), "images.round().astype('uint8')"),
+        (LEVELS > 100, "255 * images.astype('uint8')"),
+    ],
+)
+def test_images_of_other_types_are_told_how_to_become_levels(images, advice):
+    """By the range of their values: images in [0, 1] would be washed out by what is for [-1, 1]."""
+    with pytest.raises(UserError) as error:
+        ArraySource(images)
+    assert str(error.value).endswith(f"take {advice}")
+    made = eval(advice, {"images": images})
+    np.testing.assert_array_equal(made, 255 * (LEVELS > 100) if images.dtype == bool else LEVELS)
+    assert ArraySource(made).info.image_shape == (2, 2, 1)
+
+
+def test_other_types_that_need_no_numpy():
+    for images, advice in [
+        (LEVELS / np.float32(127.5) - 1, "genjax.data.to_uint8 converts values in [-1, 1]"),
+        (LEVELS.astype(np.uint16) * 257, "convert=['8-bit'] converts uint16"),
+        (LEVELS * 9.0, "their values are in [0, 2295]"),
+    ]:
+        with pytest.raises(UserError) as error:
+            ArraySource(images)
+        assert str(error.value).endswith(advice)
+
+
+def test_labels_of_other_types_are_told_how_to_become_numbers(tmp_path):
+    images, texts = np.zeros((3, 2, 2), np.uint8), np.array(["dog", "cat", "dog"])
+    for labels, advice in [
+        (texts, "class_names, labels = numpy.unique(labels.astype(str), return_inverse=True)"),
+        (texts.astype("S"), "return_inverse=True)"),
+        (np.array([1.0, 0.0, 1.0]), "take labels.astype('int32')"),
+        (np.array([0.5, 0.0, 1.0]), "valid are integers"),
+    ]:
+        with pytest.raises(UserError) as error:
+            ArraySource(images, labels)
+        assert str(error.value).endswith(advice)
+    names, labels = np.unique(texts.astype("S").astype(str), return_inverse=True)
+    np.savez(tmp_path / "a.npz", images=images, labels=labels, class_names=names)
+    source = load_npz(tmp_path / "a.npz", "all")
+    assert source.info.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(source.labels, [1, 0, 1])

@@ -117,6 +117,7 @@ def test_too_few_images(folders, verb, tmp_path, digits, count, message):
         (("--images", "a", "--reference", "b", "--metrics", "psnr"), "metrics has 'psnr'; valid are fd"),
         (("--images", "a", "--reference", "b", "--metrics", ","), "metrics=',': valid are fd"),
         (("--images", "a", "--reference", "b"), "needs weights=FILE"),
+        (("--images", "a", "--reference", "b", "--out", "."), "out='.' is a folder"),
         (("--images", "a", "--reference", "b", "--extractor", "digits"), "folder 'a': no such folder"),
     ],
 )
@@ -139,6 +140,23 @@ def test_statistics_in_a_file(folders, verb, scored, tmp_path):
         "evaluate", "--images", made, "--reference", file, "--metrics", "kid", "--extractor", "digits"
     )
     assert ended.code == 2 and "needs the reference's images" in ended.err
+
+
+def test_paths_may_begin_at_home(folders, verb, tmp_path, monkeypatch):
+    """No shell replaces the ~ of ``--out=~/real.npz``; suffixes may be written in capitals."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made, real = folders
+    ended = verb("reference", f"--images={real}", "--extractor", "digits", "--out=~/real.npz")
+    assert ended.code == 0 and (tmp_path / "real.npz").exists(), ended.err
+    (tmp_path / "REAL.NPZ").write_bytes((tmp_path / "real.npz").read_bytes())
+    scores = [
+        verb("evaluate", f"--images={made}", f"--reference={name}", *METRICS, "--out=~/scores.json").json
+        for name in ("~/real.npz", "~/REAL.NPZ", real)
+    ]
+    assert scores[0]["fd_generated"] == scores[1]["fd_generated"]
+    assert scores[0]["fd_generated"] == pytest.approx(scores[2]["fd_generated"], rel=1e-6)
+    weights = verb("evaluate", "--images", made, "--reference", real, *METRICS, "--weights=~/real.npz")
+    assert weights.code == 2 and f"path is '{tmp_path}/real.npz', whose SHA-256 is" in weights.err
 
 
 def test_statistics_of_another_extractor_are_refused(folders, verb, tmp_path):
@@ -180,6 +198,7 @@ def test_statistics_of_a_data_set(verb, tmp_path):
     for options, message in [
         (("--out", tmp_path / "a.npz"), "give either images=DIR or dataset=NAME"),
         (("--dataset", "digits", "--out", tmp_path / "a.txt"), "valid are names that end in .npz"),
+        (("--dataset", "digits", "--out", tmp_path / "no" / "a.npz"), "there is no folder"),
     ]:
         ended = verb("reference", *options)
         assert ended.code == 2 and message in ended.err

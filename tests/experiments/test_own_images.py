@@ -1,11 +1,12 @@
 """Own images from end to end: what a training says of them, single files, arrays, and scores of both."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
-from experiments import image_folders
+from experiments import image_folders, sample
 from experiments.found import data_found
 from experiments.report import data_sets
 from genjax import data
@@ -55,6 +56,20 @@ def test_the_line_of_other_data_sets(tmp_path):
     )
     one = data.ArraySource(colour(3), np.zeros(3, int), class_names=["rose"])
     assert data_found(one, one) == "3 training and 3 test images, 1 class (rose), 4x4x3"
+
+
+def test_classes_that_are_never_seen_are_named(tmp_path, write_images):
+    """As class 0 where labels begin at 1: the model has a class more, and makes noise of it."""
+    from_one = data.ArraySource(colour(6), np.array([1, 2, 3, 1, 2, 3]))
+    assert data_found(from_one, from_one) == (
+        "6 training and 6 test images, 4 classes, 4x4x3; no training image of class 0"
+    )
+    gaps = data.Limited(data.ArraySource(colour(6), np.array([90, 5, 90, 5, 90, 5])), 5)
+    assert "91 classes, 4x4x3; no training image of 89 classes (0, 1, ...)" in data_found(gaps, from_one)
+    for name in ("train/cat", "train/dog", "test/cat", "test/dog", "test/fox"):
+        write_images(tmp_path / name, colour(2))
+    parts = (data.ImageFolder(tmp_path, split) for split in ("train", "test"))
+    assert data_found(*parts).endswith("3 classes (cat, dog, fox), 4x4x3; no training image of class fox")
 
 
 def test_a_training_says_it_first(run):
@@ -115,6 +130,9 @@ def test_a_folder_for_images_is_empty(tmp_path, run, verb, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x.png").touch()
     (tmp_path / "file").touch()
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "seen" / ".DS_Store").touch()  # somebody has looked into it
+    image_folders.check(tmp_path / "seen")
     for out, message in [
         (f"{tmp_path}/full/", "the folder is not empty"),
         (f"{tmp_path}/no/folder/", "there is no folder"),
@@ -123,7 +141,7 @@ def test_a_folder_for_images_is_empty(tmp_path, run, verb, monkeypatch):
     ]:
         ended = verb("sample", "--workdir", run, "--out", out)
         assert ended.code == 2 and message in ended.err, ended.err
-    assert {p.name for p in tmp_path.iterdir()} == {"full", "file"}
+    assert {p.name for p in tmp_path.iterdir()} == {"full", "file", "seen"}
 
 
 def test_samples_are_scored_alike_as_files_and_as_arrays(tmp_path, run, verb, digits, write_images):
@@ -168,6 +186,64 @@ def test_images_are_converted_to_be_measured(tmp_path, verb, digits, write_image
     assert f"{made}: 30 images; 1 file ignored (1 .txt)\n" in ended.out
     ended = verb("evaluate", "--workdir", "x", "--convert", "grayscale")
     assert ended.code == 2 and "convert=('grayscale',) goes with images" in ended.err
+
+
+def test_arrays_of_samples_have_the_names_of_their_classes(tmp_path):
+    """So that label 2 is not taken for class "2" where the classes are called 1, 2, 3."""
+    images, classes = colour(4), np.array([2, 0, 2, 0])
+    (tmp_path / "made.npz").write_bytes(sample._as_arrays(images, classes, ("1", "2", "3")))
+    source = data.load_npz(tmp_path / "made.npz", "all")
+    assert source.info.class_names == ("1", "2", "3") and source.ignored.arrays == ()
+    np.testing.assert_array_equal(source.labels, classes)
+
+
+def test_images_of_several_sizes_are_brought_to_one(tmp_path, verb, digits, write_images, caplog):
+    """Generated images of 8x8 pixels, and the photographs they were trained on, of 20x8 and more."""
+    made = write_images(tmp_path / "made", digits["image"][:20])
+    wide = np.zeros((30, 8, 20, 1), np.uint8)
+    wide[:, :, 6:14] = digits["image"][20:50]  # what training crops out of them
+    real = write_images(tmp_path / "real", wide)
+    small = write_images(tmp_path / "small", digits["image"][20:50])
+    expected = verb("evaluate", "--images", made, "--reference", small, *METRICS).json
+    assert "real ones" not in caplog.text
+    found = verb("evaluate", "--images", made, "--reference", real, *METRICS)
+    assert "generated images are 8x8 and real ones 8x20" in caplog.text
+    assert "image_size=8 scales and crops" in caplog.text
+    assert found.json["fd_generated"] > 1.5 * expected["fd_generated"]
+    caplog.clear()
+    options = (*METRICS, "--image-size", "8")
+    found = verb("evaluate", "--images", made, "--reference", real, *options)
+    assert found.code == 0 and "real ones" not in caplog.text, found.err
+    assert found.json["fd_generated"] == expected["fd_generated"]
+    np.savez(tmp_path / "real.npz", images=wide)
+    arrays = verb("evaluate", "--images", made, "--reference", tmp_path / "real.npz", *options)
+    assert arrays.json["fd_generated"] == expected["fd_generated"]
+    statistics = tmp_path / "statistics.npz"
+    written = verb("reference", "--images", real, "--out", statistics, *METRICS[2:], "--image-size", "8")
+    assert written.code == 0, written.err
+    against = verb("evaluate", "--images", made, "--reference", statistics, *options)
+    assert against.json["fd_generated"] == pytest.approx(expected["fd_generated"], rel=1e-6)
+    refused = verb("evaluate", "--workdir", "x", "--image-size", "8")
+    assert refused.code == 2 and "image_size=8 goes with images" in refused.err
+
+
+def test_a_run_is_compared_with_a_folder_as_it_was_trained(tmp_path, run, verb, digits, write_images):
+    """Images of the folder are brought to the size of the run's, and converted as its data are."""
+    plain = write_images(tmp_path / "plain", digits["image"][:20])
+    wide = np.zeros((20, 8, 20, 1), np.uint8)
+    wide[:, :, 6:14] = digits["image"][:20]
+    opaque = np.full_like(wide, 255)
+    opaque[:, :, :6] = opaque[:, :, 14:] = 0  # transparent where it is cropped
+    raw = write_images(tmp_path / "raw", np.concatenate([wide, wide, wide, opaque], -1))
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["data"]["convert"] = ["on:white", "grayscale"]
+    (copy / "config.json").write_text(json.dumps(config))
+    options = ("--workdir", copy, "--num", "20", *METRICS)
+    expected, found = (verb("evaluate", *options, "--reference", folder) for folder in (plain, raw))
+    assert found.code == expected.code == 0, found.err + expected.err
+    assert found.json["fd_generated"] == expected.json["fd_generated"]
 
 
 def test_pictures_show_names_of_classes():

@@ -19,6 +19,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from etils import epath
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from genjax.train import seal
@@ -246,6 +247,42 @@ def test_an_unusable_checkpoint_is_passed_over(tmp_path, caplog, damage):
     state, _, step = restore(tmp_path)
     assert step == 2
     assert_same_bits(state, make_state(2))
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*", "what?", "ü b"])
+def test_no_path_is_a_pattern(tmp_path, name):
+    """Orbax looks for the files that it has written by a pattern, into which etils puts the folder."""
+    (tmp_path / "other").mkdir()
+    save_steps(tmp_path / name, [1, 2])
+    state, extra, step = restore(tmp_path / name)
+    assert (step, extra) == (2, {"seed": 2})
+    assert_same_bits(state, make_state(2))
+    moved = (tmp_path / name).rename(tmp_path / "[x]")
+    assert restore(moved, read_only=True)[2] == 2
+
+
+def test_a_sealed_checkpoint_without_arrays_is_named(tmp_path):
+    """As versions before wrote them below a folder with brackets in its path."""
+    save_steps(tmp_path, [1])
+    folder = tmp_path / "00000001"
+    (folder / "state" / "manifest.ocdbt").unlink()
+    seal.seal(epath.Path(folder))
+    with pytest.raises(
+        CheckpointError, match=r"00000001 is as it was written, and cannot be read: .*does not"
+    ):
+        restore(tmp_path)
+
+
+def test_litter_does_no_harm(tmp_path):
+    """File managers and network file systems leave files everywhere; nothing of a checkpoint is lost by them."""
+    save_steps(tmp_path, [1])
+    for name in (".DS_Store", "state/._a", "state/.nfs0001", "metadata/Thumbs.db"):
+        (tmp_path / "00000001" / name).write_bytes(b"x")
+    (tmp_path / "00000001" / "@eaDir").mkdir()
+    (tmp_path / "00000001" / "@eaDir" / "a").write_bytes(b"x")
+    state, _, step = restore(tmp_path)
+    assert step == 1 and not list(tmp_path.glob("*.unusable"))
+    assert_same_bits(state, make_state(1))
 
 
 def test_set_aside_twice(tmp_path):
