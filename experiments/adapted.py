@@ -119,7 +119,7 @@ def parts_of_run(config: Config) -> list[str]:
     return [
         f"{part}.{name}"
         for part in ("method", "optimizer")
-        for name in ranges.parts_of_run(type(getattr(config, part)))
+        for name in ranges.parts_of_run(getattr(config, part))
     ]
 
 

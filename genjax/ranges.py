@@ -59,10 +59,9 @@ def ranges(config_class: type) -> dict[str, Range]:
     return {name: note for name, note in _notes(config_class) if isinstance(note, Range)}
 
 
-@functools.cache
-def parts_of_run(config_class: type) -> list[str]:
+def parts_of_run(config: Any) -> list[str]:
     """The names of a dataclass' fields that are a number of training steps at the beginning of a run."""
-    return [name for name, note in _notes(config_class) if isinstance(note, PartOfRun)]
+    return [name for name, note in _notes(type(config)) if isinstance(note, PartOfRun)]
 
 
 def _notes(config_class: type) -> Iterator[tuple[str, Any]]:
