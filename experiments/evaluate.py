@@ -29,6 +29,8 @@ from genjax.data.images import OnBadRecord
 from genjax.metrics import suite
 from genjax.typing import UserError
 
+_NUM = 1000
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
@@ -49,7 +51,8 @@ class Evaluate:
         metrics: Metrics, separated by commas. Without it: fd for a run, fd,kid,prdc for folders. Valid are {METRICS}.
             A metric that needs more images than there are is left out, with a note.
         num: Number of generated images of a run. They are compared with the same number of training and of test images,
-            or with all if there are fewer. 0, with --cost: keep the existing score.
+            or with all if there are fewer. Without it: as many as at the end of the training, or 1,000 where nothing
+            was scored then. 0, with --cost: keep the existing score.
         seed: Seed of the generated images.
         dataset: For runs: the data set of the training, where it lies now, such as folder:PATH. Without it: where it
             was during training. It is an error if it is not the same data.
@@ -80,7 +83,7 @@ class Evaluate:
     train: str | None = None
     features: str | None = None
     metrics: str | None = None
-    num: int = 1000
+    num: int | None = None
     seed: int = 0
     dataset: str | None = None
     source: str | None = None
@@ -217,7 +220,7 @@ def _run(options: Evaluate) -> Any:
             f"reference={options.reference!r}: sweep, likelihood and cost are measured without it"
         )
     only_cost = options.num == 0 and options.cost
-    if options.num < 2 and not only_cost:
+    if options.num is not None and options.num < 2 and not only_cost:
         raise UserError(f"num={options.num}: at least 2 images are needed for a score")
     if only_cost and (options.sweep or options.likelihood or options.seed or scored_with(options)):
         raise UserError(
@@ -227,6 +230,8 @@ def _run(options: Evaluate) -> Any:
     directory = epath.Path(options.workdir or "").expanduser()
     links.check(directory, only=(workdir.SWEEP_PICTURES,), below=(workdir.SWEEP_PICTURES,))
     run = restore.restore(directory, options.sampling, options.importance_samples, options.step)
+    if options.num is None:
+        options = dataclasses.replace(options, num=run.config.evaluation.num or _NUM)
     if options.reference is not None:
         return _against(options, run, options.reference)
     with contextlib.ExitStack() as stack:
@@ -249,7 +254,7 @@ def _against(options: Evaluate, run: restore.Run, reference: str) -> dict[str, A
         reference,
         extractors.load(asked),
         metrics,
-        num=options.num,
+        num=options.num or _NUM,
         seed=options.seed,
         batch_size=asked.extractor_batch,
         resamples=options.resamples,
