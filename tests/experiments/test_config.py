@@ -66,7 +66,7 @@ def squeezed(text):
 @pytest.mark.parametrize(
     ("name", "arguments", "config_class"),
     [
-        *(("train", [preset], train.Train) for preset in ONE_OF_A_KIND),
+        *(("train", [preset], train_command.Train) for preset in ONE_OF_A_KIND),
         ("sample", [], Sample),
         ("evaluate", [], Evaluate),
     ],
