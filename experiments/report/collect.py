@@ -151,12 +151,7 @@ def read(folder: str) -> Study:
         for path in sorted((root / "failed").glob("*.json"))
         for content in [_or_none(unreadable, path, workdir.read_json, path, {}) or {}]
     ]
-    found = (
-        _or_none(unreadable, path.parent, _run, root, path.parent, planned)
-        for path in sorted(root.rglob(workdir.CONFIG))
-        if path.is_file()
-    )
-    runs = [run for run in found if run is not None]
+    runs = below(root, unreadable, planned)
     for run in runs:
         for path in (run.path / workdir.GRID, *run.pictures(workdir.PICTURES).values()):
             if path.exists():
@@ -191,6 +186,24 @@ def read(folder: str) -> Study:
         study.get("grid") or {},
         {str(path): reason for path, reason in unreadable.items()},
     )
+
+
+def below(
+    root: pathlib.Path, unreadable: dict[str, str], planned: Mapping[str, Any] = MappingProxyType({})
+) -> list[Run]:
+    """The runs in a folder and in all folders below it, in the order of their paths.
+
+    Args:
+        root: the folder.
+        unreadable: gets a reason for each run that cannot be read, by its path.
+        planned: what a study says of its runs, by their names.
+    """
+    found = (
+        _or_none(unreadable, path.parent, _run, root, path.parent, planned)
+        for path in sorted(root.rglob(workdir.CONFIG))
+        if path.is_file()
+    )
+    return [run for run in found if run is not None]
 
 
 def _or_none(

@@ -75,6 +75,15 @@ def held(
             path.unlink(missing_ok=True)
 
 
+def holder(folder: epath.Path) -> str | None:
+    """Who writes into `folder`, as "process 7 on host"; None: nobody. Whether a process of another machine lives cannot
+    be known at once: it is named."""
+    found = _read(folder / LOCK)
+    if not found or _is_alive(found) is False:
+        return None
+    return f"process {found.get('pid')} on {found.get('host')}"
+
+
 def _me() -> dict[str, Any]:
     """Which process of which machine this is: numbers of processes count within a container, until the next start."""
     return {
