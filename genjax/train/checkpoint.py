@@ -234,9 +234,10 @@ class Checkpointer:
         args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
         try:
             return self._orbax.restore(path, args=args).state
-        except ValueError as error:  # TensorStore's, of a page of text
+        except ValueError as error:  # TensorStore's, which ends with a page of its options
+            reason = str(error).partition(" [tensorstore_spec")[0]
             raise CheckpointError(
-                f"the checkpoint {path} is as it was written, and cannot be read: {str(error)[:200]}"
+                f"the checkpoint {path} is as it was written, and cannot be read: {reason}"
             ) from error
 
     def _path(self, step: int) -> epath.Path:
