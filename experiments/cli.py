@@ -20,7 +20,7 @@ from genjax.typing import NonFiniteError, UserError
 _ENVIRONMENT = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 }
 """What an operating system says that is no bug of ours: no room, no permission, a folder for a file."""
 
@@ -32,16 +32,19 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         main: the command.
         when_interrupted: what to add to the message after Ctrl-C, if the KeyboardInterrupt itself says nothing.
     """
-    _quiet_libraries()
-    _enable_compilation_cache()
-    allocator.keep_freed_memory()
     try:
+        _quiet_libraries()
+        _enable_compilation_cache()
+        allocator.keep_freed_memory()
         main()
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(_say(error, 2))
     except (NonFiniteError, RecompileError) as error:
         sys.exit(_say(error, 1))
     except OSError as error:
+        if _output_is_lost(error):
+            sys.exit(_say(OSError(f"standard output cannot be written: {error.strerror}"), 1))
         if error.errno not in _ENVIRONMENT:
             raise
         sys.exit(_say(error, 1))
@@ -49,6 +52,22 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         more = str(interrupt) or when_interrupted
         print(f"\ninterrupted{more and ': '}{more}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)  # as a shell says of a command that a signal ended
+
+
+def _output_is_lost(error: OSError) -> bool:
+    """Whether an error is that of standard output: its disk is full, or its reader has gone, as after ``| head -1``.
+
+    What could not be written goes nowhere then, or the interpreter would complain of it once more at its end.
+    """
+    if error.filename is not None:
+        return False
+    try:
+        sys.stdout.flush()
+        return False
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
+        return True
 
 
 def _say(error: Exception, code: int) -> int:

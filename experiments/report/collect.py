@@ -1,9 +1,7 @@
 """What the files of a study say: its runs in groups, what failed, what was claimed."""
 
-import json
 import logging
 import pathlib
-import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -21,7 +19,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLAIMS = "claims.json"
-_PICTURE = re.compile(r"\d+\.png")
 
 
 class Run(NamedTuple):
@@ -71,8 +68,7 @@ class Run(NamedTuple):
 
     def pictures(self, folder: str) -> dict[int, pathlib.Path]:
         """Number -> picture in `folder`: "samples", by training step, or "sweep", by sampler steps."""
-        found = (path for path in sorted((self.path / folder).glob("*.png")) if _PICTURE.fullmatch(path.name))
-        return {int(path.stem): path for path in found}
+        return workdir.numbered(self.path / folder)
 
 
 class Group(NamedTuple):
@@ -326,7 +322,4 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """The objects in a file, one a line; a last line that a kill left half-written is left out."""
     if not path.exists():
         return []
-    try:
-        return [json.loads(line) for _, line in files.whole_lines(path.read_bytes())]
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    return [files.logged(path, number, line) for number, line in files.whole_lines(files.read_bytes(path))]

@@ -113,6 +113,8 @@ class JsonlWriter(Writer):
     def __init__(self, path: str | os.PathLike):
         self._path = pathlib.Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.exists():
+            files.check_is_file(self._path)
         self._file = self._path.open("ab", buffering=0)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Scalar]) -> None:
@@ -129,22 +131,14 @@ class JsonlWriter(Writer):
         Raises:
             UserError: a line other than the last is not a JSON object with a "step".
         """
-        lines = files.whole_lines(self._path.read_bytes())
-        kept = [line for number, line in lines if self._step(number, line) <= step]
+        lines = files.whole_lines(files.read_bytes(self._path))
+        kept = [line for number, line in lines if files.logged(self._path, number, line)["step"] <= step]
         self._file.close()
         files.write_bytes(self._path, b"".join(kept))
         self._file = self._path.open("ab", buffering=0)
 
     def close(self) -> None:
         self._file.close()
-
-    def _step(self, number: int, line: bytes) -> int:
-        try:
-            return json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self._path}, line {number}: not a JSON object with a step: {line!r}"
-            ) from error
 
 
 class TensorBoardWriter(Writer):
@@ -199,15 +193,18 @@ class TensorBoardWriter(Writer):
 
     def flush(self) -> None:
         self._flushed = time.monotonic()
-        self._events.flush()
+        with files.naming(self._directory):
+            self._events.flush()
 
     def close(self) -> None:
-        self._events.close()
+        with files.naming(self._directory):
+            self._events.close()
 
     def _write(self, step: int, summary: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event
 
-        self._events.write_event(Event(step=int(step), wall_time=time.time(), summary=summary))
+        with files.naming(self._directory):
+            self._events.write_event(Event(step=int(step), wall_time=time.time(), summary=summary))
         if time.monotonic() - self._flushed > self._FLUSH_SECONDS:
             self.flush()
 
