@@ -7,7 +7,9 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 
 import jax
 
@@ -52,6 +54,15 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         more = str(interrupt) or when_interrupted
         print(f"\ninterrupted{more and ': '}{more}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)  # as a shell says of a command that a signal ended
+    finally:
+        _end_at_interrupt()
+
+
+def _end_at_interrupt() -> None:
+    """One more Ctrl-C ends a command that is over at once: what its libraries do at their end has no word for it."""
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _output_is_lost(error: OSError) -> bool:
@@ -83,8 +94,9 @@ class _Printable(logging.Formatter):
 def _quiet_libraries() -> None:
     """Warnings are shown, each on a line.
 
-    Warnings of Orbax are not: it logs a traceback for each array it could not write, through absl and asyncio; the
-    error itself reaches `genjax.train.checkpoint`, which raises it once and in words.
+    Warnings of Orbax are not: it logs a traceback for each array it could not write, through absl and asyncio, and
+    prints one for each that it was still writing by then; the error itself reaches `genjax.train.checkpoint`, which
+    raises it once and in words.
     """
     import absl.logging
 
@@ -93,6 +105,13 @@ def _quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[shown])
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.excepthook = _say_uncaught
+
+
+def _say_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints a traceback, but of writes that end after Orbax has given up waiting for them."""
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _enable_compilation_cache() -> None:

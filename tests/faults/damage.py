@@ -194,12 +194,14 @@ _ALWAYS_WRITTEN = ("manifest.json", "tensorboard/", "parameters.txt", "timing.js
 def _check_others(workdir, before, name, verb, code):
     """Raises `Wrong` if a file that was intact is another one now."""
     after = content(workdir)
+    # A checkpoint that is damaged anywhere is written again as a whole.
+    whole = f"checkpoints/{STEPS:08d}" if name.startswith("checkpoints/") and verb == "train" else name
     may = _WRITTEN[verb] if not code else (_ALWAYS_WRITTEN if verb == "train" else ())
     changed = [
         path
         for path in before | after
         if before.get(path) != after.get(path)
-        and not path.startswith((name, *may))
+        and not path.startswith((whole, *may))
         and ".unusable" not in path
         and not (verb == "train" and path.startswith("checkpoints/") and path not in before)
     ]

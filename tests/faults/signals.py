@@ -116,15 +116,15 @@ def _sigint_twice(world):
         child.wait()
 
     child, moment = interrupted(world, act)
-    seen = _interrupt_ends(child)
+    seen = _interrupt_ends(child, -signal.SIGINT)
     world.go_on()
     return f"{moment}; {seen}"
 
 
-def _interrupt_ends(child):
+def _interrupt_ends(child, *codes):
     if "importlib._bootstrap" in child.said:  # Python itself, which still imports, says it in its own words
         return _ends(child, 1, 130, -signal.SIGINT, words=False)
-    return _ends(child, 0, 130)
+    return _ends(child, 0, 130, *codes)
 
 
 def _sigstop(world):
