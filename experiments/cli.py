@@ -60,9 +60,9 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
 
 def _end_at_interrupt() -> None:
     """One more Ctrl-C ends a command that is over at once: what its libraries do at their end has no word for it."""
-    if threading.current_thread() is threading.main_thread():
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _output_is_lost(error: OSError) -> bool:

@@ -122,7 +122,9 @@ def logged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict) or type(found.get("step")) is not int:
         shown = line if len(line) < 200 else line[:200] + b" ..."
-        raise UserError(f"{path}, line {number}: not a JSON object with a step: {shown!r}")
+        raise UserError(
+            f"{path}, line {number}: not a JSON object with a step: {shown!r}; a run goes on without the line"
+        )
     return found
 
 

@@ -45,7 +45,7 @@ def _damage(draw, path):
     """Damages a file, which may be missing; says how."""
     whole = path.read_bytes() if path.is_file() else b'{"a": [1, 2.5, "x"]}'
     path.parent.mkdir(exist_ok=True)
-    name = draw.choice([*_TEXTS, *["truncated", "flipped", "BOM", "value"] * 2, *_SPECIAL])
+    name = draw.choice([*_TEXTS, *["truncated", "flipped", "BOM"] * 2, *["value"] * 10, *_SPECIAL])
     if path.suffix not in (".json", ".jsonl") and name in ("value", "BOM"):
         name = "flipped"
     if name in _SPECIAL:
@@ -168,7 +168,9 @@ def _meets(world, name, damaged, verb, more, sure):
     code, said = world.driver.run(verb, *arguments)
     check_words(said)
     if code:
-        check_message(code, said, name, *([world.workdir] if verb == "train" else []))
+        check_message(
+            code, said, name, *([world.workdir] if verb == "train" or name == "checkpoints" else [])
+        )
     _check_others(world.workdir, before, name, verb, code)
     if not code and verb == "train" and sure:
         found = world.references.differences(world.driver, world.workdir, world.family, *more)

@@ -11,7 +11,8 @@ STEPS, CHECKPOINT_EVERY = 40, 10
 # Of the lines of the log, the checkpoints and the losses no two meet before the end.
 _COMMON = f"""
     --steps {STEPS} --batch-size 8 --log-every 7 --checkpoint-every {CHECKPOINT_EVERY} --evaluation.loss-every 15
-    --evaluation.sample-every 25 --evaluation.num 20 --evaluation.grid-columns 2 --sampling.batch-size 20 --data.limit 60
+    --evaluation.sample-every 25 --evaluation.num 20 --evaluation.grid-columns 2 --sampling.batch-size 20
+    --data.limit 60
 """
 FAMILIES = {
     "diffusion": """ddpm-digits --model.channels 8 --model.multipliers 1 --model.blocks 1 --model.attention
