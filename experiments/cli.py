@@ -7,7 +7,9 @@ import os
 import pathlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 
 import jax
 
@@ -20,7 +22,7 @@ from genjax.typing import NonFiniteError, UserError
 _ENVIRONMENT = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
     *(errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 }
 """What an operating system says that is no bug of ours: no room, no permission, a folder for a file."""
 
@@ -32,16 +34,19 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         main: the command.
         when_interrupted: what to add to the message after Ctrl-C, if the KeyboardInterrupt itself says nothing.
     """
-    _quiet_libraries()
-    _enable_compilation_cache()
-    allocator.keep_freed_memory()
     try:
+        _quiet_libraries()
+        _enable_compilation_cache()
+        allocator.keep_freed_memory()
         main()
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(_say(error, 2))
     except (NonFiniteError, RecompileError) as error:
         sys.exit(_say(error, 1))
     except OSError as error:
+        if _output_is_lost(error):
+            sys.exit(_say(OSError(f"standard output cannot be written: {error.strerror}"), 1))
         if error.errno not in _ENVIRONMENT:
             raise
         sys.exit(_say(error, 1))
@@ -49,6 +54,31 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         more = str(interrupt) or when_interrupted
         print(f"\ninterrupted{more and ': '}{more}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)  # as a shell says of a command that a signal ended
+    finally:
+        _end_at_interrupt()
+
+
+def _end_at_interrupt() -> None:
+    """One more Ctrl-C ends a command that is over at once: what its libraries do at their end has no word for it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _output_is_lost(error: OSError) -> bool:
+    """Whether an error is that of standard output: its disk is full, or its reader has gone, as after ``| head -1``.
+
+    What could not be written goes nowhere then, or the interpreter would complain of it once more at its end.
+    """
+    if error.filename is not None:
+        return False
+    try:
+        sys.stdout.flush()
+        return False
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
+        return True
 
 
 def _say(error: Exception, code: int) -> int:
@@ -64,8 +94,9 @@ class _Printable(logging.Formatter):
 def _quiet_libraries() -> None:
     """Warnings are shown, each on a line.
 
-    Warnings of Orbax are not: it logs a traceback for each array it could not write, through absl and asyncio; the
-    error itself reaches `genjax.train.checkpoint`, which raises it once and in words.
+    Warnings of Orbax are not: it logs a traceback for each array it could not write, through absl and asyncio, and
+    prints one for each that it was still writing by then; the error itself reaches `genjax.train.checkpoint`, which
+    raises it once and in words.
     """
     import absl.logging
 
@@ -74,6 +105,13 @@ def _quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[shown])
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.excepthook = _say_uncaught
+
+
+def _say_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints a traceback, but of writes that end after Orbax has given up waiting for them."""
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _enable_compilation_cache() -> None:

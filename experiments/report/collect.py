@@ -1,9 +1,7 @@
 """What the files of a study say: its runs in groups, what failed, what was claimed."""
 
-import json
 import logging
 import pathlib
-import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -12,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from PIL import Image
 
 from experiments import run_groups
+from experiments.report import contents
 from experiments.study.spec import STUDY
 from genjax.app import workdir
 from genjax.train import files
@@ -21,7 +20,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CLAIMS = "claims.json"
-_PICTURE = re.compile(r"\d+\.png")
 
 
 class Run(NamedTuple):
@@ -71,8 +69,7 @@ class Run(NamedTuple):
 
     def pictures(self, folder: str) -> dict[int, pathlib.Path]:
         """Number -> picture in `folder`: "samples", by training step, or "sweep", by sampler steps."""
-        found = (path for path in sorted((self.path / folder).glob("*.png")) if _PICTURE.fullmatch(path.name))
-        return {int(path.stem): path for path in found}
+        return workdir.numbered(self.path / folder)
 
 
 class Group(NamedTuple):
@@ -267,8 +264,7 @@ def _mixture(read: Run) -> Run:
 
 def _read(root: pathlib.Path, path: pathlib.Path) -> Run:
     """What the files of a folder say, without its preset."""
-    fields = workdir.read_json(path / workdir.CONFIG, {})
-    manifest = workdir.read_json(path / workdir.MANIFEST, [])
+    fields, manifest = _json(path, workdir.CONFIG, {}), _json(path, workdir.MANIFEST, [])
     return Run(
         path=path,
         name=path.relative_to(root).as_posix() if path != root else path.resolve().name,
@@ -276,13 +272,33 @@ def _read(root: pathlib.Path, path: pathlib.Path) -> Run:
         command=str(manifest[0].get("command", "")) if manifest else "",
         fields=fields,
         config=run_groups.flatten(fields),
-        data=workdir.read_json(path / workdir.DATA, {}),
+        data=_json(path, workdir.DATA, {}),
         manifest=manifest,
-        metrics=workdir.read_json(path / workdir.METRICS, {}),
-        timing=workdir.read_json(path / workdir.TIMING, {}),
+        metrics=_json(path, workdir.METRICS, {}),
+        timing=_json(path, workdir.TIMING, {}),
         lines=_lines(path / workdir.LINES),
-        sweep=sorted(workdir.read_json(path / workdir.SWEEP, []), key=lambda entry: entry["num_steps"]),
+        sweep=sorted(_json(path, workdir.SWEEP, []), key=lambda entry: entry["num_steps"]),
     )
+
+
+_EXPECTED = {
+    workdir.CONFIG: contents.CONFIG,
+    workdir.MANIFEST: contents.MANIFEST,
+    workdir.DATA: contents.DATA,
+    workdir.METRICS: contents.SCORES,
+    workdir.TIMING: contents.TIMING,
+    workdir.SWEEP: contents.SCORES,
+}
+
+
+def _json(path: pathlib.Path, name: str, default: T) -> T:
+    """The content of a file of a run, of which the types are right that are needed here."""
+    found = workdir.read_json(path / name, default)
+    for one in found if isinstance(found, list) else [found]:
+        contents.check(
+            path / name, run_groups.flatten(one) if name == workdir.CONFIG else one, _EXPECTED[name]
+        )
+    return found
 
 
 def _preset(command: str) -> str:
@@ -339,7 +355,7 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """The objects in a file, one a line; a last line that a kill left half-written is left out."""
     if not path.exists():
         return []
-    try:
-        return [json.loads(line) for _, line in files.whole_lines(path.read_bytes())]
-    except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    lines = [files.logged(path, number, line) for number, line in files.whole_lines(files.read_bytes(path))]
+    for line in lines:
+        contents.check_line(path, line)
+    return lines

@@ -8,6 +8,7 @@ is no more. Of a process of the same machine that is known at once.
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -21,6 +22,8 @@ from typing import Any
 import jax
 from etils import epath
 
+from genjax.app.terminal import printable
+from genjax.train import files
 from genjax.typing import UserError
 
 LOCK = "lock.json"
@@ -124,10 +127,16 @@ def _take_over(path: epath.Path, mine: dict[str, Any], say: Callable[[str], None
     was quicker has replaced it before the heir's file went.
     """
     found = _read(path)
-    if found is None and not path.exists():
+    if found is None and not _exists(path):
         return False
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is in the place of the lock", os.fspath(path))
     holder = found or {}
-    who = f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}"
+    who = (
+        printable(f"process {holder.get('pid')} on {holder.get('host')}, since {holder.get('since')}")
+        if found
+        else f"an unknown process ({path.name} is damaged)"
+    )
     alive = _is_alive(holder)
     if alive is None:
         say(f"{path.parent} is locked by {who}: waiting {patience:.0f} s for a sign of life")
@@ -137,13 +146,14 @@ def _take_over(path: epath.Path, mine: dict[str, Any], say: Callable[[str], None
             f"workdir={str(path.parent)!r} is being written by {who}; wait for it to end, or choose another folder"
         )
     if _is_local(path):
-        heir = path.with_name(f"{path.name}.{holder.get('token', 'damaged')}.tmp")
+        # Of its content: what stands in a lock that somebody sent is no name of a file.
+        heir = path.with_name(f"{path.name}.{hashlib.sha256(repr(found).encode()).hexdigest()[:32]}.tmp")
         if not _make_heir(heir, patience):
             return False
         try:
-            if _read(path) != found or not path.exists():
+            if _read(path) != found or not _exists(path):
                 return False
-            _written_beside(path, mine).replace(path)
+            _replace(path, mine)
         finally:
             heir.unlink()
     elif not _overwritten(path, mine):
@@ -168,11 +178,22 @@ def _written_beside(path: epath.Path, content: dict[str, Any]) -> epath.Path:
     """A file of this process alone with the content of a lock."""
     beside = path.with_name(f"{path.name}.{content['token']}.tmp")
     try:
-        beside.write_text(json.dumps(content))
+        with files.naming(path):
+            beside.write_text(json.dumps(content))
     except OSError:
         beside.unlink(missing_ok=True)
         raise
     return beside
+
+
+def _replace(path: epath.Path, content: dict[str, Any]) -> None:
+    """Puts a lock into the place of another one."""
+    beside = _written_beside(path, content)
+    try:
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def _overwritten(path: epath.Path, mine: dict[str, Any]) -> bool:
@@ -192,11 +213,13 @@ def _is_alive(holder: dict[str, Any]) -> bool | None:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:  # somebody else's process
         pass
-    return _process_start(pid) == holder.get("process_start")
+    # Killed, and nobody has asked how it ended, as in containers: it has a number and writes no more.
+    is_dead = _process(pid)[:1] in (["Z"], ["X"])
+    return not is_dead and _process_start(pid) == holder.get("process_start")
 
 
 def _changes(path: epath.Path, found: dict[str, Any] | None, patience: float) -> bool:
@@ -205,7 +228,7 @@ def _changes(path: epath.Path, found: dict[str, Any] | None, patience: float) ->
     while time.monotonic() < deadline:
         time.sleep(min(1.0, patience / 10))
         if _read(path) != found:
-            return path.exists()
+            return _exists(path)
     return False
 
 
@@ -217,7 +240,7 @@ def _renew(path: epath.Path, mine: dict[str, Any], ended: threading.Event, every
                 return  # somebody took it for dead
             mine["renewals"] += 1
             if _is_local(path):
-                _written_beside(path, mine).replace(path)
+                _replace(path, mine)
             else:
                 path.write_text(json.dumps(mine))
 
@@ -225,10 +248,15 @@ def _renew(path: epath.Path, mine: dict[str, Any], ended: threading.Event, every
 def _read(path: epath.Path) -> dict[str, Any] | None:
     """What a lock says; None where there is none, or none that is whole."""
     try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
+        value = json.loads(files.read_bytes(path))
+    except (UserError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _exists(path: epath.Path) -> bool:
+    """Whether something has the name of the lock, also a link that leads nowhere."""
+    return os.path.lexists(os.fspath(path)) if _is_local(path) else path.exists()
 
 
 def _is_local(path: epath.Path) -> bool:
@@ -237,8 +265,13 @@ def _is_local(path: epath.Path) -> bool:
 
 def _process_start(pid: int) -> str | None:
     """When a process started, in ticks since the start of the machine; None where the system does not say."""
-    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    fields = _process(pid)
     return fields[19] if len(fields) > 19 else None
+
+
+def _process(pid: int) -> list[str]:
+    """What the system says of a process, from its state on; nothing where it does not say."""
+    return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
 def _text(path: str) -> str:

@@ -3,6 +3,7 @@
 import datetime
 import logging
 import os
+import pathlib
 import platform
 import re
 import shlex
@@ -12,7 +13,7 @@ import time
 import types
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 import dacite
 import jax
@@ -40,6 +41,10 @@ CONFIG, MANIFEST, DATA, ORIGINS, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, 
     "sweep.json",
     "sweep",
 )
+_FOLDERS, _FILES = (PICTURES, "checkpoints", "tensorboard"), (CONFIG, DATA, LINES, GRID, "parameters.txt")
+"""What a training writes, and cannot where a file is in the place of a folder, or a folder in that of a file."""
+_PICTURE = re.compile(r"\d+\.png", re.ASCII)
+_Path = TypeVar("_Path", epath.Path, pathlib.Path)
 _SECTIONS = {"fit", "data", "method"}
 """Parts that the config of every version has; a `config.json` of other software has not all of them."""
 
@@ -142,6 +147,10 @@ def check_ours(workdir: epath.Path) -> None:
             f"workdir={str(workdir)!r} is not empty and holds no run: its {CONFIG} is of other software, without "
             f"{', '.join(sorted(_SECTIONS - found.keys()))}"
         )
+    for name in names.intersection(_FOLDERS + _FILES):
+        if (workdir / name).is_dir() != (name in _FOLDERS):
+            there, expected = ("file", "folder") if name in _FOLDERS else ("folder", "file")
+            raise UserError(f"{workdir / name} is a {there}, and a {expected} is expected")
 
 
 def has_checkpoint(workdir: epath.Path) -> bool:
@@ -330,6 +339,12 @@ def read_scored(path: epath.Path) -> dict[str, Any]:
     return read_json(path, {})
 
 
+def numbered(folder: _Path) -> dict[int, _Path]:
+    """The pictures in a folder by their numbers, ascending: ``00001000.png``. Other files there are somebody's own."""
+    found = {p.name: p for p in folder.iterdir()} if folder.is_dir() else {}
+    return {int(found[name].stem): found[name] for name in sorted(found) if _PICTURE.fullmatch(name)}
+
+
 def write_picture(workdir: epath.Path, step: int, content: bytes) -> None:
     """Writes the picture of a step, ``samples/00001000.png`` and the newest one's ``samples.png``.
 
@@ -338,13 +353,8 @@ def write_picture(workdir: epath.Path, step: int, content: bytes) -> None:
     """
     folder = workdir / PICTURES
     folder.mkdir(exist_ok=True)
-    for number, path in numbered_pictures(folder).items():
+    for number, path in numbered(folder).items():
         if number > step:
             path.unlink()
     write_bytes(folder / f"{step:08d}.png", content)
     write_bytes(workdir / GRID, content)
-
-
-def numbered_pictures(folder: epath.Path) -> dict[int, epath.Path]:
-    """Pictures by the numbers that they are called by, ``00001000.png``. No pattern: a path may have brackets in it."""
-    return {int(path.stem): path for path in folder.iterdir() if re.fullmatch(r"\d+\.png", path.name)}

@@ -135,8 +135,33 @@ def from_json(stored: Mapping[str, Any]) -> DataInfo:
     """Inverts `to_json`; reads what older versions wrote, too.
 
     Raises:
-        KeyError, TypeError: something is missing, or of another type.
+        KeyError, TypeError, ValueError: something is missing, of another type, or too large.
     """
+    info = _from_json(stored)
+    for name, field in info.fields.items():
+        _check(name, field)
+    if not (isinstance(info.name, str) and isinstance(info.split, str)):
+        raise TypeError(f"name {info.name!r} and split {info.split!r} must be texts")
+    return info
+
+
+def _check(name: str, field: Field) -> None:
+    """Raises TypeError or ValueError for a field that no data set has."""
+    sizes = [*field.shape, *([] if field.num_classes is None else [field.num_classes])]
+    if not all(type(size) is int and 0 < size < 2**31 for size in sizes):
+        raise ValueError(f"{name} has shape {field.shape} and {field.num_classes} classes")
+    if not isinstance(field.dtype, str) or np.dtype(field.dtype).kind not in "biuf":
+        raise TypeError(f"{name} is of type {field.dtype!r}")
+    if field.nbytes >= 2**31:
+        raise ValueError(f"{name} has shape {field.shape}, which is more than 2 GiB")
+    if not all(isinstance(each, str) for each in field.names) or len(field.names) not in (
+        0,
+        field.num_classes,
+    ):
+        raise ValueError(f"{name} has names {field.names!r} and {field.num_classes} classes")
+
+
+def _from_json(stored: Mapping[str, Any]) -> DataInfo:
     if "fields" not in stored:  # before fields: the shapes of images and sources, and the number of classes
         info = labelled_images(
             stored["name"],

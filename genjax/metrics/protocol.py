@@ -42,8 +42,12 @@ class Protocol:
             UserError: if it is not one.
         """
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
+            found = cls(**json.loads(text))
+            for field in dataclasses.fields(cls):
+                if not isinstance(getattr(found, field.name), field.type):
+                    raise TypeError(f"{field.name} is {getattr(found, field.name)!r}")
+            return found
+        except (TypeError, ValueError, RecursionError) as error:
             names = ", ".join(field.name for field in dataclasses.fields(cls))
             raise UserError(f"text is {text!r}: not a protocol, which is a JSON object of {names}") from error
 

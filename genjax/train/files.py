@@ -1,13 +1,16 @@
 """Files that are whole or not there: how a run writes and reads its small files."""
 
 import codecs
+import contextlib
 import errno
 import hashlib
 import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+import stat
+import uuid
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, TypeAlias
 
 from etils import epath
@@ -29,22 +32,31 @@ def is_litter(name: str) -> bool:
 
 
 def write_bytes(path: _Path, content: bytes) -> None:
-    """Writes a file so that a kill or a full disk leaves the old one or the new one.
+    """Writes a file so that a kill or a full disk leaves the old one or the new one, and two writers one of theirs.
 
     Raises:
         OSError: it cannot be written; the error names the file.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder is in the place of this file", os.fspath(path))
-    temporary = path.with_name(path.name + TEMPORARY)
-    if os.path.islink(os.fspath(temporary)):  # in a folder that somebody sent: writing would follow it
-        temporary.unlink()
+    # A name that nobody can have guessed: another writer's file, or a link in a folder that somebody sent, is not met.
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{TEMPORARY}")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
+        with naming(path):
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError:
         temporary.unlink(missing_ok=True)
-        if error.filename is None:  # as of a full disk
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: _Path | str) -> Iterator[None]:
+    """Context in which an OSError without the name of a file, as of a full disk, gets this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
             error.filename = os.fspath(path)
         raise
 
@@ -87,12 +99,11 @@ def append_line(file: BinaryIO, line: bytes) -> None:
     """
     start, rest = os.fstat(file.fileno()).st_size, memoryview(line + b"\n")
     try:
-        while rest:
-            rest = rest[file.write(rest) or 0 :]
-    except OSError as error:
+        with naming(file.name):
+            while rest:
+                rest = rest[file.write(rest) or 0 :]
+    except OSError:
         file.truncate(start)
-        if error.filename is None:
-            error.filename = file.name
         raise
 
 
@@ -108,6 +119,45 @@ def whole_lines(content: bytes) -> list[tuple[int, bytes]]:
     return [(number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n") and line.strip()]
 
 
+def logged(path: _Path, number: int, line: bytes) -> dict[str, Any]:
+    """The object in a line of ``metrics.jsonl``.
+
+    Raises:
+        UserError: it is not a JSON object with a "step", a whole number.
+    """
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or type(found.get("step")) is not int:
+        shown = line if len(line) < 200 else line[:200] + b" ..."
+        raise UserError(
+            f"{path}, line {number}: not a JSON object with a step: {shown!r}; a run goes on without the line"
+        )
+    return found
+
+
+def read_bytes(path: _Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        UserError: it cannot be read, or is no file: a folder, or a pipe, which would be waited for.
+    """
+    try:
+        check_is_file(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def check_is_file(path: _Path) -> None:
+    """Raises UserError for a folder, a pipe or a device in the place of a file; a missing one is OSError."""
+    if path.is_dir():
+        raise UserError(f"{path} cannot be read: it is a folder, and a file is expected")
+    if "://" not in os.fspath(path) and not stat.S_ISREG(os.stat(os.fspath(path)).st_mode):
+        raise UserError(f"{path} cannot be read: it is a pipe or a device, and a file is expected")
+
+
 def read_json(path: _Path, default: Any) -> Any:
     """The object, or the list of objects, in a JSON file; `default`, one of the same type, where there is no such file.
 
@@ -116,10 +166,9 @@ def read_json(path: _Path, default: Any) -> Any:
     """
     if not path.exists():
         return default
-    if path.is_dir():
-        raise UserError(f"{path} cannot be read: it is a folder, and a file is expected")
+    content = read_bytes(path)
     try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"))  # editors put a byte-order mark before it
+        value = json.loads(content.decode("utf-8-sig"))  # editors put a byte-order mark before it
     except (ValueError, RecursionError) as error:  # of the text or of its encoding
         raise UserError(f"{path} cannot be read: {error}") from error
     fine = isinstance(value, type(default))

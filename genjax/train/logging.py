@@ -111,6 +111,8 @@ class JsonlWriter(Writer):
     def __init__(self, path: str | os.PathLike):
         self._path = pathlib.Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.exists():
+            files.check_is_file(self._path)
         self._file = self._path.open("ab", buffering=0)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Scalar]) -> None:
@@ -127,22 +129,14 @@ class JsonlWriter(Writer):
         Raises:
             UserError: a line other than the last is not a JSON object with a "step".
         """
-        lines = files.whole_lines(self._path.read_bytes())
-        kept = [line for number, line in lines if self._step(number, line) <= step]
+        lines = files.whole_lines(files.read_bytes(self._path))
+        kept = [line for number, line in lines if files.logged(self._path, number, line)["step"] <= step]
         self._file.close()
         files.write_bytes(self._path, b"".join(kept))
         self._file = self._path.open("ab", buffering=0)
 
     def close(self) -> None:
         self._file.close()
-
-    def _step(self, number: int, line: bytes) -> int:
-        try:
-            return json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self._path}, line {number}: not a JSON object with a step: {line!r}"
-            ) from error
 
 
 def number(name: str, value: Scalar) -> int | float | bool:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from etils import epath
 
 from genjax.train import files
+from genjax.typing import UserError
 
 SEAL = "SHA256SUMS"
 _CHUNK_BYTES = 1 << 22
@@ -23,10 +24,13 @@ def defect(directory: epath.Path) -> str | None:
     seal = directory / SEAL
     if not seal.exists():
         return f"it was not finished: {SEAL} is missing"
-    lines = seal.read_bytes().decode("utf-8", errors="replace").splitlines()
+    try:
+        lines = files.read_bytes(seal).decode("utf-8", errors="replace").splitlines()
+        found = _digests(directory)
+    except (OSError, UserError) as error:
+        return str(error)
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     expected = {name: d for name, d in expected.items() if not any(map(files.is_litter, name.split("/")))}
-    found = _digests(directory)
     missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     changed = [name for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]]
     defects = {"missing": missing, "not listed in " + SEAL: unknown, "truncated or corrupt": changed}
@@ -58,7 +62,8 @@ def _files(directory: epath.Path, prefix: str = "") -> Iterator[str]:
 
 def _sha256(path: epath.Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    files.check_is_file(path)
+    with files.naming(path), path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

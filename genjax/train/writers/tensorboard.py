@@ -1,5 +1,6 @@
 """TensorBoard event files."""
 
+import contextlib
 import os
 import pathlib
 import time
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from genjax.train import files
 from genjax.train.logging import Scalar, Writer, number
 from genjax.train.writers.kind import WriterKind
 
@@ -64,15 +66,24 @@ class TensorBoardWriter(Writer):
 
     def flush(self) -> None:
         self._flushed = time.monotonic()
-        self._events.flush()
+        with files.naming(self._directory):
+            self._events.flush()
 
     def close(self) -> None:
-        self._events.close()
+        try:
+            with files.naming(self._directory):
+                self._events.close()
+        except OSError:
+            # What could not be written would be tried, and complained of, once more when the file is forgotten.
+            with contextlib.suppress(OSError):
+                self._events._py_recordio_writer.close()
+            raise
 
     def _write(self, step: int, summary: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event
 
-        self._events.write_event(Event(step=int(step), wall_time=time.time(), summary=summary))
+        with files.naming(self._directory):
+            self._events.write_event(Event(step=int(step), wall_time=time.time(), summary=summary))
         if time.monotonic() - self._flushed > self._FLUSH_SECONDS:
             self.flush()
 
