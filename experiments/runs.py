@@ -1,7 +1,7 @@
 """Which runs there are: ``python -m experiments.runs runs``.
 
-Prints a table of the runs in a folder and in all folders below it: data, model, step, loss, score, state, size. Nothing
-is written, and nothing in a run is executed. With ``--json`` it prints one JSON object for each run instead, a line each.
+Prints a table of the runs in a folder and in all folders below it: data, model, step, loss, score, state, size.
+Nothing is written, and nothing in a run is executed. With ``--json`` it prints a line for each run, a JSON object.
 """
 
 import dataclasses

@@ -44,7 +44,7 @@ class Protocol:
         try:
             found = cls(**json.loads(text))
             for field in dataclasses.fields(cls):
-                if not isinstance(getattr(found, field.name), field.type):
+                if type(getattr(found, field.name)) is not field.type:
                     raise TypeError(f"{field.name} is {getattr(found, field.name)!r}")
             return found
         except (TypeError, ValueError, RecursionError) as error:
