@@ -71,12 +71,12 @@ class Train:
 
 
 def parse(arguments: Sequence[str]) -> Train:
-    """A preset with what the command line changes about it, see `read`."""
-    return read(arguments)[0]
+    """A preset with what the command line changes about it; no file is read."""
+    return _parse(arguments, looks=False)[0]
 
 
 def read(arguments: Sequence[str]) -> tuple[Train, list[str]]:
-    """A preset with what the command line changes about it.
+    """A preset with what the command line changes about it, and what the run in the workdir was started with.
 
     Returns:
         The command, and lines that say what was adapted to it without being asked for by name.
@@ -85,6 +85,10 @@ def read(arguments: Sequence[str]) -> tuple[Train, list[str]]:
         UserError: a preset, a network, a method or an option that does not exist.
         SystemExit: tyro has printed the help, or what is wrong.
     """
+    return _parse(arguments, looks=True)
+
+
+def _parse(arguments: Sequence[str], looks: bool) -> tuple[Train, list[str]]:
     name, rest = cli.choose({name: about for name, (about, _) in PRESETS.items()}, list(arguments), PROG)
     about, preset = PRESETS[name]
     preset, rest = choose_kinds(preset, rest)
@@ -99,7 +103,7 @@ def read(arguments: Sequence[str]) -> tuple[Train, list[str]]:
         int(steps) if steps.isdecimal() and int(steps) else None,  # tyro complains of anything else
     )
     folder = _value(rest, "--workdir") or f"runs/{name}{'-trial' if trial else ''}"
-    config, going_on = _goes_on(config, rest, folder)
+    config, before = _goes_on(config, folder) if looks else (config, None)
     networks = ", ".join(kinds.networks_for(kinds.method(config)))
     others = (
         f"--model NAME trains another network: {networks}. --method NAME trains by another method: "
@@ -119,7 +123,10 @@ def read(arguments: Sequence[str]) -> tuple[Train, list[str]]:
         for field, (old, new) in adapted.differences(preset, config).items()
         if not trial and not {field, field.partition(".")[2]} & given
     ]
-    return command, [*said, *going_on]
+    steps_now = command.config.fit.steps
+    if before is not None and steps_now > before:
+        said.append(f"goes on to step {steps_now}; the run was started with {before} steps")
+    return command, said
 
 
 def choose_kinds(config: Config, arguments: Sequence[str]) -> tuple[Config, list[str]]:
@@ -146,19 +153,23 @@ def choose_kinds(config: Config, arguments: Sequence[str]) -> tuple[Config, list
     return config, rest
 
 
-def _goes_on(config: Config, arguments: Sequence[str], folder: str) -> tuple[Config, list[str]]:
-    """A run that goes on for more steps keeps the warm-ups and first stages that it was started with."""
+def _goes_on(config: Config, folder: str) -> tuple[Config, int | None]:
+    """A run that goes on for more steps keeps the warm-ups and first stages that it was started with.
+
+    Returns:
+        The config, and the number of steps that the run in the folder was started with; None: there is none.
+    """
     directory = epath.Path(folder).expanduser()
     if not workdir.has_checkpoint(directory) or not (directory / workdir.CONFIG).exists():
-        return config, []
+        return config, None
     before = workdir.load_config(directory)
     if config.fit.steps <= before.fit.steps or type(before.method) is not type(config.method):
-        return config, []
+        return config, before.fit.steps
     for name in adapted.parts_of_run(config):
         part, _, field = name.partition(".")
         kept = dataclasses.replace(getattr(config, part), **{field: getattr(getattr(before, part), field)})
         config = dataclasses.replace(config, **{part: kept})
-    return config, [f"goes on to step {config.fit.steps}; the run was started with {before.fit.steps} steps"]
+    return config, before.fit.steps
 
 
 def _value(arguments: Sequence[str], option: str) -> str | None:

@@ -139,7 +139,8 @@ def test_a_run_goes_on_for_longer_with_its_own_warm_up(tmp_path):
     assert longer.config == fields.replace(start, {"fit.steps": 2000})
     assert said[-1] == "goes on to step 2000; the run was started with 400 steps"
     assert workdir._differences(tmp_path, longer.config, {}) == ([], [])
-    shorter = train_command.parse([*words, "200"]).config
+    shorter = train_command.read([*words, "200"])[0].config
+    assert train_command.parse([*words, "2000"]).config.method.first_steps != start.method.first_steps
     assert "fit.steps: 400 before, 200 now" in workdir._differences(tmp_path, shorter, {})[0]
 
 
