@@ -496,6 +496,10 @@ def by_design(name, config, num_steps, described, times):
     if name.startswith(("Heun", "KDPM2", "PNDM")) and lambdas[0] < -np.log(3000):
         return "a step from sigma / alpha > 3000 has order 1 here"
     ends_twice = num_steps > 1 and times[-1] == times[-2]
+    ramps = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
+    falls = order > 1 and value("lower_order_final") and not any(map(value, ramps))
+    if name.startswith("UniPC") and ends_twice and falls:
+        return "UniPC: a last step of length 0 is not counted where the order falls"
     if name.startswith("DPMSolverSingle") and ends_twice and order > 1:
         low = value("lower_order_final") or num_steps % order != 0
         if not low or (order == 3 and num_steps % 3 == 2):
