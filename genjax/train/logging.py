@@ -31,8 +31,9 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with contextlib.suppress(OSError) if error is not None else contextlib.nullcontext():
+            self.close()
 
     def write_scalars(self, step: int, scalars: Mapping[str, Scalar]) -> None:
         """Writes numbers that belong to a step.
@@ -197,8 +198,14 @@ class TensorBoardWriter(Writer):
             self._events.flush()
 
     def close(self) -> None:
-        with files.naming(self._directory):
-            self._events.close()
+        try:
+            with files.naming(self._directory):
+                self._events.close()
+        except OSError:
+            # What could not be written would be tried, and complained of, once more when the file is forgotten.
+            with contextlib.suppress(OSError):
+                self._events._py_recordio_writer.close()
+            raise
 
     def _write(self, step: int, summary: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event
