@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import functools
 import gc
 import logging
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -57,8 +59,13 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         code = 128 + signal.SIGINT  # as a shell says of a command that a signal ended
     finally:
         _end_at_interrupt()
-    gc.collect()  # what Orbax had begun when it failed ends now, and not when the interpreter is half gone
+    _let_go()
     sys.exit(code)
+
+
+def _let_go() -> None:
+    """Ends what Orbax had begun when it failed: at its own end the interpreter, half gone, would complain of it."""
+    gc.collect()
 
 
 def _end_at_interrupt() -> None:
@@ -110,14 +117,14 @@ def _quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[shown])
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.unraisablehook = _say_unraisable
+    sys.unraisablehook = functools.partial(_say_unraisable, sys.unraisablehook)
 
 
-def _say_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Prints an error that nobody can catch, but of writes that end after Orbax has given up waiting for them."""
+def _say_unraisable(say: Callable[[Any], object], unraisable: Any) -> None:
+    """Says an error that nobody can catch, but of writes that end after Orbax has given up waiting for them."""
     error = unraisable.exc_value
     if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-        sys.__unraisablehook__(unraisable)
+        say(unraisable)
 
 
 def _enable_compilation_cache() -> None:
