@@ -49,8 +49,16 @@ def test_pictures_of_somebody_else_stay(tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("shape", [8, "x"]), ("shape", [8, 0]), ("shape", [2**20, 2**20, 1]), ("dtype", "str"), ("dtype", 7)]
-    + [("num_classes", 1.5), ("names", ["a", 1]), ("names", ["a"])],
+    [
+        *(
+            ("shape", [8, "x"]),
+            ("shape", [8, 0]),
+            ("shape", [2**20, 2**20, 1]),
+            ("dtype", "str"),
+            ("dtype", 7),
+        ),
+        *(("num_classes", 1.5), ("names", ["a", 1]), ("names", ["a"])),
+    ],
 )
 def test_a_damaged_description_of_the_data_is_named(tmp_path, field, value):
     whole = fields.to_json(labelled_images("digits", "train", (8, 8, 1), 2, ("a", "b")))
@@ -59,5 +67,5 @@ def test_a_damaged_description_of_the_data_is_named(tmp_path, field, value):
     one = "label" if field in ("num_classes", "names") else "image"
     whole["fields"][one][field] = value
     (tmp_path / "data.json").write_text(json.dumps(whole))
-    with pytest.raises(UserError, match=r"data\.json cannot be read: (Type|Value)Error"):
+    with pytest.raises(UserError, match=r"data\.json cannot be read: "):
         workdir.load_info(epath.Path(tmp_path))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults import damage, signals, starts
+from tests.faults import damage, starts
 from tests.faults.__main__ import KINDS, Fault, Harness, plan
 from tests.faults.world import Kind, Wrong
 
@@ -27,9 +27,8 @@ def _kind(kinds, name):
 
 
 def test_a_few_faults(harness):
-    """Slow: a process imports everything, one trains the run that is damaged, and one is killed and goes on."""
+    """Slow: a process imports everything, one trains the run that is damaged, and one runs commands on its copies."""
     kinds = [
-        _kind(signals.KINDS, "SIGKILL, zombie"),
         _kind(starts.KINDS, "lock of another machine, torn"),
         *(_kind(damage.KINDS, name) for name in ("JSON files", "a checkpoint", "metrics.jsonl", "folders")),
     ]
