@@ -2,6 +2,8 @@
 
 import difflib
 import errno
+import functools
+import gc
 import logging
 import os
 import pathlib
@@ -9,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
+from typing import Any
 
 import jax
 
@@ -40,22 +42,30 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         allocator.keep_freed_memory()
         main()
         sys.stdout.flush()
+        return
     except UserError as error:
-        sys.exit(_say(error, 2))
+        code = _say(error, 2)
     except (NonFiniteError, RecompileError) as error:
-        sys.exit(_say(error, 1))
+        code = _say(error, 1)
     except OSError as error:
         if _output_is_lost(error):
-            sys.exit(_say(OSError(f"standard output cannot be written: {error.strerror}"), 1))
-        if error.errno not in _ENVIRONMENT:
+            error = OSError(f"standard output cannot be written: {error.strerror}")
+        elif error.errno not in _ENVIRONMENT:
             raise
-        sys.exit(_say(error, 1))
+        code = _say(error, 1)
     except KeyboardInterrupt as interrupt:
         more = str(interrupt) or when_interrupted
         print(f"\ninterrupted{more and ': '}{more}", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)  # as a shell says of a command that a signal ended
+        code = 128 + signal.SIGINT  # as a shell says of a command that a signal ended
     finally:
         _end_at_interrupt()
+    _let_go()
+    sys.exit(code)
+
+
+def _let_go() -> None:
+    """Ends what Orbax had begun when it failed: at its own end the interpreter, half gone, would complain of it."""
+    gc.collect()
 
 
 def _end_at_interrupt() -> None:
@@ -68,12 +78,14 @@ def _end_at_interrupt() -> None:
 def _output_is_lost(error: OSError) -> bool:
     """Whether an error is that of standard output: its disk is full, or its reader has gone, as after ``| head -1``.
 
-    What could not be written goes nowhere then, or the interpreter would complain of it once more at its end.
+    The error does not say so. An empty line does: where it cannot be written, nothing could. What is left goes nowhere
+    then, or the interpreter would complain of it once more at its end.
     """
-    if error.filename is not None:
+    if error.filename is not None or sys.stdout is not sys.__stdout__:
         return False
     try:
         sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")
         return False
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,13 +117,14 @@ def _quiet_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[shown])
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    sys.excepthook = _say_uncaught
+    sys.unraisablehook = functools.partial(_say_unraisable, sys.unraisablehook)
 
 
-def _say_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints a traceback, but of writes that end after Orbax has given up waiting for them."""
+def _say_unraisable(say: Callable[[Any], object], unraisable: Any) -> None:
+    """Says an error that nobody can catch, but of writes that end after Orbax has given up waiting for them."""
+    error = unraisable.exc_value
     if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
-        sys.__excepthook__(kind, error, trace)
+        say(unraisable)
 
 
 def _enable_compilation_cache() -> None:

@@ -27,6 +27,8 @@ from genjax.app.image_scores import ImageScorer
 from genjax.train.logging import JsonlWriter
 from genjax.typing import Array, Batch, Key, Method, TrainState
 
+_log = logging.getLogger(__name__)
+
 RECORDS = 24
 """Records of each split that take part."""
 
@@ -43,7 +45,7 @@ def rehearse(
     test: data.Source,
     hooks: Hooks,
 ) -> None:
-    """Runs every hook and the scores of a run.
+    """Runs every hook and the scores of a run; where temporary files cannot be written, it says so and leaves it.
 
     Args:
         config: config of the run.
@@ -59,6 +61,16 @@ def rehearse(
     """
     given = checks.evaluation(method, config, state, train.info, mesh)
     fake, train, test = stand_in(method, list(given), train.info), _first(train), _first(test)
+    try:
+        _run(config, fake, mesh, train, test, hooks)
+    except OSError as error:
+        _log.warning("pictures and scores are not tried before the training: %s", error)
+
+
+def _run(
+    config: Config, fake: Method, mesh: Mesh, train: data.Source, test: data.Source, hooks: Hooks
+) -> None:
+    """Runs the hooks and the scores of a method without networks."""
     nothing = TrainState(step=jnp.zeros((), jnp.int32), params=(), opt=())
     with tempfile.TemporaryDirectory() as folder, _silently():
         with JsonlWriter(pathlib.Path(folder) / "metrics.jsonl") as writer:

@@ -141,7 +141,12 @@ class Checkpointer:
             self.wait()
         finally:
             self._executor.shutdown()
-            self._orbax.close()
+            try:
+                self._orbax.close()
+            except Exception as error:
+                raise CheckpointError(
+                    f"cannot write the checkpoints in {self._directory}: {error}"
+                ) from error
 
     def restore_latest(
         self, abstract_state: PyTree, step: int | None = None

@@ -42,12 +42,13 @@ def write_bytes(path: _Path, content: bytes) -> None:
     # A name that nobody can have guessed: another writer's file, or a link in a folder that somebody sent, is not met.
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{TEMPORARY}")
     try:
-        with naming(path):
-            temporary.write_bytes(content)
-            temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        # A full disk names no file, and a read-only one the temporary file.
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
 
 
 @contextlib.contextmanager

@@ -130,3 +130,51 @@ def test_of_many_that_start_at_once_one_wins(tmp_path):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(enter, range(8))) == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_process_that_nobody_has_asked_for_is_dead(tmp_path):
+    """A zombie, as in containers whose first process is no init: it has its number, and writes no more."""
+    folder = epath.Path(tmp_path)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with lock.held(folder):
+        content = json.loads((folder / lock.LOCK).read_text())
+    content |= {"pid": process.pid, "process_start": lock._process_start(process.pid)}
+    (folder / lock.LOCK).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=f"process {process.pid}"), lock.held(folder):
+        pass
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    said = []
+    with lock.held(folder, say=said.append):
+        assert "taking over" in said[0]
+    process.wait()
+    process.stdin.close()
+
+
+@pytest.mark.parametrize("damage", ["torn", "pipe", "link", "../x", "number"])
+def test_a_damaged_lock_is_taken_over_after_a_while(tmp_path, damage):
+    """Also one that would be waited for for ever, or that names a file elsewhere."""
+    folder = epath.Path(tmp_path / "run")
+    with lock.held(folder):
+        whole = json.loads((folder / lock.LOCK).read_text())
+    path = tmp_path / "run" / lock.LOCK
+    if damage == "pipe":
+        os.mkfifo(path)
+    elif damage == "link":
+        path.symlink_to(path.name)
+    else:
+        other = {"token": "../x"} | ({"pid": 10**30} if damage == "number" else {"host": "else\x1bwhere"})
+        text = json.dumps({**whole, **other})
+        path.write_text(text[:20] if damage == "torn" else text)
+    said = []
+    with lock.held(folder, say=said.append, **QUICK):
+        assert "taking over the lock" in said[-1] and "\x1b" not in "".join(said)
+        assert ("lock.json is damaged" in said[-1]) == (damage in ("torn", "pipe", "link"))
+    assert os.listdir(tmp_path) == ["run"] and os.listdir(tmp_path / "run") == []
+
+
+def test_a_folder_in_the_place_of_the_lock_is_named_at_once(tmp_path):
+    (tmp_path / lock.LOCK).mkdir()
+    with pytest.raises(IsADirectoryError, match=r"lock\.json"), lock.held(epath.Path(tmp_path)):
+        pass
+    assert os.listdir(tmp_path) == [lock.LOCK]

@@ -41,11 +41,9 @@ def run_verb(name, *arguments):
     out, err, code = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [name, *map(str, arguments)])
-        for step in (
-            "_quiet_libraries",
-            "_end_at_interrupt",
-        ):  # global, and other tests look at what is logged
-            patch.setattr(cli, step, lambda: None)
+        # Of the whole process, and other tests look at what is logged.
+        for function in ("_quiet_libraries", "_end_at_interrupt", "_let_go"):
+            patch.setattr(cli, function, lambda: None)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 cli.run(importlib.import_module(f"experiments.{name}").main)

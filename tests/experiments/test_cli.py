@@ -2,6 +2,10 @@
 
 import errno
 import logging
+import os
+import signal
+import subprocess
+import sys
 
 import absl.logging
 import jax
@@ -20,8 +24,11 @@ def settings():
     loggers = absl.logging.get_absl_logger(), logging.getLogger("asyncio")
     levels = [logger.level for logger in loggers]
     verbosity = absl.logging.get_verbosity()
-    cache = jax.config.jax_compilation_cache_dir
+    cache, hook = jax.config.jax_compilation_cache_dir, sys.unraisablehook
+    at_interrupt = signal.getsignal(signal.SIGINT)
     yield
+    sys.unraisablehook = hook
+    signal.signal(signal.SIGINT, at_interrupt)
     absl.logging.set_verbosity(verbosity)
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
@@ -70,6 +77,38 @@ def test_libraries_are_silent_where_an_error_is_raised_anyway(capsys, caplog):
     logging.getLogger("asyncio").error("Task exception was never retrieved")
     logging.getLogger("genjax.train.checkpoint").warning("the checkpoint is not usable")
     assert [record.getMessage() for record in caplog.records] == ["the checkpoint is not usable"]
+
+
+def test_an_error_that_nobody_can_catch_is_said_but_for_late_writes(monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: said.append(str(unraisable.exc_value)))
+    cli.run(lambda: None)
+
+    class Fails:
+        def __init__(self, text):
+            self.text = text
+
+        def __del__(self):
+            raise RuntimeError(self.text)
+
+    for text in ("Event loop is closed", "a bug"):
+        Fails(text)
+    assert said == ["a bug"]
+
+
+@pytest.mark.parametrize(("output", "why"), [("full", "No space left on device"), ("pipe", "Broken pipe")])
+def test_an_output_that_takes_nothing_is_named_once(output, why):
+    """As of a full disk, and of ``| head -1``; in a process, whose own end is looked at, too."""
+    program = "from experiments import cli; cli.run(lambda: [print(i, flush=i > 1) for i in range(3)])"
+    read, write = os.pipe()
+    os.close(read)
+    with open("/dev/full" if output == "full" else write, "wb") as file:
+        ended = subprocess.run(
+            [sys.executable, "-c", program], stdout=file, stderr=subprocess.PIPE, text=True
+        )
+    if output == "full":
+        os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, f"error: standard output cannot be written: {why}\n")
 
 
 def test_compilation_cache(monkeypatch, tmp_path):

@@ -15,7 +15,13 @@ from genjax.app import build
 from genjax.data import labelled_images
 from genjax.methods.optimizers import OptimizerConfig, optimizer
 
-IMAGES = {"digits": (8, 8, 1), "mnist": (28, 28, 1), "cifar10": (32, 32, 3), "shapes": (32, 32, 3)}
+IMAGES = {
+    "folder:photos": (32, 32, 3),
+    "digits": (8, 8, 1),
+    "mnist": (28, 28, 1),
+    "cifar10": (32, 32, 3),
+    "shapes": (32, 32, 3),
+}
 
 OPTIONS = (
     "--batch-size 16 --steps 4 --log-every 2 --checkpoint-every 4 --evaluation.loss-every 4"

@@ -460,6 +460,28 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_reported(tmp_path, verb):
         assert all(name.replace(".", "-") in text for name in damaged), suffix
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.json", '{"step": 4, "sampling": 3}', "sampling is '3', and an object is expected"),
+        ("metrics.json", '{"step": 4, "rho": "x"}', "rho is 'x', and a number is expected"),
+        ("metrics.json", '{"step": 4, "protocol": "fd"}', "and the text of a protocol is expected"),
+        ("metrics.json", '{"step": 4, "intervals": {"rho": [1]}}', "and pairs of numbers is expected"),
+        ("timing.json", '{"curve": [1, 2]}', "and a list of pairs is expected"),
+        ("manifest.json", '[{"packages": []}]', "packages is '[]', and an object is expected"),
+        ("metrics.jsonl", '{"step": 1, "train/loss": []}\n', "train/loss is '[]', and a number is expected"),
+        ("data.json", '{"test_records": "many"}', "test_records is 'many', and a whole number is expected"),
+    ],
+)
+def test_values_of_another_type_are_named(tmp_path, name, content, message):
+    write_run(tmp_path / "fine")
+    (write_run(tmp_path / "damaged", seed=1) / name).write_text(content)
+    study = collect.read(str(tmp_path))
+    assert [run.path.name for group in study.groups for run in group.runs] == ["fine"]
+    assert f"{name} cannot be read: " in study.unreadable[str(tmp_path / "damaged")]
+    assert message in study.unreadable[str(tmp_path / "damaged")]
+
+
 def test_texts_are_no_formulas_and_no_markdown():
     assert plain_text._cell_of_text("=1+1") == "'=1+1" and plain_text._cell_of_text(" @x") == "' @x"
     assert plain_text._cell_of_text(-1.5) == -1.5 and plain_text._cell_of_text("a-b") == "a-b"

@@ -134,6 +134,7 @@ def environment(folder):
     return {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "",
         "JAX_COMPILATION_CACHE_DIR": str(compilation_cache.folder(jax, jaxlib)),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",

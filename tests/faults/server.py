@@ -70,6 +70,7 @@ def _prepare(request):
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
     os.environ.update(request["environment"])
     if request["file_size"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)

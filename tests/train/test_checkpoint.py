@@ -221,6 +221,11 @@ DAMAGES = {
     "seal truncated": (lambda folder: os.truncate(folder / SEAL, 200), "not listed"),
     "seal empty": (lambda folder: os.truncate(folder / SEAL, 0), "not listed"),
     "no seal": (lambda folder: (folder / SEAL).unlink(), "not finished"),
+    "a folder for the seal": (
+        lambda folder: ((folder / SEAL).unlink(), (folder / SEAL).mkdir()),
+        "is a folder",
+    ),
+    "a pipe": (lambda folder: os.mkfifo(folder / "state" / "other"), "other cannot be read: it is a pipe"),
 }
 
 

@@ -86,3 +86,36 @@ def test_a_line_is_whole_or_not_there(tmp_path):
         assert path.read_bytes() == b"x" * 50 + b"\n"
         files.append_line(file, b"z")
     assert path.read_bytes() == b"x" * 50 + b"\nz\n"
+
+
+def test_two_writers_leave_one_of_theirs(tmp_path, monkeypatch):
+    """Each has a temporary file of its own: none takes half of the other's."""
+    write, path = pathlib.Path.write_bytes, tmp_path / "a"
+
+    def slowly(self, content):
+        write(self, content[:1])
+        if content == b"first":
+            files.write_bytes(path, b"second")
+            assert path.read_bytes() == b"second"
+        write(self, content)
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", slowly)
+    files.write_bytes(path, b"first")
+    assert path.read_bytes() == b"first" and os.listdir(tmp_path) == ["a"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(UserError, match=r"a\.json cannot be read: it is a pipe or a device"):
+        files.read_json(tmp_path / "a.json", {})
+    with pytest.raises(UserError, match=r"mem cannot be read: Input/output error"):
+        files.read_bytes(pathlib.Path("/proc/self/mem"))
+
+
+@pytest.mark.parametrize(
+    "line", [b"[]", b"1", b"null", b"{}", b'{"step": "x"}', b'{"step": 1.5}', b"[" * 10_000]
+)
+def test_a_logged_line_has_a_step(tmp_path, line):
+    with pytest.raises(UserError, match=r"m, line 3: not a JSON object with a step"):
+        files.logged(tmp_path / "m", 3, line)
+    assert files.logged(tmp_path / "m", 3, b'{"step": 7, "loss": 0.5}') == {"step": 7, "loss": 0.5}
