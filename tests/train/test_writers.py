@@ -333,6 +333,6 @@ def test_values_are_those_of_the_moment():
 def test_what_is_local_still_ends_the_run(tmp_path, wandb):
     """An error of metrics.jsonl is no error of a tracker."""
     os.makedirs(tmp_path / "metrics.jsonl")
-    with pytest.raises(UserError, match="metrics.jsonl cannot be read: it is a folder"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl cannot be read: it is a folder"):
         write(tmp_path, 0, [1], ("wandb",))
     assert not wandb.runs
