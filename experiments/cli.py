@@ -81,8 +81,8 @@ def _output_is_lost(error: OSError) -> bool:
     The error does not say so. An empty line does: where it cannot be written, nothing could. What is left goes nowhere
     then, or the interpreter would complain of it once more at its end.
     """
-    out = sys.stdout
-    if error.filename is not None or out is None or out is not sys.__stdout__:
+    out, first = sys.stdout, sys.__stdout__
+    if error.filename is not None or first is None or out is not first:
         return False
     try:
         out.flush()
