@@ -1,5 +1,6 @@
 """What the commands share: presets by name, how errors end a command, caches, several processes."""
 
+import contextlib
 import difflib
 import errno
 import functools
@@ -59,13 +60,22 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
         code = 128 + signal.SIGINT  # as a shell says of a command that a signal ended
     finally:
         _end_at_interrupt()
-    _let_go()
+    _let_go(code)
     sys.exit(code)
 
 
-def _let_go() -> None:
-    """Ends what Orbax had begun when it failed: at its own end the interpreter, half gone, would complain of it."""
+def _let_go(code: int) -> None:
+    """Ends what Orbax had begun when it failed.
+
+    At its own end the interpreter, half gone, would complain of it. And it would wait for threads that wait, for minutes,
+    for files that could not be written: where there are any, the process ends here.
+    """
     gc.collect()
+    threads = (thread for thread in threading.enumerate() if not thread.daemon)
+    if any(type(thread).__module__.startswith("orbax.") for thread in threads):
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
 
 
 def _end_at_interrupt() -> None:

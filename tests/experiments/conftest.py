@@ -43,7 +43,7 @@ def run_verb(name, *arguments):
         patch.setattr(sys, "argv", [name, *map(str, arguments)])
         # Of the whole process, and other tests look at what is logged.
         for function in ("_quiet_libraries", "_end_at_interrupt", "_let_go"):
-            patch.setattr(cli, function, lambda: None)
+            patch.setattr(cli, function, lambda *_: None)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
                 cli.run(importlib.import_module(f"experiments.{name}").main)

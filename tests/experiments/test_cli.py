@@ -111,6 +111,23 @@ def test_an_output_that_takes_nothing_is_named_once(output, why):
     assert (ended.returncode, ended.stderr) == (1, f"error: standard output cannot be written: {why}\n")
 
 
+def test_nobody_waits_for_what_orbax_cannot_write():
+    """Its threads wait for minutes for files that a full disk did not take, and the interpreter for them."""
+    program = """if True:
+        import threading, time
+        from experiments import cli
+        from genjax.typing import UserError
+        Waits = type("Waits", (threading.Thread,), {"__module__": "orbax.checkpoint", "run": lambda self: time.sleep(999)})
+        def main():
+            print("begun")
+            Waits().start()
+            raise UserError("no room")
+        cli.run(main)
+    """
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "begun\n", "error: no room\n")
+
+
 def test_compilation_cache(monkeypatch, tmp_path):
     given = str(tmp_path / "given")
     jax.config.update("jax_compilation_cache_dir", given)

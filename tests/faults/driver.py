@@ -23,7 +23,10 @@ _CAPABILITIES_VERSION, _OVERRIDE_MODES = 0x20080522, 0b110
 
 def main():
     """Runs what comes through the socket that it opens at the path of the command line, until that is closed."""
-    cli._end_at_interrupt = lambda: None  # this process goes on after a command
+    cli._end_at_interrupt, cli._let_go = (
+        lambda: None,
+        lambda code: None,
+    )  # this process goes on after a command
     lock.held = functools.partial(lock.held, renewed_every=_RENEWED_EVERY, patience=PATIENCE)
     with Listener(sys.argv[1]) as listener, listener.accept() as connection, contextlib.suppress(EOFError):
         while True:
