@@ -42,8 +42,8 @@ def test_loads_samples_and_resumes(run, tmp_path):
     out = tmp_path / "samples.npz"
     sample.sample(tyro.cli(sample.Sample, args=["--workdir", str(directory), "--num=10", "--out", str(out)]))
     found, expected = np.load(out), np.load(OLD / f"{name}-samples.npz")
-    assert sorted(found) == sorted(expected)
-    for array in found:
+    assert set(found) - {"class_names"} == set(expected)  # which is newer
+    for array in expected:
         close = np.abs(found[array].astype(int) - expected[array].astype(int)).max()
         assert close == 0 if jax.__version__ == JAX else close <= 1
 
