@@ -19,6 +19,7 @@ BUDGETS = {
     "data": 40,
     "diffusion": 270,
     "experiments": 560,
+    "faults": 30,
     "losses": 30,
     "methods": 180,
     "metrics": 90,
