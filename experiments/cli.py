@@ -67,8 +67,8 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
 def _let_go(code: int) -> None:
     """Ends what Orbax had begun when it failed.
 
-    At its own end the interpreter, half gone, would complain of it. And it would wait for threads that wait, for minutes,
-    for files that could not be written: where there are any, the process ends here.
+    At its own end the interpreter, half gone, would complain of it. And it would wait for threads that wait, for
+    minutes, for files that could not be written: where there are any, the process ends here.
     """
     gc.collect()
     threads = (thread for thread in threading.enumerate() if not thread.daemon)

@@ -19,6 +19,7 @@ BUDGETS = {
     "data": 60,
     "diffusion": 120,
     "experiments": 450,
+    "faults": 30,
     "losses": 40,
     "methods": 180,
     "metrics": 120,
