@@ -91,15 +91,16 @@ def _output_is_lost(error: OSError) -> bool:
     The error does not say so. An empty line does: where it cannot be written, nothing could. What is left goes nowhere
     then, or the interpreter would complain of it once more at its end.
     """
-    if error.filename is not None or sys.stdout is not sys.__stdout__:
+    output = sys.__stdout__
+    if error.filename is not None or output is None or output is not sys.stdout:
         return False
     try:
-        sys.stdout.flush()
-        os.write(sys.stdout.fileno(), b"\n")
+        output.flush()
+        os.write(output.fileno(), b"\n")
         return False
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.stdout.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        output.flush()
         return True
 
 

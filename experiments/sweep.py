@@ -115,6 +115,6 @@ def _write(directory: epath.Path, found: Mapping[int, dict[str, Any]], number: i
     folder.mkdir(exist_ok=True)
     workdir.write_bytes(folder / f"{number:05d}.png", picture)
     workdir.write_json(directory / workdir.SWEEP, _ordered(found))
-    for picture, path in workdir.numbered(folder).items():
-        if picture not in found:
+    for other, path in workdir.numbered(folder).items():
+        if other not in found:
             path.unlink()

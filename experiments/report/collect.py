@@ -251,7 +251,8 @@ def _mixture(read: Run) -> Run:
 
 def _read(root: pathlib.Path, path: pathlib.Path) -> Run:
     """What the files of a folder say, without its preset."""
-    fields, manifest = _json(path, workdir.CONFIG, {}), _json(path, workdir.MANIFEST, [])
+    fields: dict[str, Any] = _json(path, workdir.CONFIG, {})
+    manifest: list[dict[str, Any]] = _json(path, workdir.MANIFEST, [])
     return Run(
         path=path,
         name=path.relative_to(root).as_posix() if path != root else path.resolve().name,
