@@ -67,8 +67,8 @@ def run(main: Callable[[], None], *, when_interrupted: str = "") -> None:
 def _let_go(code: int) -> None:
     """Ends what Orbax had begun when it failed.
 
-    At its own end the interpreter, half gone, would complain of it. And it would wait for threads that wait, for minutes,
-    for files that could not be written: where there are any, the process ends here.
+    At its own end the interpreter, half gone, would complain of it. And it would wait for threads that wait, for
+    minutes, for files that could not be written: where there are any, the process ends here.
     """
     gc.collect()
     threads = (thread for thread in threading.enumerate() if not thread.daemon)
@@ -91,16 +91,16 @@ def _output_is_lost(error: OSError) -> bool:
     The error does not say so. An empty line does: where it cannot be written, nothing could. What is left goes nowhere
     then, or the interpreter would complain of it once more at its end.
     """
-    out, first = sys.stdout, sys.__stdout__
-    if error.filename is not None or first is None or out is not first:
+    output = sys.__stdout__
+    if error.filename is not None or output is None or output is not sys.stdout:
         return False
     try:
-        out.flush()
-        os.write(out.fileno(), b"\n")
+        output.flush()
+        os.write(output.fileno(), b"\n")
         return False
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        out.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+        output.flush()
         return True
 
 

@@ -117,7 +117,10 @@ def test_nobody_waits_for_what_orbax_cannot_write():
         import threading, time
         from experiments import cli
         from genjax.typing import UserError
-        Waits = type("Waits", (threading.Thread,), {"__module__": "orbax.checkpoint", "run": lambda self: time.sleep(999)})
+        class Waits(threading.Thread):
+            __module__ = "orbax.checkpoint"
+            def run(self):
+                time.sleep(999)
         def main():
             print("begun")
             Waits().start()

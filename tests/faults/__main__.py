@@ -12,6 +12,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -94,6 +95,10 @@ class Harness:
         for driver in self._drivers:
             driver.close()
         self._server.__exit__()
+
+    def end(self):
+        """Ends the processes under test, and so the faults that are being injected."""
+        self._server.end()
 
     def inject(self, fault):
         """Injects a fault; never raises."""
@@ -180,6 +185,7 @@ def main():
         "--keep", action="store_true", help="keep all folders; without it those of failures stay"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     folder, began = pathlib.Path(tempfile.mkdtemp(prefix="genjax-faults-")), time.monotonic()
     kinds = chosen(options.only)
     if not disk.can_mount(folder / "mount"):
@@ -192,9 +198,16 @@ def main():
         Harness(folder, options.seed, options.patience, options.keep) as harness,
         concurrent.futures.ThreadPoolExecutor(options.workers) as pool,
     ):
-        for done in concurrent.futures.as_completed([pool.submit(harness.inject, fault) for fault in faults]):
-            results.append(done.result())
-            print(results[-1], flush=True)
+        try:
+            for done in concurrent.futures.as_completed(
+                [pool.submit(harness.inject, fault) for fault in faults]
+            ):
+                results.append(done.result())
+                print(results[-1], flush=True)
+        except BaseException:  # Ctrl-C: what has not begun doesn't, what has is ended
+            pool.shutdown(wait=False, cancel_futures=True)
+            harness.end()
+            raise
     print(*table(sorted(results, key=lambda result: result.fault.number)), sep="\n")
     failed = sum(bool(result.wrong) for result in results)
     print(f"{len(results)} faults, {failed} failed, {time.monotonic() - began:.0f} s")

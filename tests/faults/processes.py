@@ -52,11 +52,15 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        for child in list(self._left):
-            child.end()
+        self.end()
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
+
+    def end(self):
+        """Ends the processes that are left."""
+        for child in list(self._left):
+            child.end()
 
     def start(self, module, *arguments, stdout=None, file_size=None, fresh=False, **environment):
         """Starts ``python -m MODULE ARGUMENTS``.
