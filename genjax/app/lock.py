@@ -178,11 +178,11 @@ def _written_beside(path: epath.Path, content: dict[str, Any]) -> epath.Path:
     """A file of this process alone with the content of a lock."""
     beside = path.with_name(f"{path.name}.{content['token']}.tmp")
     try:
-        with files.naming(path):
-            beside.write_text(json.dumps(content))
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+        beside.write_text(json.dumps(content))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
     return beside
 
 
