@@ -86,7 +86,7 @@ def _end_at_interrupt() -> None:
 
 
 def _output_is_lost(error: OSError) -> bool:
-    """Whether an error is that of standard output: its disk is full, or its reader has gone, as after ``| head -1``.
+    """Whether standard output caused an error: its disk is full, or its reader has gone, as after ``| head -1``.
 
     The error does not say so. An empty line does: where it cannot be written, nothing could. What is left goes nowhere
     then, or the interpreter would complain of it once more at its end.

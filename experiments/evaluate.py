@@ -230,19 +230,18 @@ def _run(options: Evaluate) -> Any:
     directory = epath.Path(options.workdir or "").expanduser()
     links.check(directory, only=(workdir.SWEEP_PICTURES,), below=(workdir.SWEEP_PICTURES,))
     run = restore.restore(directory, options.sampling, options.importance_samples, options.step)
-    if options.num is None:
-        options = dataclasses.replace(options, num=run.config.evaluation.num or _NUM)
+    num = (run.config.evaluation.num or _NUM) if options.num is None else options.num
     if options.reference is not None:
-        return _against(options, run, options.reference)
+        return _against(options, run, options.reference, num)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock.held(directory, say=lambda text: print(text, file=sys.stderr)))
         except OSError as error:  # of somebody else's run, which is scored all the same
             logging.getLogger(__name__).warning("%s is not locked: %s", directory, error)
-        return _score(options, run, directory)
+        return _score(options, run, directory, num)
 
 
-def _against(options: Evaluate, run: restore.Run, reference: str) -> dict[str, Any]:
+def _against(options: Evaluate, run: restore.Run, reference: str, num: int) -> dict[str, Any]:
     """The score of a run against a folder."""
     asked = options.extractor
     if asked.extractor is None:
@@ -254,7 +253,7 @@ def _against(options: Evaluate, run: restore.Run, reference: str) -> dict[str, A
         reference,
         extractors.load(asked),
         metrics,
-        num=options.num or _NUM,
+        num=num,
         seed=options.seed,
         batch_size=asked.extractor_batch,
         resamples=options.resamples,
@@ -264,8 +263,8 @@ def _against(options: Evaluate, run: restore.Run, reference: str) -> dict[str, A
     return results
 
 
-def _score(options: Evaluate, run: restore.Run, directory: epath.Path) -> Any:
-    if options.num == 0:
+def _score(options: Evaluate, run: restore.Run, directory: epath.Path, num: int) -> Any:
+    if num == 0:
         return scoring.add_cost(run, directory)
     likelihood_scores.check(run.config, options.likelihood)
     chosen = None if options.extractor.extractor is None else extractors.load(options.extractor).extractor
@@ -273,7 +272,7 @@ def _score(options: Evaluate, run: restore.Run, directory: epath.Path) -> Any:
     places = run_data.Places(options.dataset, options.source, options.data_dir)
     train, test = run_data.sources(directory, run.config.data, places)
     asked: dict[str, Any] = {
-        "num": options.num,
+        "num": num,
         "seed": options.seed,
         "metrics": metrics,
         "extractor": chosen,

@@ -4,12 +4,15 @@ Prints a table of the runs in a folder and in all folders below it: data, model,
 Nothing is written, and nothing in a run is executed. With ``--json`` it prints a line for each run, a JSON object.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
+import os
 import pathlib
+import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -20,6 +23,7 @@ from experiments.report import collect
 from genjax.app import lock
 from genjax.app.terminal import printable
 from genjax.data import names
+from genjax.train.saved import folder_steps
 from genjax.typing import UserError
 
 SortedBy = Literal["name", "step", "loss", "score", "size", "age"]
@@ -108,10 +112,8 @@ def table(rows: Sequence[dict[str, Any]], now: float) -> str:
 
 
 def _row(run: collect.Run) -> dict[str, Any]:
-    files = [path for path in run.path.rglob("*") if path.is_file() and not path.is_symlink()]
-    stats = [path.stat() for path in files]
-    steps = [int(path.name) for path in (run.path / "checkpoints").glob("*") if path.name.isdigit()]
-    wanted, saved = run.config.get("fit.steps"), max(steps, default=None)
+    stats = list(_stats(run.path))
+    wanted, saved = run.config.get("fit.steps"), max(folder_steps(run.path / "checkpoints"), default=None)
     model, method = (_kind(run.fields.get(part)) for part in ("model", "method"))
     loss = next((line["train/loss"] for line in reversed(run.lines) if "train/loss" in line), None)
     score = next((name for name in ("rho", "fd_generated", "fd", "nll") if name in run.metrics), None)
@@ -134,9 +136,18 @@ def _row(run: collect.Run) -> dict[str, Any]:
         "metric": score,
         "state": "running" if writer else state,
         "writer": writer,
-        "size": sum(stat.st_size for stat in stats),
-        "time": max((stat.st_mtime for stat in stats), default=0.0),
+        "size": sum(one.st_size for one in stats),
+        "time": max((one.st_mtime for one in stats), default=0.0),
     }
+
+
+def _stats(folder: pathlib.Path) -> Iterator[os.stat_result]:
+    """Of the files in a folder; links are no files, and a running training may take one away meanwhile."""
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode):
+                yield found
 
 
 def _cells(row: dict[str, Any], now: float) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ from genjax.app.image_scores import ImageScorer
 from genjax.app.terminal import printable
 from genjax.data import confirmed
 from genjax.train import logging, sharding, writers
-from genjax.train.checkpoint import saved_steps
+from genjax.train.saved import saved_steps
 from genjax.train.timing import Times
 from genjax.typing import Method, PyTree, TrainState, UserError
 

@@ -11,7 +11,7 @@ from etils import epath
 from experiments import adapted, cli
 from experiments.presets import PRESETS
 from genjax.app import checks, kinds, workdir
-from genjax.app.config import Config, Launch
+from genjax.app.config import Config, Launch, differences, replace
 from genjax.typing import UserError
 
 PROG = "python -m experiments.train"
@@ -120,7 +120,7 @@ def _parse(arguments: Sequence[str], looks: bool) -> tuple[Train, list[str]]:
     given = {argument.partition("=")[0].removeprefix("--").replace("-", "_") for argument in rest}
     said = [
         f"{field}: {new}, where the preset has {old}"
-        for field, (old, new) in adapted.differences(preset, config).items()
+        for field, (old, new) in differences(preset, config).items()
         if not trial and not {field, field.partition(".")[2]} & given
     ]
     steps_now = command.config.fit.steps
@@ -165,11 +165,7 @@ def _goes_on(config: Config, folder: str) -> tuple[Config, int | None]:
     before = workdir.load_config(directory)
     if config.fit.steps <= before.fit.steps or type(before.method) is not type(config.method):
         return config, before.fit.steps
-    for name in adapted.parts_of_run(config):
-        part, _, field = name.partition(".")
-        kept = dataclasses.replace(getattr(config, part), **{field: getattr(getattr(before, part), field)})
-        config = dataclasses.replace(config, **{part: kept})
-    return config, before.fit.steps
+    return replace(config, adapted.parts_of_run(before)), before.fit.steps
 
 
 def _value(arguments: Sequence[str], option: str) -> str | None:

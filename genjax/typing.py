@@ -34,7 +34,7 @@ DATA_AXIS = "data"
 
 PRESENT = "_present/"
 """Before a PREFIX, the name of a metric of a training step, 0 or 1. Where it is 0, the metrics ``PREFIX/...`` have no
-value in that step, as those of a phase that is not running, and are left out of what is logged."""
+value in that step, as where a phase is not running, and are left out of what is logged."""
 
 
 class UserError(ValueError):

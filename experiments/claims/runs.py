@@ -14,6 +14,7 @@ from experiments.claims.claim import Place
 from experiments.presets import PRESETS
 from genjax.app import workdir
 from genjax.app.config import Config, flatten
+from genjax.train.saved import folder_steps
 from genjax.typing import UserError
 
 _TAIL = 500
@@ -67,9 +68,7 @@ def finished(place: Place, accept: Callable[[Config], bool]) -> list[epath.Path]
 
 def is_trained(directory: epath.Path, steps: int) -> bool:
     """Whether a workdir has the checkpoint of its last step."""
-    checkpoints = directory / "checkpoints"
-    names = [path.name for path in checkpoints.iterdir()] if checkpoints.exists() else []
-    return any(name.isdigit() and int(name) == steps for name in names)
+    return steps in folder_steps(directory / "checkpoints")
 
 
 def is_plain(config: Config, preset: str) -> bool:

@@ -1,6 +1,5 @@
 """Fields of a config by dotted name: their values from text or Python, and back onto the command line of training."""
 
-import dataclasses
 import difflib
 import functools
 import shlex
@@ -9,7 +8,7 @@ from typing import Any
 
 from experiments import adapted, train_command
 from experiments.presets import PRESETS
-from genjax.app.config import Config, flatten
+from genjax.app.config import Config, flatten, replace
 from genjax.typing import UserError
 
 _UNPREFIXED = {"data.dataset", "data.data_dir", "evaluation.extractor"}
@@ -73,15 +72,6 @@ def configured(preset: str, values: Mapping[str, Any]) -> Config:
     """The config of a preset with values of the fields with these full names, as the command line makes it."""
     config = adapted.adapt(config_of(preset), preset, values.get("data.dataset"), values.get("fit.steps"))
     return replace(config, values)
-
-
-def replace(config: Config, values: Mapping[str, Any]) -> Config:
-    """`config` with other values of the fields with these full names."""
-    for name, value in values.items():
-        part, field = name.split(".", 1)
-        changed = dataclasses.replace(getattr(config, part), **{field: value})
-        config = dataclasses.replace(config, **{part: changed})
-    return config
 
 
 def options(values: Mapping[str, Any]) -> list[str]:

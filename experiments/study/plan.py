@@ -12,7 +12,7 @@ from experiments import cli
 from experiments.study import fields, scores
 from experiments.study.spec import Study
 from genjax.app import checks, extractors, kinds, workdir
-from genjax.app.config import Config
+from genjax.app.config import Config, replace
 from genjax.train import files
 from genjax.typing import UserError
 
@@ -62,21 +62,26 @@ class Run:
         """Whether its images are: by the extractor of its training, or by another one that the study asks for."""
         return extractors.scores_of(self.config) is not None or self.scored_with.get("extractor") is not None
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """The fields that the study, the seed and the budget set, by full name."""
+        decided = {} if self.steps is None else {"fit.steps": self.steps}
+        return {**self.overrides, **decided, "fit.seed": self.seed}
+
     def with_steps(self, steps: int) -> "Run":
         """The run with the steps that its budget is worth.
 
         Raises:
             UserError: they do not go with the rest of the config.
         """
-        config = fields.configured(self.preset, {**self.overrides, "fit.seed": self.seed, "fit.steps": steps})
+        longer = dataclasses.replace(self, steps=steps)
+        config = fields.configured(self.preset, longer.values)
         _check(self.cell, config)
-        return dataclasses.replace(self, steps=steps, config=config)
+        return dataclasses.replace(longer, config=config)
 
     def training(self, directory: str) -> list[str]:
         """The command that trains it, and goes on with it."""
-        decided = {} if self.steps is None else {"fit.steps": self.steps}
-        values = {**self.overrides, **decided, "fit.seed": self.seed}
-        options = [*fields.options(values), "--workdir", directory]
+        options = [*fields.options(self.values), "--workdir", directory]
         return ["python", "-m", "experiments.train", self.preset, *options]
 
     def evaluations(self, directory: str) -> dict[str, list[str]]:
@@ -124,7 +129,7 @@ def runs(study: Study) -> list[Run]:
         for cell in _cells(study, preset)
     ]
     found = [
-        dataclasses.replace(cell, seed=seed, config=fields.replace(cell.config, {"fit.seed": seed}))
+        dataclasses.replace(cell, seed=seed, config=replace(cell.config, {"fit.seed": seed}))
         for i, seed in enumerate(study.seeds)
         for cell in cells
         if i < study.seeds_of.get(cell.preset, len(study.seeds))

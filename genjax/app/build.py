@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from genjax import data
 from genjax.app import kinds, translation
-from genjax.app.config import Config, DataConfig
+from genjax.app.config import Config, DataConfig, replace
 from genjax.app.kinds import NONE, Frozens
 from genjax.models.kind import num_classes as classes_of
 from genjax.train import feed, sharding
@@ -71,7 +71,7 @@ def counted(config: Config, num_train: int) -> Config:
     method: Any = config.method
     if getattr(method, "dataset_size", 0) is not None or method.rate != "tc":
         return config
-    return dataclasses.replace(config, method=dataclasses.replace(method, dataset_size=num_train))
+    return replace(config, {"method.dataset_size": num_train})
 
 
 def training_feed(config: Config, source: data.Source, process_index: int, process_count: int) -> feed.Feed:

@@ -5,6 +5,7 @@ part of the experiment and may differ when a run is resumed.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
 
 import tyro
@@ -245,12 +246,29 @@ def with_absolute_paths(config: Config) -> Config:
     """The config whose data is found from any current folder: relative paths become absolute, also after "edges:" and
     the like, and "~" the user's home."""
     where = config.data
-    changed: dict[str, Any] = {
-        "dataset": names.absolute(where.dataset),
-        "source": None if where.source is None else names.absolute(where.source),
-        "data_dir": None if where.data_dir is None else names.absolute_path(where.data_dir),
-    }
-    return dataclasses.replace(config, data=dataclasses.replace(where, **changed))
+    return replace(
+        config,
+        {
+            "data.dataset": names.absolute(where.dataset),
+            "data.source": None if where.source is None else names.absolute(where.source),
+            "data.data_dir": None if where.data_dir is None else names.absolute_path(where.data_dir),
+        },
+    )
+
+
+def replace(config: Config, values: Mapping[str, Any]) -> Config:
+    """`config` with other values of the fields with these dotted names, as "fit.steps"."""
+    for name, value in values.items():
+        part, field = name.split(".", 1)
+        changed = dataclasses.replace(getattr(config, part), **{field: value})
+        config = dataclasses.replace(config, **{part: changed})
+    return config
+
+
+def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """The fields that differ, by dotted name: value before and after, None where one of the two has no such field."""
+    old, new = flatten(before), flatten(after)
+    return {name: (old.get(name), new.get(name)) for name in {**old, **new} if old.get(name) != new.get(name)}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -25,7 +25,7 @@ def of_split(role: str, source: Source) -> dict[str, Any]:
 
 
 def has_digests(facts: Mapping[str, Any], roles: Sequence[str] = ROLES) -> bool:
-    """Whether facts say what the data was; those of older versions have numbers and shapes only."""
+    """Whether facts say what the data was; facts of older versions have numbers and shapes only."""
     return all(facts.get(f"{role}_digest") for role in roles)
 
 

@@ -20,7 +20,7 @@ import jax
 from etils import epath
 
 from genjax.app import config_files, data_facts, kinds
-from genjax.app.config import Config, flatten, with_absolute_paths
+from genjax.app.config import Config, differences, with_absolute_paths
 from genjax.app.lock import LOCK
 from genjax.data import DataInfo, Source, fields, names
 from genjax.train.files import TEMPORARY, is_litter, read_json, write_bytes, write_json
@@ -42,7 +42,7 @@ CONFIG, MANIFEST, DATA, ORIGINS, METRICS, LINES, GRID, PICTURES, TIMING, SWEEP, 
     "sweep",
 )
 _FOLDERS, _FILES = (PICTURES, "checkpoints", "tensorboard"), (CONFIG, DATA, LINES, GRID, "parameters.txt")
-"""What a training writes, and cannot where a file is in the place of a folder, or a folder in that of a file."""
+"""What a training writes, and cannot where a file is in the place of a folder, or a folder in the place of a file."""
 _PICTURE = re.compile(r"\d+\.png", re.ASCII)
 _Path = TypeVar("_Path", epath.Path, pathlib.Path)
 _SECTIONS = {"fit", "data", "method"}
@@ -202,12 +202,8 @@ def load_info(workdir: epath.Path) -> DataInfo:
 def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Lines: what differs from the run in `workdir` and must not; what may, since its data has moved."""
     stored = load_config(workdir)
-    old, new = flatten(with_absolute_paths(stored)), flatten(with_absolute_paths(config))
-    changed = {
-        name: (old.get(name), new.get(name))
-        for name in {**old, **new}
-        if name not in FREE and old.get(name) != new.get(name)
-    }
+    every = differences(with_absolute_paths(stored), with_absolute_paths(config))
+    changed = {name: values for name, values in every.items() if name not in FREE}
     if config.fit.steps > stored.fit.steps:  # the run goes on for longer
         del changed["fit.steps"]
     for part in kinds.TABLES:  # two kinds may have fields of the same names
@@ -227,17 +223,17 @@ def _differences(workdir: epath.Path, config: Config, facts: dict[str, Any]) -> 
         changed = {name: changed[name] for name in changed if name not in moved}
     lines = [f"{name}: {was!r} before, {now!r} now" for name, (was, now) in changed.items()]
     lines += [] if others else unlike  # other data follow from another config
-    return lines, [] if lines else _said(old, new, known)
+    return lines, [] if lines else _said(every, config, known)
 
 
-def _said(old: Mapping[str, Any], new: Mapping[str, Any], known: bool) -> list[str]:
+def _said(changed: Mapping[str, tuple[Any, Any]], config: Config, known: bool) -> list[str]:
     """Lines: where the same data was before, and whether it is known to be the same."""
-    kind = names.parse(new["data.dataset"]).kind
+    kind = names.parse(config.data.dataset).kind
     places = (*PLACES, "data.data_dir") if kind == "tfds" else PLACES
     lines = [
-        f"the data has moved; {name}: {old[name]!r} before, {new[name]!r} now"
+        "the data has moved; {}: {!r} before, {!r} now".format(name, *changed[name])
         for name in places
-        if old[name] != new[name]
+        if name in changed
     ]
     if not known and kind != "bundled":
         lines.append(

@@ -249,7 +249,7 @@ def _open_known(data: bytes | pathlib.Path) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation that is still to be applied; Pillow itself applies that of a TIFF, to size and pixels."""
+    """The EXIF orientation that is still to be applied; Pillow itself applies a TIFF's, to size and pixels."""
     if image.format == "TIFF":
         return 1
     # Not image.getexif(): for a PNG, that decodes all pixels to look for metadata behind them.

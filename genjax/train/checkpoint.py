@@ -16,7 +16,6 @@ decides which checkpoint is used and all others follow.
 import errno
 import json
 import logging
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +30,7 @@ from jax.experimental import multihost_utils
 from genjax.train import seal
 from genjax.train.leaves import named_leaves
 from genjax.train.plain_path import PlainPath
+from genjax.train.saved import folder_steps, saved_steps
 from genjax.typing import PyTree, UserError
 
 _log = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ class Checkpointer:
         if jax.process_index() == 0:
             seal.seal(self._path(step))
             oldest = self.steps()[-self._keep :][0]
-            for old in _saved_steps(self._directory):  # sealed or not: a kill may have cut a removal short
+            for old in folder_steps(self._directory):  # sealed or not: a kill may have cut a removal short
                 if old < oldest:
                     _remove(self._path(old))
 
@@ -269,7 +269,7 @@ class Checkpointer:
         if not self._read_only:
             _clear_temporary(self._directory)
         unusable: dict[int, str] = {}
-        for step in reversed(_saved_steps(self._directory)):
+        for step in reversed(folder_steps(self._directory)):
             reason = seal.defect(self._path(step))
             if reason is None:
                 break
@@ -361,18 +361,6 @@ def _check_structure(path: epath.Path, saved: Mapping[str, str], wanted: Mapping
             f"the checkpoint {path} holds another state than the one asked for; was the config changed?\n"
             + "\n".join(lines[:_MAX_LISTED] + more)
         )
-
-
-def saved_steps(directory: epath.Path) -> list[int]:
-    """Steps of the finished checkpoints in a directory, ascending. Their files are not verified."""
-    return [step for step in _saved_steps(directory) if (directory / f"{step:08d}" / seal.SEAL).exists()]
-
-
-def _saved_steps(directory: epath.Path) -> list[int]:
-    """Steps of the folders that Orbax finished, ascending, sealed or not."""
-    if not directory.exists():
-        return []
-    return sorted(int(path.name) for path in directory.iterdir() if re.fullmatch(r"\d{8,}", path.name))
 
 
 def _clear_temporary(directory: epath.Path, prefix: str = "", report: bool = True) -> None:

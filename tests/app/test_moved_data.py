@@ -133,7 +133,7 @@ def test_a_moved_folder_is_evaluated_and_looked_at(copied, trained, monkeypatch,
 
 
 def test_a_moved_folder_is_trained_on(copied, trained, monkeypatch):
-    """The photos of the copy are those of the run; then they are others."""
+    """The copy has the photos of the run; then it has others."""
     monkeypatch.chdir(copied)
     ended = run_verb(*shlex.split(f"{TRAIN} --steps 2"))
     assert ended.code == 0, ended.err

@@ -5,12 +5,12 @@ import shlex
 
 import pytest
 
-from experiments import adapted, train_command
+from experiments import train_command
 from experiments.presets import PRESETS
 from experiments.presets.photos import PHOTOS
 from experiments.study import fields
-from genjax.app import build, checks, config_files, workdir
-from genjax.app.config import flatten
+from genjax.app import build, checks, config_files, kinds, workdir
+from genjax.app.config import differences, flatten, replace
 from genjax.methods.vae.vae import VAEConfig
 from genjax.typing import UserError
 
@@ -18,7 +18,7 @@ from genjax.typing import UserError
 def changed(words):
     """What a command line changes about a preset, beside what it says by name."""
     preset, *rest = shlex.split(words)
-    found = adapted.differences(PRESETS[preset][1], train_command.parse([preset, *rest]).config)
+    found = differences(PRESETS[preset][1], train_command.parse([preset, *rest]).config)
     return {name: new for name, (_, new) in found.items() if name not in ("fit.steps", "data.dataset")}
 
 
@@ -115,8 +115,8 @@ def test_presets_for_photographs_fit_both_sizes(name, size):
     assert config.data.channels == 3 and config.data.flip and config.evaluation.extractor is None
     data = dataclasses.replace(config.data, image_size=size)
     config = dataclasses.replace(config, data=data)
-    checks.kinds.network(config).check(config.model, (size, size, 3))
-    checks.kinds.method(config).check(config, (size, size, 3))
+    kinds.network(config).check(config.model, (size, size, 3))
+    kinds.method(config).check(config, (size, size, 3))
 
 
 def test_what_is_adapted_is_said():
@@ -136,7 +136,7 @@ def test_a_run_goes_on_for_longer_with_its_own_warm_up(tmp_path):
     (tmp_path / "checkpoints" / "400").mkdir(parents=True)
     words = ["vqvae-digits", "--workdir", str(tmp_path), "--steps"]
     longer, said = train_command.read([*words, "2000"])
-    assert longer.config == fields.replace(start, {"fit.steps": 2000})
+    assert longer.config == replace(start, {"fit.steps": 2000})
     assert said[-1] == "goes on to step 2000; the run was started with 400 steps"
     assert workdir._differences(tmp_path, longer.config, {}) == ([], [])
     shorter = train_command.read([*words, "200"])[0].config

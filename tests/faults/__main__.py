@@ -182,7 +182,7 @@ def main():
         "--patience", type=float, default=120, help="seconds until a process has hung (default: 120)"
     )
     parser.add_argument(
-        "--keep", action="store_true", help="keep all folders; without it those of failures stay"
+        "--keep", action="store_true", help="keep all folders; without it the folders of failures stay"
     )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))

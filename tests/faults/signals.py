@@ -66,20 +66,33 @@ def _ends(child, *codes, words=True):
     return f"code {child.code}"
 
 
+def _signalled(world, *numbers):
+    """The training and the moment at which it got signals, one after the other as batch systems and users send them."""
+
+    def act(child):
+        for i, number in enumerate(numbers):
+            if i:
+                child.sleep(world.draw.uniform(0.0, 0.3))
+            child.signal(number)
+        child.wait()
+
+    return interrupted(world, act)
+
+
 def _sigkill(world):
-    child, moment = interrupted(world, lambda child: (child.signal(signal.SIGKILL), child.wait()))
+    child, moment = _signalled(world, signal.SIGKILL)
     world.go_on()
     return f"{moment}; {_ends(child, -signal.SIGKILL)}"
 
 
 def _sighup(world):
-    child, moment = interrupted(world, lambda child: (child.signal(signal.SIGHUP), child.wait()))
+    child, moment = _signalled(world, signal.SIGHUP)
     world.go_on()
     return f"{moment}; {_ends(child, -signal.SIGHUP)}"
 
 
 def _sigterm(world):
-    child, moment = interrupted(world, lambda child: (child.signal(signal.SIGTERM), child.wait()))
+    child, moment = _signalled(world, signal.SIGTERM)
     # Before and after the steps there is nothing to save, and the signal ends the process as it ends any.
     seen = _ends(child, 0, -signal.SIGTERM)
     world.go_on()
@@ -88,34 +101,21 @@ def _sigterm(world):
 
 def _sigterm_sigkill(world):
     """As batch systems do; the time between the two is too short."""
-
-    def act(child):
-        child.signal(signal.SIGTERM)
-        child.sleep(world.draw.uniform(0.0, 0.3))
-        child.signal(signal.SIGKILL)
-        child.wait()
-
-    child, moment = interrupted(world, act)
+    child, moment = _signalled(world, signal.SIGTERM, signal.SIGKILL)
     seen = _ends(child, 0, -signal.SIGTERM, -signal.SIGKILL)
     world.go_on()
     return f"{moment}; {seen}"
 
 
 def _sigint(world):
-    child, moment = interrupted(world, lambda child: (child.signal(signal.SIGINT), child.wait()))
+    child, moment = _signalled(world, signal.SIGINT)
     seen = _interrupt_ends(child)
     world.go_on()
     return f"{moment}; {seen}"
 
 
 def _sigint_twice(world):
-    def act(child):
-        child.signal(signal.SIGINT)
-        child.sleep(world.draw.uniform(0.0, 0.3))
-        child.signal(signal.SIGINT)
-        child.wait()
-
-    child, moment = interrupted(world, act)
+    child, moment = _signalled(world, signal.SIGINT, signal.SIGINT)
     seen = _interrupt_ends(child, -signal.SIGINT)
     world.go_on()
     return f"{moment}; {seen}"

@@ -58,7 +58,9 @@ def open_writers(
     log: Log = DEFAULT,
     hparams: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> Iterator[Writer]:
-    """Context with the writers of a run: ``metrics.jsonl`` in its `workdir` and those of `log`, none but on process 0.
+    """Context with the writers of a run: ``metrics.jsonl`` in its `workdir`, and the writers of `log`.
+
+    On other processes than process 0 nothing is written.
 
     Args:
         workdir: folder of the run; created if missing.
