@@ -84,6 +84,20 @@ EXTRAS = {
     # The page of `python -m experiments.report`, and the tests of it in a browser.
     "report": ["jinja2>=3.1", "matplotlib>=3.10.7", "scipy>=1.15"],
     "browser": ["selenium>=4.30"],
+    # The site: `python -m sphinx -W docs docs/site`. Its tutorials run, and draw.
+    "docs": [
+        "sphinx>=9.0",
+        "myst-nb>=1.4",
+        "furo>=2025.12",
+        "sphinx-copybutton>=0.5.2",
+        "sphinx-design>=0.8",
+        "sphinx-autobuild>=2025.8",
+        "latex2mathml>=3.81",
+        "ipykernel>=7.0",
+        "matplotlib>=3.10.7",
+        "jinja2>=3.1",
+        "scipy>=1.15",
+    ],
     # Downloads and prepares a TFDS data set that is not on disk yet; reading one never needs it.
     "tensorflow": ["tensorflow>=2.20"],
     # `cuda` is CUDA 12, as in jax's own extra of that name; `cuda13` needs NVIDIA driver 580 or newer.
