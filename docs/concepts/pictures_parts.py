@@ -25,7 +25,7 @@ from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
 from genjax.typing import TrainState
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 STEPS = 2000
 """Updates of each VAE."""
