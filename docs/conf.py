@@ -55,7 +55,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 88
-toc_object_entries_show_parents = "hide"
+# Else every page copies a contents list of 1,700 names: minutes.
+toc_object_entries = False
 
 # The pages.
 html_math_renderer = "mathml"
