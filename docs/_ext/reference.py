@@ -136,7 +136,7 @@ def page(package: str, paths: list[str]) -> Iterator[str]:
         for name in names(path):
             yield f".. {name.directive}:: {name.path}"
             if name.directive in ("autoclass", "autoexception"):
-                yield from ("   :members:", "   :undoc-members:", "   :member-order: bysource")
+                yield from ("   :members:", "   :member-order: bysource")
             if name.directive == "autodata":
                 yield "   :no-value:"
             yield ""
@@ -184,6 +184,12 @@ def resolve(
     )
 
 
+def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
+    """Leaves out fields whose default is somebody else's function, which would bring its whole docstring."""
+    module = getattr(member, "__module__", None) or TOP
+    return True if what == "class" and inspect.isroutine(member) and not module.startswith(TOP) else None
+
+
 def check(app: Sphinx, error: Exception | None) -> None:
     """Ends the build where a public name is missing in the reference.
 
@@ -202,5 +208,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", write)
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-skip-member", skip)
     app.connect("build-finished", check)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
