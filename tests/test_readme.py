@@ -177,6 +177,10 @@ def test_options_of_the_launch_scripts_exist():
         assert options and not {option for option in options if option not in help_text("train", (preset,))}
 
 
+def test_citation_has_the_version():
+    assert f"\nversion: {genjax.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
