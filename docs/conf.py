@@ -52,10 +52,11 @@ autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 88
-toc_object_entries_show_parents = "hide"
+# Else every page copies a contents list of 1,700 names: minutes.
+toc_object_entries = False
 
 # The pages.
 html_math_renderer = "mathml"

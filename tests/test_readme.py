@@ -21,8 +21,9 @@ from genjax.diffusion import SAMPLERS, SCHEDULES, interop, prediction, schedules
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCS = [path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tpu_scripts/*.md")])
+WRITTEN = sorted(path for room in (".", "concepts", "how-to", "tutorials") for path in ROOT.glob(f"docs/{room}/*.md"))
+DOCS = [path.read_text(encoding="utf-8") for path in WRITTEN]
+PAGES = sorted([*ROOT.glob("*.md"), *WRITTEN, *ROOT.glob("tpu_scripts/*.md")])
 
 
 def example(name):
@@ -174,6 +175,10 @@ def test_options_of_the_launch_scripts_exist():
     for preset, rest in found:
         options = set(re.findall(r"--[\w.-]+", rest))
         assert options and not {option for option in options if option not in help_text("train", (preset,))}
+
+
+def test_citation_has_the_version():
+    assert f"\nversion: {genjax.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -136,7 +136,7 @@ def page(package: str, paths: list[str]) -> Iterator[str]:
         for name in names(path):
             yield f".. {name.directive}:: {name.path}"
             if name.directive in ("autoclass", "autoexception"):
-                yield from ("   :members:", "   :undoc-members:", "   :member-order: bysource")
+                yield from ("   :members:", "   :member-order: bysource")
             if name.directive == "autodata":
                 yield "   :no-value:"
             yield ""
@@ -184,6 +184,32 @@ def resolve(
     )
 
 
+def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
+    """Leaves out fields that the docstring of their class explains: of named tuples, and those whose default is somebody
+    else's function, which would bring its whole docstring."""
+    module = getattr(member, "__module__", None) or TOP
+    foreign = inspect.isroutine(member) and not module.startswith(TOP)
+    return True if foreign or type(member).__name__ == "_tuplegetter" else None
+
+
+class Sentences:
+    """Keeps Napoleon from reading "What a thing is: a thing", below a constant, as its type and what it means."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[str]] = {}
+
+    def keep(self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+        """Before Napoleon."""
+        if what in ("attribute", "data", "property"):
+            self._kept[name] = list(lines)
+
+    def give_back(
+        self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+    ) -> None:
+        """After it."""
+        lines[:] = self._kept.pop(name, lines)
+
+
 def check(app: Sphinx, error: Exception | None) -> None:
     """Ends the build where a public name is missing in the reference.
 
@@ -202,5 +228,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("builder-inited", write)
     app.connect("missing-reference", resolve)
+    app.connect("autodoc-skip-member", skip)
+    sentences = Sentences()
+    app.connect("autodoc-process-docstring", sentences.keep, priority=100)
+    app.connect("autodoc-process-docstring", sentences.give_back, priority=900)
     app.connect("build-finished", check)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

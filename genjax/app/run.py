@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -13,13 +13,14 @@ from etils import epath
 from jax.typing import ArrayLike
 
 from genjax import data
-from genjax.app import checks, kinds, restore, run_data, scoring
+from genjax.app import build, checks, kinds, restore, run_data, scoring
 from genjax.app.config import Config, SamplingOverrides
 from genjax.app.labels import class_numbers
 from genjax.conditions import select
 from genjax.methods.averages import averaged
 from genjax.methods.latent_space import LatentSpace
 from genjax.train.finite import check_images
+from genjax.train.generate import generator
 from genjax.typing import Method, PyTree, UserError
 
 
@@ -53,6 +54,7 @@ class TrainedRun:
     def __init__(self, workdir: epath.Path, run: restore.Run):
         self.workdir, self._run = workdir, run
         self.step = run.step
+        self._compiled: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         model, method = (kinds.name(part, getattr(self.config, part)) for part in kinds.TABLES)
@@ -149,8 +151,14 @@ class TrainedRun:
             missing += list(translated)[:1]
         if missing:
             raise UserError(f"{missing[0]} is missing: the model needs an array of it, one entry an image")
-        make = scoring.maker(run.config, run.method, run.mesh, num, seed=seed, first=first)
-        return make(run.state, labels=given.pop("label", None), given=given)
+        told = build.condition(run.config, given.pop("label", None), num) | given
+        size = min(run.config.sampling.batch_size, num)
+        # Scales are arrays, and compile nothing.
+        constants = dataclasses.replace(run.config.sampling, guidance=1.0, temperature=1.0)
+        generate = self._once(
+            ("sample", constants, frozenset(told), size), lambda: generator(run.method, run.mesh, size)
+        )
+        return scoring.whole(generate(run.state, jax.random.key(seed), told, range(first, first + num)))
 
     def evaluate(
         self,
@@ -191,7 +199,8 @@ class TrainedRun:
         array = jnp.asarray(images)
         batch = {"image": data.to_float(array) if array.dtype == jnp.uint8 else array}
         batch |= self._told(condition, len(array)) | {"_index": jnp.arange(len(array))}
-        return np.asarray(jax.jit(space.encode)(self._run.state, batch))  # type: ignore[arg-type]
+        encode = self._once("encode", lambda: jax.jit(space.encode))  # type: ignore[arg-type]
+        return np.asarray(encode(self._run.state, batch))
 
     def decode(self, codes: ArrayLike, **condition: Any) -> np.ndarray:
         """The images of codes float[N,D]: uint8[N,H,W,C].
@@ -201,9 +210,16 @@ class TrainedRun:
         """
         space, z = self._space("decode"), jnp.asarray(codes)
         told = self._told(condition, len(z))
-        images = jax.jit(space.decode)(self._run.state, z, told)  # type: ignore[arg-type]
+        decode = self._once("decode", lambda: jax.jit(space.decode))  # type: ignore[arg-type]
+        images = decode(self._run.state, z, told)
         check_images(np.asarray(images))
         return np.asarray(data.to_uint8(images))
+
+    def _once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` gave when it was first asked for under `key`: a function that has compiled does so once."""
+        if key not in self._compiled:
+            self._compiled[key] = make()
+        return self._compiled[key]
 
     def _with(self, overrides: SamplingOverrides) -> restore.Run:
         config = dataclasses.replace(self.config, sampling=overrides.apply(self.config.sampling))

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -239,19 +239,23 @@ def maker(
     """``(state, *, labels, given) -> uint8[num,H,W,C]``, as `make`, of one state after another by one compiled program;
     calls `done` with the number of images in each batch."""
     generate = generator(method, mesh, min(config.sampling.batch_size, num))
-    numbers = range(first, first + num)
 
     def make_of(
         state: TrainState, *, labels: np.ndarray | None, given: Mapping[str, np.ndarray] | None = None
     ) -> np.ndarray:
         condition = build.condition(config, labels, num) | dict(given or {})
-        parts = []
-        for images in generate(state, jax.random.key(seed), condition, numbers):
-            parts.append(np.asarray(data.to_uint8(jnp.asarray(images))))
-            done(len(images))
-        return np.concatenate(parts)
+        return whole(generate(state, jax.random.key(seed), condition, range(first, first + num)), done)
 
     return make_of
+
+
+def whole(batches: Iterable[np.ndarray], done: Callable[[int], object] = lambda count: None) -> np.ndarray:
+    """float[b,H,W,C] batches in [-1, 1] as one array uint8[N,H,W,C]; calls `done` with the number in each."""
+    parts = []
+    for images in batches:
+        parts.append(np.asarray(data.to_uint8(jnp.asarray(images))))
+        done(len(images))
+    return np.concatenate(parts)
 
 
 def print_table(results: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import genjax
 from genjax.app import scoring
 from genjax.app.config import SamplingOverrides
 from genjax.app.restore import restore
+from genjax.train import program
 from genjax.typing import UserError
 
 
@@ -50,6 +51,23 @@ def test_options_and_several_classes(loaded):
     again = loaded.sample(1, 0, label=1, guidance=3.0, num_steps=3, sampler="ddpm")
     assert np.abs(both[:1].astype(int) - again.astype(int)).max() <= 1
     assert (both != loaded.sample(2, 0, label=["1", 7], num_steps=3, sampler="ddpm")).any()
+
+
+def test_a_second_call_compiles_nothing(run, monkeypatch):
+    """Whatever the seed, the class, the scale: a researcher tries many. Another sampler or number of steps does."""
+    compiled = []
+    compile_once = program.Program.compile
+    monkeypatch.setattr(program.Program, "compile", lambda *a: compiled.append(a) or compile_once(*a))
+    loaded = genjax.load(run)
+    first = loaded.sample(2, 0, label=1, guidance=3.0)
+    loaded.sample(2, 1, label=2, guidance=4.0, first=5)
+    np.testing.assert_array_equal(loaded.sample(2, 0, label=1, guidance=3.0), first)
+    assert len(compiled) == 1
+    assert (loaded.sample(2, 0, label=1, guidance=200.0) != first).any()
+    assert len(compiled) == 1
+    loaded.sample(2, 0, label=1)  # without guidance the network is evaluated once, by another program
+    loaded.sample(2, 0, label=1, guidance=3.0, num_steps=3)
+    assert len(compiled) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,7 @@
-"""The report in a browser: quiet, offline, usable by keyboard, readable on a phone and by a screen reader.
-
-Needs selenium (``pip install -e '.[browser]'``), Chromium and its driver; the check by axe-core also a copy of that,
-whose path is in GENJAX_AXE or which ``npm install axe-core`` put into the repository.
-"""
+"""The report in a browser: quiet, offline, usable by keyboard, readable on a phone and by a screen reader."""
 
 import base64
 import json
-import os
-import pathlib
-import shutil
 
 import pytest
 
@@ -16,16 +9,11 @@ from experiments.report import collect, page
 from tests.experiments.fake_study import write_study
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[browser]'")
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-if CHROMIUM is None or DRIVER is None:
-    pytest.skip("Chromium or chromedriver is not installed", allow_module_level=True)
 
-from selenium import webdriver  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
-AXE = pathlib.Path(os.environ.get("GENJAX_AXE") or _ROOT / "node_modules" / "axe-core" / "axe.min.js")
+from tests.browser import emulate, find, needs_axe, opened, serious  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +26,8 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with opened() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -56,17 +38,6 @@ def browser(chromium, address):
     chromium.execute_script("try { localStorage.clear() } catch {}")
     chromium.get(address)
     return chromium
-
-
-def emulate(browser, scheme, width):
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def find(browser, selector):
-    return browser.find_element(By.CSS_SELECTOR, selector)
 
 
 def column(browser, number):
@@ -218,24 +189,13 @@ def test_nothing_is_wider_than_the_screen(browser, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.skipif(
-    not AXE.exists(), reason="axe-core is not there: GENJAX_AXE=PATH, or npm install axe-core"
-)
+@needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_axe_finds_nothing_serious(browser, scheme, width):
     emulate(browser, scheme, width)
     browser.refresh()
-    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    browser.execute_script(AXE.read_text(encoding="utf-8"))
-    found = browser.execute_async_script("axe.run().then(arguments[0])")
-    assert len(found["passes"]) > 20
-    bad = [
-        (violation["id"], [node["html"][:200] for node in violation["nodes"][:3]])
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]
-    assert bad == []
+    assert serious(browser) == []
 
 
 def test_print_has_no_controls(browser):
