@@ -26,7 +26,7 @@ extensions = [
     "mathml",
     "reference",
 ]
-exclude_patterns = ["site", "_ext", "jupyter_execute", ".jupyter_cache"]
+exclude_patterns = ["site", "_ext", "_templates", "jupyter_execute", ".jupyter_cache"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 nitpicky = False
 
@@ -62,8 +62,11 @@ toc_object_entries = False
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "genjax"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["keyboard.js"]
+templates_path = ["_templates"]
 html_show_sphinx = False
 html_copy_source = False
 copybutton_exclude = ".linenos, .gp, .go"
