@@ -15,6 +15,15 @@ class Dropout(nn.Module):
 
     Attributes:
         rate: probability of zeroing an element, in [0, 1).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import nn
+        >>> layer, x, rngs = nn.Dropout(rate=0.5), jnp.ones((2, 32)), {"dropout": jax.random.key(0)}
+        >>> whole = layer.apply({}, x, jnp.array([0, 1]), rngs=rngs)
+        >>> second = layer.apply({}, x[1:], jnp.array([1]), rngs=rngs)  # as on another device
+        >>> bool((whole[1] == second[0]).all()), sorted(set(whole.ravel().tolist()))
+        (True, [0.0, 2.0])
     """
 
     rate: float

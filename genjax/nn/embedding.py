@@ -17,6 +17,12 @@ def sinusoidal_embedding(x: Array, width: int, max_period: float = 10_000.0) -> 
 
     Returns:
         float32[B, width].
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax import nn
+        >>> print(np.asarray(nn.sinusoidal_embedding(jnp.array([1.0]), width=4)).round(3))
+        [[0.54  1.    0.841 0.01 ]]
     """
     half = width // 2
     frequencies = jnp.exp(-math.log(max_period) * jnp.arange(half, dtype=jnp.float32) / half)

@@ -24,6 +24,14 @@ class GroupNorm(nn.Module):
     Attributes:
         epsilon: added to the variance.
         dtype: type of the result; moments are always float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from genjax import nn
+        >>> norm, x = nn.GroupNorm(), jnp.arange(8.0).reshape(1, 1, 1, 8)  # two groups of four channels
+        >>> y, variables = jax.jit(norm.init_with_output)(jax.random.key(0), x)
+        >>> print(np.asarray(y).ravel().round(3))
+        [-1.342 -0.447  0.447  1.342 -1.342 -0.447  0.447  1.342]
     """
 
     epsilon: float = 1e-5

@@ -26,6 +26,16 @@ class Inverse(nn.Module):
     Attributes:
         flow: the flow.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from genjax.nn import flows
+        >>> forth, u = flows.InverseAutoregressive(steps=1, hidden=(4,)), jnp.array([[1.0, 2.0]])
+        >>> back = flows.Inverse(forth)
+        >>> variables = back.init(jax.random.key(0), u)
+        >>> z, _ = back.apply(variables, u)
+        >>> print(np.asarray(back.apply(variables, z, method="inverse")[0]).round(3))
+        [[1. 2.]]
+
     References:
         Papamakarios et al., "Masked Autoregressive Flow for Density Estimation" (2017), section 3.2.
     """

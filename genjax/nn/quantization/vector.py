@@ -28,6 +28,15 @@ class VectorQuantizer(nn.Module):
         epsilon: added to the counts (Laplace smoothing), so that codes are never divided by 0.
         restart: replace dead codes by random vectors of the batch (Dhariwal et al., "Jukebox" (2020), section 3.1).
         dead_below: a code is dead whose average count is under this fraction, in [0, 1), of the mean over all codes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from genjax.nn import quantization
+        >>> quantizer = quantization.VectorQuantizer(num_codes=2, width=1)
+        >>> variables = {"codebook": {"codes": jnp.array([[0.0], [1.0]]), "counts": jnp.ones(2)}}
+        >>> quantized = jax.jit(quantizer.apply)(variables, jnp.array([0.2, 0.9]).reshape(1, 1, 2, 1))
+        >>> print(quantized.codes.ravel(), quantized.z.ravel(), np.asarray(quantized.commitment).round(3))
+        [0 1] [0. 1.] [0.025]
     """
 
     num_codes: int = 512
