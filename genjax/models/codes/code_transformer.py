@@ -56,6 +56,14 @@ class CodeTransformer(Autoregressive):
         depth: number of blocks.
         heads: number of attention heads; divides `width`.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.codes.code_transformer import CodeTransformer
+        >>> network, codes = CodeTransformer(num_codes=16, width=8, depth=1, heads=2), jnp.zeros((2, 4, 4), int)
+        >>> logits, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), codes)
+        >>> logits.shape, variables["params"]["positions"].shape  # the class and all codes but the last
+        ((2, 4, 4, 16), (16, 8))
+
     References:
         Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021), section 3.2.
         Xiong et al., "On Layer Normalization in the Transformer Architecture" (2020): normalisation before.

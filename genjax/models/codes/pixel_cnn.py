@@ -84,6 +84,14 @@ class PixelCNN(Autoregressive):
         kernel_size: odd, at least 3.
         coarser_blocks: residual blocks that spread the coarser codes over their neighbourhood.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.codes.pixel_cnn import PixelCNN
+        >>> network, codes = PixelCNN(num_codes=16, num_classes=10, channels=8, depth=2), jnp.zeros((2, 4, 4), int)
+        >>> told = {"label": jnp.array([3, 7])}
+        >>> jax.eval_shape(network.init_with_output, jax.random.key(0), codes, told)[0].shape  # logits of each code
+        (2, 4, 4, 16)
+
     References:
         van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (2016), section 2.
         Razavi et al., "Generating Diverse High-Fidelity Images with VQ-VAE-2" (2019), section 3.2: the coarser level.

@@ -84,6 +84,15 @@ class UNet(nn.Module):
         dropout: rate of dropout inside the blocks.
         dtype: type of the computation (bfloat16 for mixed precision); parameters and the output are float32.
         remat: recompute each block's activations in the backward pass instead of storing them.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import models
+        >>> network = models.UNet(channels=8, multipliers=(1, 2), num_classes=10)
+        >>> x, c_noise, told = jnp.zeros((2, 8, 8, 1)), jnp.zeros(2), {"label": jnp.array([3, 7])}
+        >>> y, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), x, c_noise, told)
+        >>> y.shape, variables["params"]["class"]["embedding"].shape  # class 10 is "no class"
+        ((2, 8, 8, 1), (11, 32))
     """
 
     channels: int = 64

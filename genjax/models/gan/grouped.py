@@ -15,6 +15,16 @@ def convolve_groups(lhs: Array, rhs: Array, *args: Any, feature_group_count: int
 
 
 class GroupedConv(Conv):
-    """`genjax.nn.Conv`: the same attributes, parameters and, up to rounding, numbers."""
+    """`genjax.nn.Conv`: the same attributes, parameters and, up to rounding, numbers.
+
+    Example:
+        >>> import flax.linen, jax, jax.numpy as jnp
+        >>> from genjax.models.gan.grouped import GroupedConv
+        >>> init = flax.linen.initializers.ones
+        >>> layer = GroupedConv(2, (1, 1), feature_group_count=2, kernel_init=init)
+        >>> x = jnp.arange(4.0).reshape(1, 1, 1, 4)
+        >>> jax.jit(layer.init_with_output)(jax.random.key(0), x)[0].ravel().tolist()  # 0 + 1 and 2 + 3
+        [1.0, 5.0]
+    """
 
     conv_general_dilated_cls: Any = lambda: convolve_groups

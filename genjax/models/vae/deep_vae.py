@@ -56,6 +56,16 @@ class DeepVAE(nn.Module):
             are float32.
         remat: recompute each residual branch's activations in the backward pass instead of storing them.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import models
+        >>> network = models.DeepVAE(1, (8, 8), groups=(1, 0, 2), widths=(4,) * 3, encoder_blocks=(1,) * 3,
+        ...                          decoder_blocks=(0,) * 3)
+        >>> keys, x = jax.random.split(jax.random.key(0), 5), jnp.zeros((5, 8, 8, 1))
+        >>> (outputs, groups), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), keys, x)
+        >>> outputs.shape, [group.z.shape for group in groups]  # coarse to fine
+        ((5, 8, 8, 1), [(5, 1, 1, 8), (5, 1, 1, 8), (5, 4, 4, 8)])
+
     References:
         Child, "Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on Images" (2021), section 4.
         Vahdat and Kautz, "NVAE: A Deep Hierarchical Variational Autoencoder" (2020), section 3.

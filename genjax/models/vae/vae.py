@@ -33,6 +33,16 @@ class VAE(nn.Module):
         posterior_flow: see `genjax.nn.flows`; makes the posterior more than a normal distribution, with the encoder's
             features as context (Kingma et al. 2016).
         prior_flow: makes the prior more than a standard normal distribution.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import models
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = models.VAE(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> keys, x = jax.random.split(jax.random.key(0), 3), jnp.zeros((3, 8, 8, 1))
+        >>> (outputs, (group,)), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), keys, x)
+        >>> outputs.shape, group.z.shape, group.kl.shape
+        ((3, 8, 8, 1), (3, 2), (3,))
     """
 
     encoder: nn.Module
@@ -92,6 +102,15 @@ class SharedScale(nn.Module):
 
     Attributes:
         decoder: ``(z, condition) -> float[B,H,W,C]``.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.vae.mlp import MLPDecoder
+        >>> from genjax.models.vae.vae import SharedScale
+        >>> decoder, z = SharedScale(MLPDecoder((8, 8, 3), (16,))), jnp.zeros((2, 4))
+        >>> y, variables = jax.eval_shape(decoder.init_with_output, jax.random.key(0), z, None)
+        >>> y.shape, variables["params"]["log_scale"].shape  # three means and three log-scales; one number is learned
+        ((2, 8, 8, 6), ())
 
     References:
         Rybkin et al., "Simple and Effective VAE Training with Calibrated Decoders" (2021), section 3.
