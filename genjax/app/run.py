@@ -37,6 +37,12 @@ def load(workdir: str | pathlib.Path | epath.Path, step: int | None = None) -> "
 
     Raises:
         UserError: there is no run, or no such checkpoint.
+
+    Example:
+        >>> import genjax
+        >>> genjax.load("runs/none")
+        Traceback (most recent call last):
+        genjax.typing.UserError: workdir='runs/none' holds no run: config.json is missing
     """
     directory = epath.Path(workdir).expanduser()
     return TrainedRun(directory, restore.restore(directory, SamplingOverrides(), step=step))

@@ -61,5 +61,11 @@ def psnr(error: Array) -> Array:
     """Peak signal-to-noise ratio in dB from the mean squared errors of images in [-1, 1], whose peak is 2.
 
     An exact image has 100 dB, not infinitely many.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax.methods.update import psnr
+        >>> print(np.asarray(psnr(jnp.array([0.04, 0.0]))).round(3))
+        [ 20. 100.]
     """
     return 10 * jnp.log10(4 / jnp.maximum(error, 4e-10))

@@ -106,6 +106,19 @@ def diffusion(
     Raises:
         UserError: if `sampler` is a constructor without `learn_variance`, or `drop_each` or `guidance_without` name
             what is no condition; from the first step, if the network has another number of output channels.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods, models
+        >>> from genjax.diffusion import grids, samplers, schedules
+        >>> method = methods.diffusion(
+        ...     models.UNet(channels=8, multipliers=(1,), blocks=1), optax.adam(1e-3), schedules.cosine(),
+        ...     samplers.ddim(), grids.linspace(10), image_shape=(8, 8, 1),
+        ... )
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> jax.eval_shape(method.sample, jax.random.split(jax.random.key(0), 3), state, {}).shape
+        (3, 8, 8, 1)
     """
     if callable(sampler) and not learn_variance:
         raise UserError(

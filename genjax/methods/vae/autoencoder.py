@@ -36,7 +36,14 @@ _DECAY = 0.99
 
 
 def l1(weight: float) -> Penalty:
-    """Sum of the absolute values of a code, times `weight`."""
+    """Sum of the absolute values of a code, times `weight`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods.vae.autoencoder import l1
+        >>> print(f"{l1(weight=0.1)(jnp.array([[1.0, -3.0], [0.0, 4.0]])):.3f}")  # of two codes, 4 each
+        0.400
+    """
     _check_weight(weight)
     return lambda code: weight * penalties.l1(code)
 
@@ -69,6 +76,13 @@ def masking(probability: float) -> Corruption:
 
     Raises:
         UserError: a probability outside [0, 1].
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.methods.vae.autoencoder import masking
+        >>> x = jnp.ones((1, 8, 8, 1))
+        >>> sorted(set(masking(0.5)(jax.random.split(jax.random.key(0), 1), x).ravel().tolist()))
+        [-1.0, 1.0]
     """
     if not 0 <= probability <= 1:
         raise UserError(f"probability={probability}: valid are [0, 1]")
@@ -124,6 +138,19 @@ def autoencoder(
     Raises:
         UserError: `walkback` or `chain` below 1, or `walkback` above 1 without a corruption; from the functions of the
             method, a condition that is missing.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.losses import likelihood
+        >>> from genjax.models.vae.autoencoder import Autoencoder
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = Autoencoder(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> method = methods.autoencoder(network, optax.adam(1e-3), likelihood.gaussian(), image_shape=(8, 8, 1))
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(jax.eval_shape(method.step, jax.random.key(0), state, batch)[1])
+        ['distortion', 'grad_norm', 'loss', 'penalty']
     """
     if walkback < 1 or chain < 1:
         raise UserError(f"walkback={walkback}, chain={chain}: valid are 1 and more")

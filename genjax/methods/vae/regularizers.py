@@ -18,7 +18,18 @@ Regularizer: TypeAlias = Callable[[Array, Sequence[LatentGroup]], Array]
 
 
 def divergence(groups: Sequence[LatentGroup]) -> Array:
-    """float[B]: KL(posterior || prior) of all groups together."""
+    """float[B]: KL(posterior || prior) of all groups together.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.losses import gaussian
+        >>> from genjax.methods.vae import regularizers
+        >>> from genjax.nn.latent import draw
+        >>> posterior = gaussian.Gaussian(jnp.ones((1, 4)), jnp.zeros((1, 4)))
+        >>> group = draw(jax.random.split(jax.random.key(0), 1), posterior, gaussian.standard((1, 4)))
+        >>> regularizers.divergence([group, group]).tolist()
+        [4.0]
+    """
     return jnp.stack([group.kl for group in groups]).sum(0)
 
 
@@ -38,6 +49,17 @@ def kl(
 
     Raises:
         UserError: a negative number, or balance without warm-up.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.losses import gaussian
+        >>> from genjax.methods.vae import regularizers
+        >>> from genjax.nn.latent import draw
+        >>> posterior = gaussian.Gaussian(jnp.ones((1, 4)), jnp.zeros((1, 4)))  # 2 nats from the prior
+        >>> group = draw(jax.random.split(jax.random.key(0), 1), posterior, gaussian.standard((1, 4)))
+        >>> price = regularizers.kl(beta=3.0, warmup_steps=10)
+        >>> [round(float(price(step, [group])[0]), 3) for step in (0, 9, 99)]
+        [0.6, 6.0, 6.0]
     """
     if not isinstance(beta, Array) and not beta >= 0:
         raise UserError(f"beta={beta}: valid are 0 and more")
@@ -66,6 +88,17 @@ def capacity(gamma: float, max_capacity: float, steps: int) -> Regularizer:
         gamma: weight, 0 or more.
         max_capacity: nats, 0 or more.
         steps: updates over which C grows, at least 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.losses import gaussian
+        >>> from genjax.methods.vae import regularizers
+        >>> from genjax.nn.latent import draw
+        >>> posterior = gaussian.Gaussian(jnp.ones((1, 4)), jnp.zeros((1, 4)))  # 2 nats from the prior
+        >>> group = draw(jax.random.split(jax.random.key(0), 1), posterior, gaussian.standard((1, 4)))
+        >>> price = regularizers.capacity(gamma=10.0, max_capacity=5.0, steps=100)
+        >>> [round(float(price(step, [group])[0]), 3) for step in (0, 40, 1000)]
+        [20.0, 0.0, 30.0]
 
     References:
         Burgess et al., "Understanding disentangling in beta-VAE" (2018), equation 8.

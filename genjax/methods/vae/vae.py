@@ -74,6 +74,18 @@ def vae(
 
     Raises:
         UserError: `importance_samples` below 0; from the functions of the method, a missing condition.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods, models
+        >>> from genjax.losses import likelihood
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = models.VAE(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> method = methods.vae(network, optax.adam(1e-3), likelihood.bernoulli(), image_shape=(8, 8, 1))
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(jax.eval_shape(method.step, jax.random.key(0), state, batch)[1])
+        ['distortion', 'grad_norm', 'loss', 'rate']
     """
     if importance_samples < 0:
         raise UserError(f"importance_samples={importance_samples}: valid are 0 and more")
