@@ -55,7 +55,7 @@ def select(batch: Batch, names: Iterable[str], *, required: bool = False) -> Con
     """The conditions of a batch that are called `names`, with their masks.
 
     Args:
-        batch: has other arrays too; one of `names` may be missing in it.
+        batch: arrays of shape [B,...], others too; one of `names` may be missing in it.
         names: names of the conditions.
         required: whether all of them must be there.
 
@@ -80,7 +80,7 @@ def select(batch: Batch, names: Iterable[str], *, required: bool = False) -> Con
 
 
 def without(condition: Condition, names: Iterable[str] | None = None) -> Condition:
-    """A condition that lacks the keys `names`; None: all of them.
+    """A condition, arrays of shape [B,...] by name, that lacks the keys `names`; None: all of them.
 
     Example:
         >>> import jax.numpy as jnp

@@ -67,7 +67,7 @@ def gather_over_devices(x: Array) -> Array:
 
 
 def own_rows(x: Array) -> Array:
-    """[global B,...] -> [B,...]: this device's rows of what `gather_over_devices` gathered.
+    """float or int[global B,...] -> float or int[B,...]: this device's rows of what `gather_over_devices` gathered.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -68,7 +68,8 @@ def train_batch(
         process_count: number of shares.
 
     Returns:
-        The records as `Source.read` gives them, and "_index" int32: positions in the global batch.
+        The records as `Source.read` gives them, "image" uint8[B,H,W,C] and the other fields, and "_index" int32[B]:
+        positions in the global batch. B is ``batch_size // process_count``.
 
     Raises:
         UserError: a batch that cannot be shared evenly, or what `train_indices` and the source raise.
@@ -102,7 +103,7 @@ def eval_batches(
         process_count: number of shares.
 
     Yields:
-        The records as `Source.read` gives them, "_mask" bool (False on padding), and "_index" int32:
+        The records as `Source.read` gives them, "_mask" bool[B] (False on padding), and "_index" int32[B]:
         positions in the split, of which the whole is one global batch here. Randomness derived from it is
         therefore the same for every batch size.
 
@@ -216,7 +217,7 @@ def to_memory(source: Source, *, chunk_size: int = 1024) -> dict[str, np.ndarray
         chunk_size: number of records that are read at a time.
 
     Returns:
-        The records as `Source.read` gives them.
+        The records as `Source.read` gives them, an array [N,...] for each field, N = ``len(source)``.
 
     Example:
         >>> from genjax import data

@@ -28,7 +28,7 @@ def digits(split: str) -> ArraySource:
         >>> len(source), source.read(np.arange(4))["label"].tolist(), source.info.class_names[:2]
         (355, [5, 0, 9, 8], ('0', '1'))
 
-    Reference:
+    References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI repository (1998), its test set.
     """
     # Here and not above: scikit-learn takes a second to import.

@@ -137,7 +137,7 @@ def labelled_images(
 
 
 def described(array: np.ndarray) -> Field:
-    """The field of an array [N, ...] of which nothing else is known."""
+    """The field of an array of shape [N,...] of which nothing else is known."""
     return Field(array.shape[1:], array.dtype.name)
 
 

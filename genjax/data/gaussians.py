@@ -24,7 +24,7 @@ def gaussian_grid(
         num: N.
 
     Returns:
-        The points, and the mode that each was drawn from.
+        float32[N,2], the points, and int64[N], the mode that each was drawn from.
 
     Raises:
         UserError: a negative seed or number.

@@ -120,6 +120,17 @@ def unpaired_batch(
 ) -> dict[str, np.ndarray]:
     """This process's contiguous share of training batch `step`: as `train_batch`, of each domain in its own order.
 
+    Args:
+        pair: the two domains.
+        step: number of the batch, from 0.
+        batch_size: size of the global batch; a multiple of `process_count`.
+        seed: non-negative.
+        process_index: which share, in ``range(process_count)``.
+        process_count: number of shares.
+
+    Returns:
+        The records of `pair.target` as `train_batch` gives them, and "source" uint8[B,H',W',C'].
+
     Example:
         >>> import numpy as np
         >>> from genjax import data

@@ -37,7 +37,7 @@ def permute(index: np.ndarray, n: int, seed: int | Sequence[int]) -> np.ndarray:
         >>> sorted(order.tolist()), bool(data.permute(np.array([3]), 5, seed=0)[0] == order[3])
         ([0, 1, 2, 3, 4], True)
 
-    Reference:
+    References:
         Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002): cycle walking, and Feistel on two
         halves.
     """

@@ -151,7 +151,7 @@ def split_indices(n: int, split: str, every: int) -> np.ndarray:
         every: 10 gives a tenth to "test".
 
     Returns:
-        int64 indices in increasing order.
+        int64[M], indices in increasing order; M of the n records are in the split.
 
     Raises:
         UserError: another split.
@@ -165,7 +165,8 @@ def split_indices(n: int, split: str, every: int) -> np.ndarray:
 
 
 def labels_of(source: Source) -> np.ndarray | None:
-    """The labels of all records, where a source has them at hand; None: it has none, or would have to read records."""
+    """int32[N], the labels of all records, where a source has them at hand; None: it has none, or would have to read
+    records."""
     return getattr(source, "labels", None)
 
 

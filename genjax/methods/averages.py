@@ -37,7 +37,7 @@ class Several:
 
 
 def exponential(decay: float = 0.999) -> Average:
-    """Exponential moving average, with a decay that grows from 0.1 to `decay`; see `ema`.
+    """Exponential moving average, with a decay that grows from 2 / 11 at the first update to `decay`; see `ema`.
 
     Raises:
         UserError: `decay` is not in [0, 1).
@@ -92,13 +92,13 @@ def averaged(state: TrainState) -> PyTree:
 
 
 def ema(average: PyTree, params: PyTree, step: Array, decay: float) -> PyTree:
-    """Exponential moving average, with a decay that grows from 0.1 to `decay` so that early steps are forgotten.
+    """Exponential moving average, with a decay that grows to `decay` so that early steps are forgotten.
 
     Args:
         average: the average so far.
         params: parameters after update number `step`.
         step: int32[], number of updates done, this one included.
-        decay: in [0, 1); the decay in use is ``min(decay, (1 + step) / (10 + step))``.
+        decay: in [0, 1); the decay in use is ``min(decay, (1 + step) / (10 + step))``, 2 / 11 at the first update.
 
     Example:
         >>> import jax.numpy as jnp

@@ -33,7 +33,8 @@ def mean_gradient(accumulate: int = 1) -> Gradient:
     devices and of micro-batches.
 
     Args:
-        accumulate: number of micro-batches that are processed one after another, to save memory; it must divide B.
+        accumulate: number of micro-batches that are processed one after another, to save memory; it must divide the
+            B of a batch, whose arrays have the shape [B,...].
 
     Raises:
         UserError: if `accumulate` is below 1; from the first call, if it does not divide the batch of a device.

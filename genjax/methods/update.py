@@ -12,7 +12,7 @@ from genjax.typing import Array, Batch, PyTree, TrainState
 
 
 def global_batch_size(batch: Batch) -> int:
-    """Number of examples on all devices, also where a device sees only its own."""
+    """Number of examples on all devices, also where a device sees only its own, by "_index" int32[B]."""
     return batch["_index"].size * num_devices()
 
 
@@ -58,9 +58,9 @@ def example_condition(batch: Batch, names: tuple[str, ...]) -> dict[str, Array]:
 
 
 def psnr(error: Array) -> Array:
-    """Peak signal-to-noise ratio in dB from the mean squared errors of images in [-1, 1], whose peak is 2.
+    """float[B] -> float[B]: peak signal-to-noise ratio in dB from the mean squared errors of images in [-1, 1].
 
-    An exact image has 100 dB, not infinitely many.
+    The peak is 2. An exact image has 100 dB, not infinitely many.
 
     Example:
         >>> import jax.numpy as jnp, numpy as np

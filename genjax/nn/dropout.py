@@ -8,7 +8,7 @@ from genjax.typing import Array
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) with one key per example.
+    """Dropout with one key per example.
 
     The mask of an example derives from the "dropout" stream and the example's position in the global batch, so the
     result is the same on one device, on eight, under pmap, or accumulated from micro-batches.
@@ -24,6 +24,9 @@ class Dropout(nn.Module):
         >>> second = layer.apply({}, x[1:], jnp.array([1]), rngs=rngs)  # as on another device
         >>> bool((whole[1] == second[0]).all()), sorted(set(whole.ravel().tolist()))
         (True, [0.0, 2.0])
+
+    References:
+        Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014).
     """
 
     rate: float

@@ -65,8 +65,8 @@ def streamed(
     """Batches made on the host, for data that does not fit on a device or is read by several processes.
 
     Args:
-        batches: start_step -> context manager of an iterator over this process's share of each batch, "_index"
-            included; usually with read-ahead.
+        batches: start_step -> context manager of an iterator over this process's share of each batch, arrays
+            of shape [B / processes, ...] with "_index" among them; usually with read-ahead.
 
     Example:
         >>> import numpy as np
@@ -130,7 +130,7 @@ def _item(records: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def stack(items: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Items of consecutive steps -> one item with a leading axis of steps.
+    """Items of consecutive steps, arrays of shape [B,...] -> one item, of shape [steps,B,...].
 
     Example:
         >>> import numpy as np

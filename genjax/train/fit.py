@@ -85,7 +85,7 @@ def fit(
         workdir: gets ``checkpoints/``, ``metrics.jsonl`` and what the writers of `log` keep there.
         example: a batch of any size, from which shapes are taken.
         preprocess: ``(key, batch) -> batch``, inside the compiled step: uint8 images -> float32 in [-1, 1].
-        hooks: run in order, after the step's metrics are written and before its checkpoint.
+        hooks: run in order, before the checkpoint of a step, and after its metrics where `log_every` has them written.
         mesh: devices; None: all, with `options.fsdp`.
         progress: show a progress bar; None: where stderr is a terminal, else a line now and then.
         on_save: called before each checkpoint is written, which holds these times too.
@@ -153,7 +153,9 @@ def fit(
 
 
 def train_step(method: Method, preprocess: Callable[[Key, Batch], Batch]) -> backends.Step:
-    """What is compiled: an update from a batch as loaded; its randomness is a function of the key and the step.
+    """What is compiled: an update from a batch as loaded, arrays of shape [B,...].
+
+    Its randomness is a function of the key and the step.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -243,10 +243,13 @@ def adaptive_weight(
     """``|likeness| / (|adversarial| + delta)``, at most `maximum`: the weight that makes two gradients equally long.
 
     Args:
-        likeness: gradient of the reconstruction's loss with respect to the weights of the last layer.
+        likeness: gradient of the reconstruction's loss with respect to the weights of the last layer, of any shape.
         adversarial: gradient of the generator's loss, with respect to the same weights.
         delta: keeps the ratio finite, above 0.
         maximum: largest value of the result.
+
+    Returns:
+        float[].
 
     Example:
         >>> import jax.numpy as jnp

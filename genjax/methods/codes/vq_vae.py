@@ -185,7 +185,7 @@ def vq_vae_codes(
 
 
 def candidates(key: Key, model: CodeModel, batch_size: int) -> list[Array]:
-    """For each level the places, in the global batch, of the vectors that would replace its codes."""
+    """int32[K] for each level: the places, in the global batch, of the vectors that would replace its K codes."""
     keys = jax.random.split(jax.random.fold_in(key, 0), len(model.shapes))
     return [
         choose(k, batch_size * math.prod(shape), n)
@@ -246,7 +246,9 @@ def learn_average(
     Args:
         network: see `vq_vae`.
         average: as in ``TrainState.ema``.
-        mutable: see `learn`, and so the other arguments.
+        mutable: its other variables.
+        statistics: statistics of each level, over the global batch.
+        first: bool[], whether this is the first update.
     """
 
     def one(params: PyTree) -> PyTree:

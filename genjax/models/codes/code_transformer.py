@@ -16,6 +16,10 @@ class Block(nn.Module):
         heads: number of heads of the attention; divides the width.
         dropout: rate of dropout of what is added.
         dtype: type of the computation; parameters, normalisation and softmax are float32.
+
+    References:
+        Vaswani et al., "Attention Is All You Need" (2017), section 3; the normalisation as in Xiong et al., "On Layer
+        Normalization in the Transformer Architecture" (2020).
     """
 
     heads: int

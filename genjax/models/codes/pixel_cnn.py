@@ -17,7 +17,7 @@ from genjax.typing import Array, UserError
 
 
 class GatedLayer(nn.Module):
-    """One layer of both stacks (van den Oord et al. 2016, figure 2).
+    """One layer of both stacks.
 
     Attributes:
         channels: width C of either stack.
@@ -25,6 +25,9 @@ class GatedLayer(nn.Module):
         num_classes: number of classes, None for an unconditional network.
         dropout: rate of dropout in the horizontal stack.
         dtype: type of the computation; parameters are float32.
+
+    References:
+        van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (2016), figure 2.
     """
 
     channels: int

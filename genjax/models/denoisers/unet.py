@@ -1,8 +1,11 @@
 """The U-Net of denoising diffusion models.
 
-Ho et al. 2020 (DDPM) with the improvements of Dhariwal & Nichol 2021 (ADM): the time and class embedding scales and
-shifts the features of every block, resampling happens inside residual blocks, attention at chosen resolutions, outputs
-of blocks start at zero.
+The network of DDPM with the improvements of ADM: the time and class embedding scales and shifts the features of every
+block, resampling happens inside residual blocks, attention at chosen resolutions, outputs of blocks start at zero.
+
+References:
+    Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models" (2020), appendix B; Dhariwal and Nichol, "Diffusion
+    Models Beat GANs on Image Synthesis" (2021), section 3.
 """
 
 import dataclasses

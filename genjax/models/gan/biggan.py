@@ -112,7 +112,7 @@ def biggan_discriminator(
     weight_norm: WeightNorm | None = None,
     dtype: jnp.dtype | None = None,
 ) -> ResidualDiscriminator:
-    """A projection discriminator: the residual one, orthogonal at the start, with attention.
+    """A projection discriminator: the residual one, with orthogonal kernels at the start (the label's embedding apart).
 
     Args:
         num_classes: number of labels.

@@ -81,7 +81,7 @@ class Projection(nn.Module):
 
 
 def joined(join: nn.Module | None, z: Array, condition: Condition | None) -> Array:
-    """What a generator sees of z and the condition; without `join`, z.
+    """float[B,Z] -> float[B,Z']: what a generator sees of z and the condition; without `join`, z.
 
     Raises:
         UserError: there is a condition for a generator that would not look at it.
@@ -95,15 +95,17 @@ def joined(join: nn.Module | None, z: Array, condition: Condition | None) -> Arr
 
 
 def seen(join: nn.Module | None, images: Array, condition: Condition | None) -> Array:
-    """What a discriminator sees of images and conditions. An unconditional one ignores conditions: an auxiliary task
-    may ask its features for them."""
+    """float[B,H,W,C] -> float[B,H,W,C']: what a discriminator sees of images and conditions.
+
+    An unconditional one ignores conditions: an auxiliary task may ask its features for them.
+    """
     return images if join is None else join(images, condition)  # type: ignore[no-any-return]
 
 
 def projected(
     projection: nn.Module | None, logits: Array, features: Array, condition: Condition | None, train: bool
 ) -> Array:
-    """Logits [B,...], with the projection of features [B,...,F] where there is one."""
+    """Logits float[B,...], with the projection of features float[B,...,F] where there is one."""
     return logits if projection is None else logits + projection(features, condition, train=train)
 
 

@@ -9,7 +9,18 @@ from genjax.typing import Array
 
 
 def convolve_groups(lhs: Array, rhs: Array, *args: Any, feature_group_count: int = 1, **kwargs: Any) -> Array:
-    """`genjax.nn.conv_general_dilated` with channels last, the groups one after the other."""
+    """`genjax.nn.conv_general_dilated` with channels last, the groups one after the other.
+
+    Args:
+        lhs: float[B,*S,C].
+        rhs: float[*K,C/groups,O].
+        *args: as there, and so the keyword arguments.
+        feature_group_count: number of groups; divides C and O.
+        **kwargs: see above.
+
+    Returns:
+        float[B,*S',O].
+    """
     pairs = zip(*(jnp.split(x, feature_group_count, axis=-1) for x in (lhs, rhs)), strict=True)
     return jnp.concatenate([conv_general_dilated(x, kernel, *args, **kwargs) for x, kernel in pairs], axis=-1)
 

@@ -16,7 +16,8 @@ class Autoencoder(nn.Module):
             condition is.
         decoder: ``(z, condition) -> outputs float[B,H,W,P]``.
         latent: D, width of the code.
-        activation: activation of the code; a sigmoid for a code that is to be sparse in the sense of Ng (2011).
+        activation: activation of the code; a sigmoid for a code that is to be sparse in the sense of
+            `genjax.losses.sparsity.kl`.
 
     Example:
         >>> import jax, jax.numpy as jnp

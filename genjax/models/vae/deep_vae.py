@@ -2,7 +2,7 @@
 
 The encoder goes bottom-up, once. The decoder goes top-down from a learned constant, and is shared by posterior and
 prior: at every group it gives p(z_l | z_<l), and together with the encoder's features of that resolution
-q(z_l | z_<l, x). Sønderby et al. 2016 (ladder VAE), Vahdat & Kautz 2020 (NVAE), Child 2021 (VDVAE).
+q(z_l | z_<l, x). `DeepVAE` names the papers.
 """
 
 import dataclasses

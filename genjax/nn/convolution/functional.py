@@ -29,7 +29,8 @@ def conv_general_dilated(
 
     Fast are float arrays with channels last (``("NHWC", "HWIO", "NHWC")``), strided (`window_strides`) or transposed
     (`lhs_dilation`), and their derivatives of any order, forward and reverse; everything else goes to
-    `jax.lax.conv_general_dilated` itself.
+    `jax.lax.conv_general_dilated` itself. With channels last, the shapes are float[B,*S,C], float[*K,C/groups,O] ->
+    float[B,*S',O].
 
     Example:
         >>> import jax.numpy as jnp

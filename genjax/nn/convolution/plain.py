@@ -11,7 +11,7 @@ from genjax.typing import Array
 
 
 def plain(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
-    """The map by `lax.conv_general_dilated` or its transposes, as JAX itself derives them."""
+    """The map by `lax.conv_general_dilated` or its transposes; `genjax.nn.convolution.maps` says the shapes."""
 
     def convolution(x: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(

@@ -99,7 +99,7 @@ def bound(x: Array, levels: tuple[int, ...]) -> Array:
 
 
 def values(digits: Array, levels: tuple[int, ...]) -> Array:
-    """[..., D] with channel i in 0..levels[i]-1 -> float32[..., D] in [-1, 1]."""
+    """int32[..., D] with channel i in 0..levels[i]-1 -> float32[..., D] in [-1, 1]."""
     half = _last(np.array(levels) // 2, digits)
     return (digits - half) / half
 
@@ -110,7 +110,7 @@ def to_codes(digits: Array, levels: tuple[int, ...]) -> Array:
 
 
 def to_digits(codes: Array, levels: tuple[int, ...]) -> Array:
-    """Inverse of `to_codes`."""
+    """Inverse of `to_codes`: int32[...] in [0, K) -> int32[..., D]."""
     basis = _basis(levels).reshape((1,) * codes.ndim + (-1,))
     return codes[..., None] // basis % np.array(levels, np.int32).reshape(basis.shape)
 

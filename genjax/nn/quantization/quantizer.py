@@ -65,7 +65,7 @@ class Quantizer(Protocol):
 
 
 def straight_through(x: Array, value: Array) -> Array:
-    """`value`, exactly, with the derivative of `x`.
+    """`value`, exactly, with the derivative of `x`; both have one shape.
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -73,7 +73,12 @@ def collect(vectors: Array | None, codes: Array, index: Array, chosen: Array) ->
 
 
 def moving_average(average: Array, counts: Array, decay: float) -> Array:
-    """float32[K]: van den Oord et al. (2017), equation 6."""
+    """float32[K]: ``decay * average + (1 - decay) * counts``.
+
+    References:
+        van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning" (2017), appendix A.1,
+        equation 6.
+    """
     return decay * average + (1 - decay) * counts
 
 
