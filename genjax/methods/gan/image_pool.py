@@ -47,7 +47,7 @@ def exchange(key: Key, pool: ImagePool, images: Array, index: Array) -> tuple[Ar
         >>> import jax, jax.numpy as jnp
         >>> from genjax.methods.gan import image_pool
         >>> images = jnp.arange(3.0).reshape(3, 1, 1, 1)
-        >>> back, pool = image_pool.exchange(
+        >>> back, pool = jax.jit(image_pool.exchange)(
         ...     jax.random.key(0), image_pool.empty(4, (1, 1, 1)), images, jnp.arange(3)
         ... )
         >>> back.ravel().tolist(), int(pool.count)  # there was room for all of them

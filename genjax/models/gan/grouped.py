@@ -13,7 +13,7 @@ def convolve_groups(lhs: Array, rhs: Array, *args: Any, feature_group_count: int
 
     Args:
         lhs: float[B,*S,C].
-        rhs: float[*K,C/groups,O].
+        rhs: ``float[*K,C/groups,O]``.
         *args: as there, and so the keyword arguments.
         feature_group_count: number of groups; divides C and O.
         **kwargs: see above.

@@ -29,8 +29,8 @@ def conv_general_dilated(
 
     Fast are float arrays with channels last (``("NHWC", "HWIO", "NHWC")``), strided (`window_strides`) or transposed
     (`lhs_dilation`), and their derivatives of any order, forward and reverse; everything else goes to
-    `jax.lax.conv_general_dilated` itself. With channels last, the shapes are float[B,*S,C], float[*K,C/groups,O] ->
-    float[B,*S',O].
+    `jax.lax.conv_general_dilated` itself. With channels last, the shapes are
+    ``float[B,*S,C], float[*K,C/groups,O] -> float[B,*S',O]``.
 
     Example:
         >>> import jax.numpy as jnp
@@ -113,11 +113,11 @@ def conv_transpose(
     transpose_kernel: bool = False,
     precision: Any = None,
 ) -> Array:
-    """`jax.lax.conv_transpose` with channels last: float[B,*S,C], float[*K,C,O] -> float[B,*S',O].
+    """`jax.lax.conv_transpose` with channels last: ``float[B,*S,C], float[*K,C,O] -> float[B,*S',O]``.
 
     Args:
         lhs: images.
-        rhs: kernel; with `transpose_kernel`, float[*K,O,C], the kernel of the convolution whose input gradient is
+        rhs: kernel; with `transpose_kernel`, ``float[*K,O,C]``, the kernel of the convolution whose input gradient is
             computed.
         strides: enlargement per spatial dimension.
         padding: "SAME" (S' = S * strides), "VALID", or (low, high) zeros around the input with gaps.

@@ -51,5 +51,5 @@ def pad(x: Array, padding: Iterable[tuple[int, int]]) -> Array:
 
 
 def transposed_kernel(kernel: Array) -> Array:
-    """float[*K,C,O] -> float[*K,O,C]: flipped, for the convolution that is the input gradient of one of stride 1."""
+    """``float[*K,C,O] -> float[*K,O,C]``: flipped, for the convolution that is the input gradient at stride 1."""
     return jnp.swapaxes(jnp.flip(kernel, range(kernel.ndim - 2)), -1, -2)
