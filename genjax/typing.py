@@ -63,6 +63,13 @@ class TrainState:
             and inside the checkpoint.
         mutable: batch statistics, spectral-norm vectors, code books.
         frozen: first stages and teachers: parameters without an optimizer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.typing import TrainState
+        >>> state = TrainState(step=jnp.array(0), params={"w": jnp.ones(3)}, opt=())
+        >>> int(state.replace(step=state.step + 1).step), state.ema
+        (1, ())
     """
 
     step: Array

@@ -113,7 +113,7 @@ def example(info: data.DataInfo, num: int = 1) -> Batch:
 
 
 def augment(config: DataConfig, key: Key, batch: Batch) -> Batch:
-    """What happens to training images inside the step."""
+    """What happens to training images inside the step: uint8[B,H,W,C] -> float32[B,H,W,C] in [-1, 1]."""
     return data.preprocess(
         key, batch, flip=config.flip, crop_padding=config.crop_padding, binarize=config.binarize == "dynamic"
     )
@@ -159,7 +159,8 @@ def num_classes(config: Config, info: data.DataInfo) -> int | None:
 
 
 def condition(config: Config, labels: np.ndarray | None, num: int) -> dict[str, np.ndarray]:
-    """What `Method.sample` is told of `num` images: their labels, and what the sampling options say."""
+    """What `Method.sample` is told of N = `num` images: their labels int[N], and what the sampling options say,
+    float32[N] each."""
     kind, given = kinds.method(config), {} if labels is None else {"label": labels.astype(np.int32)}
     for name in _FACTORS:
         value = getattr(config.sampling, name)
@@ -180,7 +181,7 @@ def sampling_batch(config: Config, mesh: Mesh) -> int:
 
 def every_condition(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:
     """What `num` images are asked to be without any data: all classes in turn, and blank images where images are
-    needed."""
+    needed; arrays of shape [num,...]."""
     classes = num_classes(config, info)
     labels = None if classes is None else np.arange(num) % classes
     return condition(config, labels, num) | translation.blank(config, info, num)

@@ -122,6 +122,7 @@ def check_resamples(resamples: int) -> None:
 
 
 def labels_like(labels: np.ndarray, num: int) -> np.ndarray:
-    """`num` labels, each as often as it occurs in `labels`, in a fixed order that is mixed."""
+    """int[N] -> `num` labels, in a fixed order that is mixed: each one of `labels` as often as the others, as far as
+    `num` allows."""
     positions = np.arange(num) % len(labels)
     return labels[data.permute(positions, len(labels), (0,))]

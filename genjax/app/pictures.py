@@ -35,7 +35,8 @@ def grid(images: np.ndarray, columns: int, *, scale: int | None = None, gap: int
 
 
 def enlarged(picture: np.ndarray) -> np.ndarray:
-    """A picture magnified as often as keeps its width and height below 900 pixels."""
+    """A picture uint8[H,W,C], magnified by the largest whole number that leaves both sides at 900 pixels or fewer; a
+    larger one stays as it is."""
     scale = max(1, 900 // max(picture.shape[:2]))
     return picture.repeat(scale, 0).repeat(scale, 1)
 

@@ -38,6 +38,12 @@ def load(workdir: str | pathlib.Path | epath.Path, step: int | None = None) -> "
 
     Raises:
         UserError: there is no run, or no such checkpoint.
+
+    Example:
+        >>> import genjax
+        >>> genjax.load("runs/none")
+        Traceback (most recent call last):
+        genjax.typing.UserError: workdir='runs/none' holds no run: config.json is missing
     """
     directory = epath.Path(workdir).expanduser()
     return TrainedRun(directory, restore.restore(directory, SamplingOverrides(), step=step))
@@ -45,6 +51,13 @@ def load(workdir: str | pathlib.Path | epath.Path, step: int | None = None) -> "
 
 class TrainedRun:
     """What a trained model can do. Images are uint8[N,H,W,C], levels 0..255.
+
+    For instance, with a variational autoencoder::
+
+        run = genjax.load("runs/vae")
+        images = run.sample(16, seed=0, temperature=0.8)
+        codes = run.encode(images)  # float32[16, D]
+        again = run.decode(codes)  # the expected images of these codes
 
     Attributes:
         workdir: the folder of the run.

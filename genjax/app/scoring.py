@@ -220,7 +220,7 @@ def make(
     given: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Images number `first` to ``first + num - 1`` of `seed`: uint8[num,H,W,C], with a progress bar; translated from
-    what is `given`."""
+    what is `given`. `labels` and what is given have the shape [num,...]."""
     with tqdm.tqdm(total=num, desc="sample", unit=" images", disable=None) as bar:
         make = maker(run.config, run.method, run.mesh, num, seed=seed, first=first, done=bar.update)
         return make(run.state, labels=labels, given=given)

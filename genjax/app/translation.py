@@ -16,7 +16,7 @@ from genjax.typing import Method, TrainState, UserError
 
 def records(test: data.Source, numbers: range) -> dict[str, np.ndarray]:
     """The test records that belong to images by their numbers: the data, from its start again when it ends, in a fixed
-    order that is mixed."""
+    order that is mixed; arrays of shape [len(numbers),...]."""
     places = np.asarray(numbers) % len(test)
     return test.read(data.permute(places, len(test), (0,)))
 
@@ -51,7 +51,7 @@ def given(config: Config, test: data.Source, numbers: range, domain: str = "sour
 
 
 def blank(config: Config, info: data.DataInfo, num: int) -> dict[str, np.ndarray]:
-    """As `given`, without data."""
+    """As `given`, without data: zeros of shape [num,...]."""
     names = kinds.method(config).translates[:1] or _conditions(config, info)
     fields = {name: info.fields[name] for name in names}
     return {name: f.blank(num).astype(np.float32 if f.is_image else f.dtype) for name, f in fields.items()}
@@ -70,7 +70,7 @@ def _in_range(images: np.ndarray) -> np.ndarray:
 def drawer(
     config: Config, method: Method, mesh: Mesh, test: data.Source, count: int, columns: int
 ) -> Callable[[TrainState], np.ndarray]:
-    """A function from a state to a picture of `count` translations in each direction there is."""
+    """A function from a state to a picture uint8[H,W,C] of `count` translations in each direction there is."""
     numbers, key = range(count), jax.random.key(config.fit.seed)
     real = records(test, numbers)
     directions = [
@@ -97,7 +97,19 @@ def picture(
     columns: int,
     scale: int | None = None,
 ) -> np.ndarray:
-    """Rows of images of a domain, below each what they became and, of pairs, what they should have become."""
+    """Rows of images of a domain, below each what they became and, of pairs, what they should have become.
+
+    Args:
+        config: config of the run.
+        real: records, see `records`.
+        domain: name of the images that were translated.
+        made: uint8[N,H,W,C], what they became.
+        columns: images per row.
+        scale: see `genjax.app.pictures.grid`.
+
+    Raises:
+        UserError: the images are of different sizes.
+    """
     wanted = [real["image"]] if domain == "source" and config.data.pairing == "paired" else []
     stacks = [real[domain], made, *wanted]
     if len({images.shape[1:3] for images in stacks}) > 1:

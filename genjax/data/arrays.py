@@ -67,6 +67,14 @@ def load_npz(
     Raises:
         UserError: no such file, unreadable, no such split, two arrays that mean the same, labels without images or of
             an unknown kind, or arrays that `ArraySource` refuses.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> np.savez("pictures.npz", images=np.zeros((20, 8, 8), np.uint8), labels=np.arange(20) % 4, notes=["mine"])
+        >>> source = data.load_npz("pictures.npz", "test")  # every tenth image
+        >>> source.read(np.arange(2))["label"].tolist(), str(source.ignored)
+        ([1, 3], '1 array ignored (notes)')
     """
     path = pathlib.Path(path).expanduser()
     where = f"{argument}={str(path)!r}"

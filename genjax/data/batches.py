@@ -35,6 +35,13 @@ def train_indices(step: int, *, batch_size: int, num_examples: int, seed: int) -
 
     Raises:
         UserError: a negative step or seed, or a size below 1.
+
+    Example:
+        >>> from genjax import data
+        >>> batches = [data.train_indices(step, batch_size=4, num_examples=6, seed=0) for step in range(3)]
+        >>> stream = [int(number) for batch in batches for number in batch]
+        >>> sorted(stream[:6]), sorted(stream[6:])  # two epochs; the second batch has a part of both
+        ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5])
     """
     if step < 0:
         raise UserError(f"step={step}: steps count from 0")
@@ -61,10 +68,20 @@ def train_batch(
         process_count: number of shares.
 
     Returns:
-        The records as `Source.read` gives them, and "_index" int32: positions in the global batch.
+        The records as `Source.read` gives them, "image" uint8[B,H,W,C] and the other fields, and "_index" int32[B]:
+        positions in the global batch. B is ``batch_size // process_count``.
 
     Raises:
         UserError: a batch that cannot be shared evenly, or what `train_indices` and the source raise.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> source = data.ArraySource(np.zeros((10, 2, 2, 1), np.uint8), np.arange(10))
+        >>> batch = data.train_batch(source, 0, batch_size=4, seed=0)
+        >>> half = data.train_batch(source, 0, batch_size=4, seed=0, process_index=1, process_count=2)
+        >>> half["_index"].tolist(), bool((half["label"] == batch["label"][2:]).all())
+        ([2, 3], True)
     """
     share = _share(batch_size, process_index, process_count)
     indices = train_indices(step, batch_size=batch_size, num_examples=len(source), seed=seed)
@@ -86,12 +103,20 @@ def eval_batches(
         process_count: number of shares.
 
     Yields:
-        The records as `Source.read` gives them, "_mask" bool (False on padding), and "_index" int32:
+        The records as `Source.read` gives them, "_mask" bool[B] (False on padding), and "_index" int32[B]:
         positions in the split, of which the whole is one global batch here. Randomness derived from it is
         therefore the same for every batch size.
 
     Raises:
         UserError: a batch that cannot be shared evenly, or what the source raises.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> source = data.ArraySource(np.zeros((3, 2, 2, 1), np.uint8), np.arange(3))
+        >>> last = list(data.eval_batches(source, batch_size=2))[-1]
+        >>> last["label"].tolist(), last["_mask"].tolist(), last["_index"].tolist()
+        ([2, 2], [True, False], [2, 3])
     """
     share = _share(batch_size, process_index, process_count)
     for start in range(0, len(source), batch_size):
@@ -125,6 +150,12 @@ class Prefetcher(Generic[T]):
 
     Raises:
         UserError: a depth or number of threads below 1.
+
+    Example:
+        >>> from genjax import data
+        >>> with data.Prefetcher(lambda step: step**2, start_step=3) as squares:
+        ...     next(squares), next(squares)
+        (9, 16)
     """
 
     def __init__(self, fn: Callable[[int], T], start_step: int = 0, depth: int = 2, num_threads: int = 1):
@@ -168,7 +199,13 @@ class Prefetcher(Generic[T]):
 
 
 def nbytes(source: Source) -> int:
-    """Bytes that the whole of `source` takes in memory, decoded."""
+    """Bytes that the whole of `source` takes in memory, decoded.
+
+    Example:
+        >>> from genjax import data
+        >>> data.nbytes(data.digits("test"))  # 355 images of 64 bytes, with labels of 4 bytes
+        24140
+    """
     return len(source) * sum(field.nbytes for field in source.info.fields.values())
 
 
@@ -180,7 +217,13 @@ def to_memory(source: Source, *, chunk_size: int = 1024) -> dict[str, np.ndarray
         chunk_size: number of records that are read at a time.
 
     Returns:
-        The records as `Source.read` gives them.
+        The records as `Source.read` gives them, an array [N,...] for each field, N = ``len(source)``.
+
+    Example:
+        >>> from genjax import data
+        >>> arrays = data.to_memory(data.digits("test"))
+        >>> {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+        {'image': ('uint8', (355, 8, 8, 1)), 'label': ('int32', (355,))}
     """
     arrays: dict[str, np.ndarray] = {}
     starts = range(0, len(source), chunk_size)

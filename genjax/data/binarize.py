@@ -21,6 +21,14 @@ class Binarized:
         source: grey images; labels pass unchanged.
         seed: unsigned 32-bit integer.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> grey = data.ArraySource(np.full((1, 32, 32, 1), 51, np.uint8))  # one pixel in five is to be white
+        >>> image = data.Binarized(grey).read(np.array([0]))["image"]
+        >>> np.unique(image).tolist(), round(float((image > 0).mean()), 1)
+        ([0, 255], 0.2)
+
     References:
         Salakhutdinov and Murray, "On the Quantitative Analysis of Deep Belief Networks" (2008).
     """

@@ -21,6 +21,12 @@ def edges(images: UInt8[np.ndarray, "N H W C"]) -> UInt8[np.ndarray, "N H W 1"]:
 
     The gradient is the largest minus the smallest level of the 3x3 pixels around a pixel; outside of an image its
     border is repeated.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.data.derived import edges
+        >>> edges(np.uint8([0, 0, 0, 255]).reshape(1, 1, 4, 1)).ravel().tolist()  # on both sides of the step
+        [0, 0, 255, 255]
     """
     levels = images.max(-1)
     padded = np.pad(levels, ((0, 0), (1, 1), (1, 1)), mode="edge")
@@ -31,7 +37,14 @@ def edges(images: UInt8[np.ndarray, "N H W C"]) -> UInt8[np.ndarray, "N H W 1"]:
 
 
 def inverted(images: UInt8[np.ndarray, "N H W C"]) -> UInt8[np.ndarray, "N H W C"]:
-    """Negatives: level x becomes 255 - x."""
+    """Negatives: level x becomes 255 - x.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.data.derived import inverted
+        >>> inverted(np.uint8([0, 100]).reshape(1, 1, 2, 1)).ravel().tolist()
+        [255, 155]
+    """
     return 255 - images
 
 
@@ -46,6 +59,15 @@ class Derived:
         source: the images.
         derivation: the function.
         name: the prefix, as in "NAME:DATASET".
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> from genjax.data.derived import inverted
+        >>> source = data.ArraySource(np.zeros((1, 2, 2, 1), np.uint8), name="black")
+        >>> white = data.Derived(source, inverted, "inverted")
+        >>> white.info.name, white.read(np.array([0]))["image"].ravel().tolist()
+        ('inverted:black', [255, 255, 255, 255])
     """
 
     def __init__(self, source: Source, derivation: Derivation, name: str):

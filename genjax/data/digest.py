@@ -45,7 +45,15 @@ _FOLLOWING = {"sizes", "contents"}
 
 
 def digest(source: Any) -> Digest:
-    """The digest of one split; empty for sources that have none."""
+    """The digest of one split; empty for sources that have none.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> found = data.digest(data.digits("test"))
+        >>> found["kind"], found["shape"], data.digest(data.ArraySource(np.zeros((1, 2, 2), np.uint8)))
+        ('arrays', 'uint8[355, 8, 8]', mappingproxy({}))
+    """
     return getattr(source, "digest", NOTHING)
 
 

@@ -21,7 +21,14 @@ def digits(split: str) -> ArraySource:
     Raises:
         UserError: another split.
 
-    Reference:
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> source = data.digits("test")
+        >>> len(source), source.read(np.arange(4))["label"].tolist(), source.info.class_names[:2]
+        (355, [5, 0, 9, 8], ('0', '1'))
+
+    References:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI repository (1998), its test set.
     """
     # Here and not above: scikit-learn takes a second to import.

@@ -20,6 +20,12 @@ class Field:
         num_classes: values lie in ``range(num_classes)``, as classes or the words of a vocabulary do; None: they do
             not.
         names: one per class; empty where classes have no names.
+
+    Example:
+        >>> from genjax import data
+        >>> image, label = data.Field((32, 32, 3), "uint8"), data.Field((), "int32", num_classes=10)
+        >>> image.is_image, image.nbytes, label.is_image, label.blank(2).tolist()
+        (True, 3072, False, [0, 0])
     """
 
     shape: tuple[int, ...]
@@ -51,6 +57,13 @@ class DataInfo:
         split: split of the data set, as it was asked for.
         fields: what each record has, by name. "image" is always there, uint8 of shape (H, W, C); "label" where the data
             set has classes; "source" where there are images of another domain; and whatever else a data set has.
+
+    Example:
+        >>> from genjax import data
+        >>> info = data.DataInfo("mine", "train", {"image": data.Field((8, 8, 1), "uint8")})
+        >>> with_source = info.with_field("source", data.Field((4, 4, 3), "uint8"))
+        >>> info.image_shape, info.num_classes, with_source.shape_of("source")
+        ((8, 8, 1), None, (4, 4, 3))
     """
 
     name: str
@@ -109,7 +122,14 @@ def labelled_images(
     num_classes: int | None = None,
     class_names: tuple[str, ...] = (),
 ) -> DataInfo:
-    """Of images of one shape and, with `num_classes`, their labels."""
+    """Of images of one shape and, with `num_classes`, their labels.
+
+    Example:
+        >>> from genjax import data
+        >>> info = data.labelled_images("mine", "train", (8, 8, 1), num_classes=2, class_names=("cat", "dog"))
+        >>> sorted(info.fields), info.fields["label"].dtype, info.class_names
+        (['image', 'label'], 'int32', ('cat', 'dog'))
+    """
     fields = {"image": image(image_shape)}
     if num_classes is not None:
         fields["label"] = label(num_classes, class_names)
@@ -117,7 +137,7 @@ def labelled_images(
 
 
 def described(array: np.ndarray) -> Field:
-    """The field of an array [N, ...] of which nothing else is known."""
+    """The field of an array of shape [N,...] of which nothing else is known."""
     return Field(array.shape[1:], array.dtype.name)
 
 

@@ -33,6 +33,14 @@ def open_images(
 
     Raises:
         UserError: no such folder or file, no image in it, or images that are refused.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> np.save("made.npy", np.full((10, 8, 8), 7, np.uint8))
+        >>> pictures = data.open_images("made.npy")  # or a folder
+        >>> len(pictures), pictures[np.array([9])].shape
+        (10, (1, 8, 8, 3))
     """
     if pathlib.Path(path).suffix.lower() in SUFFIXES and not pathlib.Path(path).expanduser().is_dir():
         return ImageArray(path, channels=channels, convert=convert, image_size=image_size)
@@ -58,6 +66,15 @@ class ImageFiles:
 
     Raises:
         UserError: no such folder, no image in it, or none left.
+
+    Example:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from genjax import data
+        >>> Image.new("L", (4, 2)).save("a.png"), Image.new("RGB", (3, 3)).save("b.png")
+        (None, None)
+        >>> [picture.shape for picture in data.ImageFiles(".")[np.array([0, 1])]]  # each of its own size
+        [(2, 4, 3), (3, 3, 3)]
     """
 
     def __init__(
@@ -119,6 +136,13 @@ class ImageArray:
 
     Raises:
         UserError: as `load_npz`, or the images are in colour where grayscale is needed.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> np.savez("made.npz", images=np.zeros((10, 8, 8), np.uint8))
+        >>> data.ImageArray("made.npz", image_size=4)[np.array([0, 5])].shape
+        (2, 4, 4, 3)
     """
 
     def __init__(

@@ -49,6 +49,17 @@ class ImageFolder:
         UserError: no such folder or split, no image in it, or none left; or it is not clear what the sub-folders are.
         BadRecordError: names a file that is unreadable, of another size than the others, grayscale where
             colour is asked, or the reverse, of more than eight bits a channel, or partly transparent.
+
+    Example:
+        >>> import os, numpy as np
+        >>> from PIL import Image
+        >>> from genjax import data
+        >>> for name in ("cat", "dog"):
+        ...     os.makedirs(name)
+        ...     Image.new("RGB", (6, 4)).save(f"{name}/1.png")
+        >>> folder = data.ImageFolder(".", image_size=4)
+        >>> folder.info.class_names, folder.info.image_shape, folder.read(np.array([1]))["label"].tolist()
+        (('cat', 'dog'), (4, 4, 3), [1])
     """
 
     def __init__(

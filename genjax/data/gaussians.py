@@ -24,10 +24,17 @@ def gaussian_grid(
         num: N.
 
     Returns:
-        The points, and the mode that each was drawn from.
+        float32[N,2], the points, and int64[N], the mode that each was drawn from.
 
     Raises:
         UserError: a negative seed or number.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.data.gaussians import CENTRES, gaussian_grid
+        >>> points, modes = gaussian_grid(seed=0, num=1000)
+        >>> points.shape, bool(np.abs(points - CENTRES[modes]).max() < 0.25), len(set(modes.tolist()))
+        ((1000, 2), True, 25)
 
     References:
         Dumoulin et al., "Adversarially Learned Inference" (2017), and Srivastava et al., "VEEGAN" (2017), for the data;

@@ -24,6 +24,11 @@ class Ignored:
         folders: folders in the place of a class that have no image in them.
         arrays: names of arrays of a file that are not used.
         animated: number of files with several frames, of which the first is used.
+
+    Example:
+        >>> from genjax import data
+        >>> str(data.Ignored({".txt": 2}) | data.Ignored({".txt": 1, ".md": 2}, folders=("empty",)))
+        '5 files ignored (3 .txt, 2 .md); 1 folder without an image (empty)'
     """
 
     files: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -59,7 +64,13 @@ NOTHING = Ignored()
 
 
 def ignored(source: Any) -> Ignored:
-    """What a source left out; sources that leave nothing out need not say so."""
+    """What a source left out; sources that leave nothing out need not say so.
+
+    Example:
+        >>> from genjax import data
+        >>> data.ignored(data.digits("test"))  # nothing
+        Ignored(files={}, folders=(), arrays=(), animated=0)
+    """
     return getattr(source, "ignored", NOTHING)
 
 

@@ -19,6 +19,13 @@ class Limited:
 
     Raises:
         UserError: `num` below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> part = data.Limited(data.digits("train"), num=100)
+        >>> len(part), part.info.image_shape, bool((part.labels == part.read(np.arange(100))["label"]).all())
+        (100, (8, 8, 1), True)
     """
 
     def __init__(self, source: Source, num: int):

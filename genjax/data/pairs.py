@@ -28,6 +28,14 @@ class Paired:
 
     Raises:
         UserError: of folders, names the first file without a partner; of others, if one has more records.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> pair = data.Paired(target=data.digits("test"), source=data.load("edges:digits", "test"))
+        >>> records = pair.read(np.array([0, 1]))
+        >>> sorted(records), records["source"].shape
+        (['image', 'label', 'source'], (2, 8, 8, 1))
     """
 
     def __init__(self, target: Source, source: Source):
@@ -62,6 +70,15 @@ class Unpaired:
         target: gives "image" and, where it has them, "label".
         source: its images become "source".
         seed: seed of the fixed permutation.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> white = data.ArraySource(np.full((3, 4, 4, 1), 255, np.uint8))
+        >>> pair = data.Unpaired(target=data.digits("test"), source=white)
+        >>> records = pair.read(np.array([0, 354]))
+        >>> len(pair), records["image"].shape, records["source"].shape, int(records["source"].min())
+        (355, (2, 8, 8, 1), (2, 4, 4, 1), 255)
     """
 
     def __init__(self, target: Source, source: Source, seed: int = 0):
@@ -101,7 +118,28 @@ def unpaired_batch(
     process_index: int = 0,
     process_count: int = 1,
 ) -> dict[str, np.ndarray]:
-    """This process's contiguous share of training batch `step`: as `train_batch`, of each domain in its own order."""
+    """This process's contiguous share of training batch `step`: as `train_batch`, of each domain in its own order.
+
+    Args:
+        pair: the two domains.
+        step: number of the batch, from 0.
+        batch_size: size of the global batch; a multiple of `process_count`.
+        seed: non-negative.
+        process_index: which share, in ``range(process_count)``.
+        process_count: number of shares.
+
+    Returns:
+        The records of `pair.target` as `train_batch` gives them, and "source" uint8[B,H',W',C'].
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> levels = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+        >>> pair = data.Unpaired(data.ArraySource(levels), data.ArraySource(levels))
+        >>> batch = data.unpaired_batch(pair, 0, batch_size=10, seed=0)
+        >>> sorted(batch["source"].ravel().tolist()), bool((batch["source"] == batch["image"]).all())
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], False)
+    """
     share = {"batch_size": batch_size, "process_index": process_index, "process_count": process_count}
     batch, other = (train_batch(part, step, seed=own, **share) for part, own in pair.parts(seed))
     return {**batch, "source": other["image"]}

@@ -30,7 +30,14 @@ def permute(index: np.ndarray, n: int, seed: int | Sequence[int]) -> np.ndarray:
     Raises:
         UserError: n < 1, a negative seed, or an index outside ``range(n)``.
 
-    Reference:
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> order = data.permute(np.arange(5), 5, seed=0)
+        >>> sorted(order.tolist()), bool(data.permute(np.array([3]), 5, seed=0)[0] == order[3])
+        ([0, 1, 2, 3, 4], True)
+
+    References:
         Black and Rogaway, "Ciphers with Arbitrary Finite Domains" (2002): cycle walking, and Feistel on two
         halves.
     """

@@ -37,6 +37,14 @@ def preprocess(
 
     Raises:
         UserError: crop_padding that is negative or not smaller than the image, or with other images of another size.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from genjax import data
+        >>> batch = {"image": np.uint8([0, 255]).reshape(1, 1, 2, 1), "label": np.int32([3])}
+        >>> ready = data.preprocess(jax.random.key(0), batch)
+        >>> ready["image"].ravel().tolist(), ready["label"].tolist()
+        ([-1.0, 1.0], [3])
     """
     both = {name: jnp.asarray(x) for name, x in batch.items() if x.ndim == 4 and x.dtype == jnp.uint8}
     image = both["image"]
@@ -69,12 +77,26 @@ def to_float(image: UInt8[Array, "*B H W C"]) -> Float[Array, "*B H W C"]:
 
     Computed as ``(2 x - 255) / 255``, of which only the division rounds: the ends are exactly -1 and 1, and
     level x is exactly the negative of level 255 - x.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax import data
+        >>> levels = jnp.array([0, 51, 255], jnp.uint8).reshape(1, 3, 1)
+        >>> print(np.asarray(data.to_float(levels)).ravel().round(3))
+        [-1.  -0.6  1. ]
     """
     return (2 * image.astype(jnp.float32) - 255) / 255
 
 
 def to_uint8(image: Float[Array, "*B H W C"]) -> UInt8[Array, "*B H W C"]:
-    """[-1, 1] -> nearest of the levels 0..255; values outside are clipped. Inverts `to_float`."""
+    """[-1, 1] -> nearest of the levels 0..255; values outside are clipped. Inverts `to_float`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax import data
+        >>> data.to_uint8(jnp.array([-1.0, 0.2, 7.0]).reshape(1, 3, 1)).ravel().tolist()
+        [0, 153, 255]
+    """
     return jnp.clip(jnp.round((image.astype(jnp.float32) + 1) * 127.5), 0, 255).astype(jnp.uint8)
 
 

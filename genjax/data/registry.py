@@ -55,6 +55,12 @@ def load(
     Raises:
         UserError: as `digits`, `ImageFolder`, `load_npz`, `load_tfds` and `Stacked`; a `layout` for another data
             set than a folder.
+
+    Example:
+        >>> from genjax import data
+        >>> source = data.load("edges:digits", "test", image_size=16)
+        >>> source.info.name, len(source), source.info.image_shape, source.info.num_classes
+        ('edges:digits', 355, (16, 16, 1), 10)
     """
     check_options(image_size, channels, on_bad_record)
     everywhere = {

@@ -21,6 +21,12 @@ class Source(Protocol):
     Attributes:
         info: what the records look like.
         skipped: one message for each bad record that was left out (``on_bad_record="skip"``).
+
+    Example:
+        >>> from genjax import data
+        >>> source = data.digits("test")
+        >>> isinstance(source, data.Source), len(source), source.info.image_shape
+        (True, 355, (8, 8, 1))
     """
 
     info: DataInfo
@@ -52,6 +58,15 @@ class ArraySource:
     Raises:
         UserError: wrong dtype or shape, no image at all, a label out of range (the message names the
             record), or another field of another length.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> images = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+        >>> source = data.ArraySource(images, labels=np.array([0, 1, 1]), class_names=["cat", "dog"])
+        >>> records = source.read(np.array([2, 0]))
+        >>> records["image"].shape, records["label"].tolist(), source.info.num_classes
+        ((2, 2, 2, 1), [1, 0], 2)
     """
 
     def __init__(
@@ -136,7 +151,7 @@ def split_indices(n: int, split: str, every: int) -> np.ndarray:
         every: 10 gives a tenth to "test".
 
     Returns:
-        int64 indices in increasing order.
+        int64[M], indices in increasing order; M of the n records are in the split.
 
     Raises:
         UserError: another split.
@@ -150,7 +165,8 @@ def split_indices(n: int, split: str, every: int) -> np.ndarray:
 
 
 def labels_of(source: Source) -> np.ndarray | None:
-    """The labels of all records, where a source has them at hand; None: it has none, or would have to read records."""
+    """int32[N], the labels of all records, where a source has them at hand; None: it has none, or would have to read
+    records."""
     return getattr(source, "labels", None)
 
 

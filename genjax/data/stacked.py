@@ -42,6 +42,12 @@ class Stacked:
     Raises:
         UserError: a source that is not grayscale, or an argument out of range.
 
+    Example:
+        >>> from genjax import data
+        >>> stacked = data.Stacked(data.digits("test"), num=10)
+        >>> stacked.info.image_shape, stacked.info.num_classes, stacked.info.class_names[123]
+        ((8, 8, 3), 1000, '1-2-3')
+
     References:
         Che et al., "Mode Regularized Generative Adversarial Networks" (2017), section 4.1; Metz et al., "Unrolled
         Generative Adversarial Networks" (2017); Srivastava et al., "VEEGAN" (2017).

@@ -52,6 +52,12 @@ def load_tfds(
             one that only a file names (`genjax.data.confirmed`); features of types that are not TFDS's own
             (`genjax.data.tfds_types`); not on disk and no TensorFlow; no image in it; differing sizes and no
             `image_size`; another number of channels than asked for.
+
+    Example:
+        >>> from genjax import data
+        >>> data.load_tfds("mnist", "test", data_dir="elsewhere")
+        Traceback (most recent call last):
+        genjax.typing.UserError: data_dir='elsewhere': no such directory
     """
     images.check_options(image_size, channels, on_bad_record)
     check_name(name)

@@ -37,10 +37,18 @@ class Several:
 
 
 def exponential(decay: float = 0.999) -> Average:
-    """Exponential moving average, with a decay that grows from 0.1 to `decay`; see `ema`.
+    """Exponential moving average, with a decay that grows from 2 / 11 at the first update to `decay`; see `ema`.
 
     Raises:
         UserError: `decay` is not in [0, 1).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods import averages
+        >>> average = averages.exponential(decay=0.999)
+        >>> mean = average.init({"w": jnp.array(0.0)})
+        >>> print(f"{average.update(mean, {'w': jnp.array(11.0)}, 1)['w']:.3f}")  # the first decay is 2 / 11
+        9.000
     """
     if not 0 <= decay < 1:
         raise UserError(f"decay={decay}: valid are [0, 1)")
@@ -48,7 +56,16 @@ def exponential(decay: float = 0.999) -> Average:
 
 
 def several(first: Average, **others: Average) -> Average:
-    """Several averages at once: `first` makes images, `others` stand beside it in `Several`."""
+    """Several averages at once: `first` makes images, `others` stand beside it in `Several`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods import averages
+        >>> average = averages.several(averages.exponential(0.999), last=averages.exponential(0.0))
+        >>> means = average.update(average.init(jnp.array(0.0)), jnp.array(11.0), 1)
+        >>> print(f"{means.first:.1f} {means.others['last']:.1f}")
+        9.0 11.0
+    """
 
     def init(params: PyTree) -> Several:
         return Several(first.init(params), {name: other.init(params) for name, other in others.items()})
@@ -61,18 +78,35 @@ def several(first: Average, **others: Average) -> Average:
 
 
 def averaged(state: TrainState) -> PyTree:
-    """The averaged parameters of a state, with which images are made: the first of several averages."""
+    """The averaged parameters of a state, with which images are made: the first of several averages.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> from genjax.methods import averages, update
+        >>> average = averages.several(averages.exponential(0.999), last=averages.exponential(0.0))
+        >>> state = update.start({"w": jnp.array(3.0)}, optax.sgd(0.1), average)
+        >>> float(averages.averaged(state)["w"])
+        3.0
+    """
     return state.ema.first if isinstance(state.ema, Several) else state.ema
 
 
 def ema(average: PyTree, params: PyTree, step: Array, decay: float) -> PyTree:
-    """Exponential moving average, with a decay that grows from 0.1 to `decay` so that early steps are forgotten.
+    """Exponential moving average, with a decay that grows to `decay` so that early steps are forgotten.
 
     Args:
         average: the average so far.
         params: parameters after update number `step`.
         step: int32[], number of updates done, this one included.
-        decay: in [0, 1); the decay in use is ``min(decay, (1 + step) / (10 + step))``.
+        decay: in [0, 1); the decay in use is ``min(decay, (1 + step) / (10 + step))``, 2 / 11 at the first update.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods import averages
+        >>> for step in (1, 100_000):  # decays of 2 / 11 and 0.9
+        ...     print(f"{averages.ema(jnp.array(0.0), jnp.array(11.0), step, decay=0.9):.3f}")
+        9.000
+        1.100
     """
     rate = 1.0 - jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda a, p: a + rate * (p - a), average, params)

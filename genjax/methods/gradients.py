@@ -33,10 +33,21 @@ def mean_gradient(accumulate: int = 1) -> Gradient:
     devices and of micro-batches.
 
     Args:
-        accumulate: number of micro-batches that are processed one after another, to save memory; it must divide B.
+        accumulate: number of micro-batches that are processed one after another, to save memory; it must divide the
+            B of a batch, whose arrays have the shape [B,...].
 
     Raises:
         UserError: if `accumulate` is below 1; from the first call, if it does not divide the batch of a device.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.methods.gradients import mean_gradient
+        >>> batch = {"x": jnp.array([1.0, 2.0, 3.0, 6.0]), "_index": jnp.arange(4)}
+        >>> def loss(w, key, batch):
+        ...     return (w * batch["x"]).mean(), {}
+        >>> metrics, slope = mean_gradient(accumulate=2)(loss, jnp.array(2.0), jax.random.key(0), batch)
+        >>> float(metrics["loss"]), float(slope)  # as without accumulation
+        (6.0, 3.0)
     """
     if accumulate < 1:
         raise UserError(f"accumulate={accumulate}: valid are whole numbers of 1 and more")

@@ -84,6 +84,12 @@ def traverse(z: Array, component: int, values: Array) -> Array:
 
     Returns:
         float[V,D].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods.latent_space import traverse
+        >>> traverse(jnp.array([5.0, 6.0]), 1, jnp.array([-1.0, 1.0])).tolist()
+        [[5.0, -1.0], [5.0, 1.0]]
     """
     return jnp.broadcast_to(z, (len(values), len(z))).at[:, component].set(values)
 
@@ -100,6 +106,12 @@ def interpolate(first: Array, second: Array, steps: int) -> Array:
 
     Returns:
         float[steps,D].
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax.methods.latent_space import interpolate
+        >>> print(np.asarray(interpolate(jnp.array([1.0, 0.0]), jnp.array([0.0, 3.0]), 3)[1]).round(3))  # length 2
+        [1.414 1.414]
 
     References:
         White, "Sampling Generative Networks" (2016), section 3.2.

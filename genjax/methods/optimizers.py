@@ -73,6 +73,14 @@ def optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformati
     Momentum comes before the learning rate, as in torch: a change of the rate acts at once on all of the direction.
     An update that is left out leaves the optimizer's averages and the rate's schedule where they are.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods.optimizers import OptimizerConfig, optimizer
+        >>> descent = optimizer(OptimizerConfig("sgd", learning_rate=0.1, warmup_steps=0, clip_norm=1.0), steps=100)
+        >>> change, state = descent.update(jnp.array(50.0), descent.init(jnp.array(0.0)), jnp.array(0.0))
+        >>> print(f"{change:.3f}")  # a gradient of 50 is clipped to 1
+        -0.100
+
     References:
         Kingma and Ba, "Adam" (2015), algorithm 1; Tieleman and Hinton, "Lecture 6.5 - RMSProp" (2012); Duchi et al.,
         "Adaptive Subgradient Methods" (2011), figure 1, diagonal; Loshchilov and Hutter, "Decoupled Weight Decay

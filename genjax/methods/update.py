@@ -12,7 +12,7 @@ from genjax.typing import Array, Batch, PyTree, TrainState
 
 
 def global_batch_size(batch: Batch) -> int:
-    """Number of examples on all devices, also where a device sees only its own."""
+    """Number of examples on all devices, also where a device sees only its own, by "_index" int32[B]."""
     return batch["_index"].size * num_devices()
 
 
@@ -58,8 +58,14 @@ def example_condition(batch: Batch, names: tuple[str, ...]) -> dict[str, Array]:
 
 
 def psnr(error: Array) -> Array:
-    """Peak signal-to-noise ratio in dB from the mean squared errors of images in [-1, 1], whose peak is 2.
+    """float[B] -> float[B]: peak signal-to-noise ratio in dB from the mean squared errors of images in [-1, 1].
 
-    An exact image has 100 dB, not infinitely many.
+    The peak is 2. An exact image has 100 dB, not infinitely many.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax.methods.update import psnr
+        >>> print(np.asarray(psnr(jnp.array([0.04, 0.0]))).round(3))
+        [ 20. 100.]
     """
     return 10 * jnp.log10(4 / jnp.maximum(error, 4e-10))

@@ -27,6 +27,13 @@ def with_label(h: Array, condition: Condition | None, num_classes: int | None) -
 
     Raises:
         UserError: an unconditional network (``num_classes=None``) is given a label.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.models.labels import with_label
+        >>> told = {"label": jnp.array([1, 0]), "_has_label": jnp.array([True, False])}
+        >>> with_label(jnp.array([[0.5], [0.5]]), told, num_classes=2).tolist()
+        [[0.5, 0.0, 1.0], [0.5, 0.0, 0.0]]
     """
     label = label_of(condition, num_classes, h.shape[0])
     if label is None or num_classes is None:

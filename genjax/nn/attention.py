@@ -12,7 +12,7 @@ MAX_LOGITS_BYTES = 256 << 20
 
 
 def dot_product_attention(query: Array, key: Array, value: Array, *, scaled: bool = True) -> Array:
-    """softmax(Q K^T / sqrt(D)) V for each head (Vaswani et al. 2017, equation 1).
+    """softmax(Q K^T / sqrt(D)) V for each head.
 
     Where all logits would take more than `MAX_LOGITS_BYTES`, queries are taken in blocks, and the backward pass
     computes each block anew: memory then grows with the number of positions, and not with its square.
@@ -25,6 +25,17 @@ def dot_product_attention(query: Array, key: Array, value: Array, *, scaled: boo
 
     Returns:
         float[B,Q,heads,V]; the softmax is float32.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax import nn
+        >>> keys = jnp.eye(2).reshape(1, 2, 1, 2)  # two positions, one head; each looks for itself
+        >>> values = jnp.array([0.0, 1.0]).reshape(1, 2, 1, 1)
+        >>> print(np.asarray(nn.dot_product_attention(keys, keys, values)).ravel().round(2))
+        [0.33 0.67]
+
+    References:
+        Vaswani et al., "Attention Is All You Need" (2017), equation 1.
     """
     batch, queries, heads, width = query.shape
 
@@ -51,12 +62,22 @@ def _block(queries: int, bytes_per_query: int) -> int:
 
 
 class SelfAttention(nn.Module):
-    """Pre-normalised multi-head self-attention with a residual connection, zero at initialisation (Dhariwal &
-    Nichol 2021, section 3).
+    """Pre-normalised multi-head self-attention with a residual connection, zero at initialisation.
 
     Attributes:
-        head_channels: width of a head; the number of heads is C / head_channels (one head where C is smaller).
+        head_channels: width of a head; there are C // head_channels heads, at least one, and their number divides C.
         dtype: type of the computation; the softmax is always float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import nn
+        >>> layer, x = nn.SelfAttention(head_channels=4), jnp.arange(32.0).reshape(1, 2, 2, 8)
+        >>> y, variables = jax.jit(layer.init_with_output)(jax.random.key(0), x)
+        >>> bool((y == x).all())  # at initialisation nothing is added
+        True
+
+    References:
+        Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis" (2021), section 3.
     """
 
     head_channels: int = 64

@@ -33,6 +33,15 @@ class BatchNorm(nn.Module):
         scale_init: initialiser of the learned scale.
         dtype: type of the result; moments are always float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from genjax import nn
+        >>> norm, x = nn.BatchNorm(momentum=0.9), jnp.array([[1.0], [3.0]])
+        >>> variables = norm.init(jax.random.key(0), x, train=False)
+        >>> y, changed = norm.apply(variables, x, train=True, mutable=["batch_stats"])
+        >>> print(np.asarray(y).ravel().round(3), np.asarray(changed["batch_stats"]["mean"]).round(3))
+        [-1.  1.] [0.2]
+
     References:
         Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
         Shift" (2015), algorithm 1.
@@ -105,6 +114,16 @@ class ConditionalBatchNorm(nn.Module):
             `genjax.nn.weight_norm`; None: no normalisation.
         norm: makes the normalisation, without parameters of its own.
         dtype: type of the result.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from genjax import nn
+        >>> norm, x, label = nn.ConditionalBatchNorm(num_classes=10), jnp.array([[1.0], [3.0]]), jnp.array([4, 7])
+        >>> variables = norm.init(jax.random.key(0), x, label, train=False)
+        >>> variables["params"]["shift"]["kernel"] = jnp.arange(10.0)[:, None]  # class 4 is shifted by 4
+        >>> y, _ = norm.apply(variables, x, label, train=True, mutable=["batch_stats"])
+        >>> print(np.asarray(y).ravel().round(3))
+        [3. 8.]
 
     References:
         Dumoulin et al., "A Learned Representation for Artistic Style" (2017), equation 5, of classes; Brock et al.,

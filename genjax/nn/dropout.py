@@ -8,13 +8,25 @@ from genjax.typing import Array
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) with one key per example.
+    """Dropout with one key per example.
 
     The mask of an example derives from the "dropout" stream and the example's position in the global batch, so the
     result is the same on one device, on eight, under pmap, or accumulated from micro-batches.
 
     Attributes:
         rate: probability of zeroing an element, in [0, 1).
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import nn
+        >>> layer, x, rngs = nn.Dropout(rate=0.5), jnp.ones((2, 32)), {"dropout": jax.random.key(0)}
+        >>> whole = layer.apply({}, x, jnp.array([0, 1]), rngs=rngs)
+        >>> second = layer.apply({}, x[1:], jnp.array([1]), rngs=rngs)  # as on another device
+        >>> bool((whole[1] == second[0]).all()), sorted(set(whole.ravel().tolist()))
+        (True, [0.0, 2.0])
+
+    References:
+        Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014).
     """
 
     rate: float

@@ -28,6 +28,14 @@ def initialize(network: nn.Module, key: Key, *args: Any, **kwargs: Any) -> PyTre
 
     Raises:
         UserError: the network is not a Linen module; an NNX module can become one.
+
+    Example:
+        >>> import flax.linen, jax, jax.numpy as jnp
+        >>> from genjax import nn
+        >>> network, key, x = flax.linen.Dense(2), jax.random.key(0), jnp.zeros((1, 3))
+        >>> quick, usual = nn.initialize(network, key, x), network.init(key, x)
+        >>> bool((quick["params"]["kernel"] == usual["params"]["kernel"]).all())
+        True
     """
     if not isinstance(network, nn.Module):
         kind = network if isinstance(network, type) else type(network)

@@ -28,6 +28,13 @@ def max_pool(
         window_shape: size of the window per spatial dimension.
         strides: steps of the window; 1 if left out.
         padding: "VALID", "SAME" or (low, high) per spatial dimension.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax import nn
+        >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+        >>> nn.max_pool(x, (2, 2), strides=(2, 2))[0, :, :, 0].tolist()
+        [[5.0, 7.0], [13.0, 15.0]]
     """
     strides = tuple(strides or (1,) * len(window_shape))
     if strides != tuple(window_shape) or padding != "VALID" or inputs.ndim != len(strides) + 2:

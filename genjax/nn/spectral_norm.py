@@ -37,6 +37,16 @@ class SpectralNorm(nn.Module):
             with its strides and padding; u has the shape of the layer's output of one example.
         parameter: name of the kernel among the layer's parameters ("embedding" for `flax.linen.Embed`).
 
+    Example:
+        >>> import flax.linen, jax, jax.numpy as jnp, numpy as np
+        >>> from genjax import nn
+        >>> layer, x = nn.SpectralNorm(flax.linen.Dense(2), num_steps=10), jnp.array([[4.0, 4.0]])
+        >>> variables = layer.init(jax.random.key(0), x)
+        >>> variables["params"]["layer"]["kernel"] = jnp.diag(jnp.array([4.0, 1.0]))  # its spectral norm is 4
+        >>> y, changed = layer.apply(variables, x, train=True, mutable=["spectral"])
+        >>> print(np.asarray(y).round(3))
+        [[4. 1.]]
+
     References:
         Miyato et al., "Spectral Normalization for Generative Adversarial Networks" (2018), section 2.1, appendix A and
         algorithm 1. Convolutions as operators: Gouk et al., "Regularisation of Neural Networks by Enforcing Lipschitz

@@ -24,7 +24,7 @@ class Residual(nn.Module):
         dtype: type of the computation; parameters are float32.
 
     References:
-        Child, "Very Deep VAEs Generalize Autoregressive Models" (2021), section 4.
+        Child, "Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on Images" (2021), section 4.
     """
 
     channels: int
@@ -54,6 +54,11 @@ class TopDownGroup(nn.Module):
         residual_posterior: the posterior is relative to the prior.
         dtype: type of the computation.
         remat: recompute what is inside of residual branches in the backward pass.
+
+    References:
+        Child, "Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on Images" (2021), section 4;
+        Vahdat and Kautz, "NVAE: A Deep Hierarchical Variational Autoencoder" (2020), section 3.2, for
+        `residual_posterior`.
     """
 
     channels: int

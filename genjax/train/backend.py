@@ -47,7 +47,7 @@ class Backend(NamedTuple):
 def make(
     name: str, step: Step, key: Key, feed: Feed, abstract_state: PyTree, mesh: Mesh, fsdp_min_size: int
 ) -> Backend:
-    """The backend called `name`; raises UserError with the valid names for another."""
+    """The backend called `name`, for arrays of any shape; raises UserError with the valid names for another."""
     if name not in BACKENDS:
         raise UserError(f"backend={name!r}: valid are {sorted(BACKENDS)}")
     return BACKENDS[name](step, key, feed, abstract_state, mesh, fsdp_min_size)
@@ -165,5 +165,5 @@ def steps_per_dispatch(intervals: list[int], most: int | None = None) -> int:
 
 
 def as_float(metrics: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Metrics of some steps on the host, as float64[steps]; waits for them."""
+    """Metrics of some steps, [steps] each, on the host, as arrays of that shape of float64; waits for them."""
     return {name: np.asarray(jnp.asarray(x), np.float64) for name, x in metrics.items()}

@@ -38,6 +38,15 @@ def resident(arrays: Mapping[str, np.ndarray], indices: Callable[[int], np.ndarr
     Args:
         arrays: the data set, arrays [N, ...] by the names they have in a batch.
         indices: step -> int[B]: which records make the global batch. For one process.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.train import feed
+        >>> batches = feed.resident({"label": np.arange(10)}, lambda step: np.array([step, 9]))
+        >>> with batches.items(3) as items:
+        ...     batch = batches.batch(batches.arrays, next(items))
+        >>> {name: x.tolist() for name, x in batch.items()}
+        {'label': [3, 9], '_index': [0, 1]}
     """
 
     def items(start: int) -> AbstractContextManager[Iterator[Mapping[str, np.ndarray]]]:
@@ -56,8 +65,19 @@ def streamed(
     """Batches made on the host, for data that does not fit on a device or is read by several processes.
 
     Args:
-        batches: start_step -> context manager of an iterator over this process's share of each batch, "_index"
-            included; usually with read-ahead.
+        batches: start_step -> context manager of an iterator over this process's share of each batch, arrays
+            of shape [B / processes, ...] with "_index" among them; usually with read-ahead.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax import data
+        >>> from genjax.train import feed
+        >>> source = data.ArraySource(np.zeros((10, 2, 2, 1), np.uint8), np.arange(10))
+        >>> read = lambda step: data.train_batch(source, step, batch_size=4, seed=0)
+        >>> batches = feed.streamed(lambda start: data.Prefetcher(read, start))
+        >>> with batches.items(7) as items:
+        ...     bool((next(items)["label"] == read(7)["label"]).all())
+        True
     """
     return Feed({}, batches, lambda arrays, item: item)
 
@@ -69,6 +89,17 @@ def beside(main: Feed, other: Feed, names: Mapping[str, str]) -> Feed:
         main: gives the batches.
         other: a feed of batches of the same size.
         names: which of its arrays join them, and under which names: ``{"image": "source"}``.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.train import feed
+        >>> photos = feed.resident({"image": np.array([1, 2, 3])}, lambda step: np.array([0, 2]))
+        >>> paintings = feed.resident({"image": np.array([70, 80])}, lambda step: np.array([1, 1]))
+        >>> both = feed.beside(photos, paintings, {"image": "source"})
+        >>> with both.items(0) as items:
+        ...     batch = both.batch(both.arrays, next(items))
+        >>> batch["image"].tolist(), batch["source"].tolist()
+        ([1, 3], [80, 80])
     """
     prefix = "other/"
 
@@ -99,5 +130,12 @@ def _item(records: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def stack(items: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Items of consecutive steps -> one item with a leading axis of steps."""
+    """Items of consecutive steps, arrays of shape [B,...] -> one item, of shape [steps,B,...].
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.train import feed
+        >>> feed.stack([{"_record": np.array([4, 5])}, {"_record": np.array([6, 7])}])["_record"].tolist()
+        [[4, 5], [6, 7]]
+    """
     return jax.tree.map(lambda *xs: np.stack(xs), *map(dict, items))

@@ -85,7 +85,7 @@ def fit(
         workdir: gets ``checkpoints/``, ``metrics.jsonl`` and what the writers of `log` keep there.
         example: a batch of any size, from which shapes are taken.
         preprocess: ``(key, batch) -> batch``, inside the compiled step: uint8 images -> float32 in [-1, 1].
-        hooks: run in order, after the step's metrics are written and before its checkpoint.
+        hooks: run in order, before the checkpoint of a step, and after its metrics where `log_every` has them written.
         mesh: devices; None: all, with `options.fsdp`.
         progress: show a progress bar; None: where stderr is a terminal, else a line now and then.
         on_save: called before each checkpoint is written, which holds these times too.
@@ -104,6 +104,26 @@ def fit(
         KeyboardInterrupt: a second SIGINT came while the first was being obeyed.
         RecompileError: the compiled step was called with other shapes.
         CheckpointError: a checkpoint cannot be written, or none of those there can be read.
+
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax.train import feed, fit, options
+        >>> from genjax.typing import Method, TrainState
+        >>> def step(key, state, batch):  # goes half of the way to the mean of the batch
+        ...     error = batch["x"].mean() - state.params
+        ...     return state.replace(step=state.step + 1, params=state.params + error / 2), {"loss": error**2}
+        >>> start = TrainState(step=jnp.array(0), params=jnp.array(0.0), opt=())
+        >>> method = Method(init=lambda key, batch: start, step=step, evaluate=None, sample=None)
+        >>> data = feed.resident({"x": np.full(100, 8.0, np.float32)}, lambda step: np.arange(8))
+        >>> example = {"x": np.zeros(1, np.float32), "_index": np.arange(1)}
+        >>> for steps in (2, 3):  # the second call goes on where the first has ended
+        ...     run = fit.fit(
+        ...         method, data, options.FitOptions(steps, batch_size=8), workdir="runs/mean", example=example,
+        ...         preprocess=lambda key, batch: batch, log=(), progress=False,
+        ...     )
+        ...     print(run.step, run.trained, run.state.params)
+        2 2 6.0
+        3 1 7.0
     """
     mesh = mesh or sharding.make_mesh(options.fsdp)
     _check(options, mesh)
@@ -133,7 +153,23 @@ def fit(
 
 
 def train_step(method: Method, preprocess: Callable[[Key, Batch], Batch]) -> backends.Step:
-    """What is compiled: an update from a batch as loaded; its randomness is a function of the key and the step."""
+    """What is compiled: an update from a batch as loaded, arrays of shape [B,...].
+
+    Its randomness is a function of the key and the step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.train import fit
+        >>> from genjax.typing import Method, TrainState
+        >>> def update(key, state, batch):
+        ...     return state.replace(step=state.step + 1), {"loss": batch["image"].mean()}
+        >>> method = Method(init=None, step=update, evaluate=None, sample=None)
+        >>> step = fit.train_step(method, lambda key, batch: {"image": batch["image"] / 255})
+        >>> state = TrainState(step=jnp.array(0), params={}, opt=())
+        >>> state, metrics = step(jax.random.key(0), state, {"image": jnp.full((2, 4, 4, 1), 51)})
+        >>> int(state.step), round(float(metrics["loss"]), 3)
+        (1, 0.2)
+    """
 
     def step(key: Key, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         data_key, step_key = jax.random.split(jax.random.fold_in(key, state.step))

@@ -26,7 +26,7 @@ def generator(
     Returns:
         ``(state, key, condition, numbers) -> iterator of float32[b,H,W,C]`` in [-1, 1], on the host: image i of
         `numbers` is made from ``fold_in(key, i)`` and row i - numbers.start of each array in `condition`. It is the
-        same image whatever batch it is made in, up to rounding.
+        same image whatever batch it is made in, up to rounding. Conditions have the shape [len(numbers),...].
 
     Raises:
         UserError: if `batch_size` is less than 1, or a condition has another length than `numbers`.

@@ -1,7 +1,10 @@
 """Where arrays live: the device mesh, the layout of states and batches on it.
 
-The mesh has two axes. Both spread the batch; "fsdp" also spreads the parameters (ZeRO 3, Rajbhandari et al. 2020):
+The mesh has two axes. Both spread the batch; "fsdp" also spreads the parameters (ZeRO 3):
 each device keeps a part of every large array of the state and XLA gathers it where it is used.
+
+References:
+    Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter Models" (2020).
 """
 
 from collections.abc import Mapping
@@ -93,7 +96,7 @@ def place(tree: PyTree, shardings: PyTree) -> PyTree:
 
 
 def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """The global batch of which this process holds the contiguous share `batch`."""
+    """The global batch, arrays of shape [B,...], of which this process holds the contiguous share `batch`."""
     sharding = batch_sharding(mesh)
     return {name: jax.make_array_from_process_local_data(sharding, x) for name, x in batch.items()}
 

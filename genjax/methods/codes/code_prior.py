@@ -67,6 +67,22 @@ def code_prior(
     Raises:
         UserError: another number of networks than of levels, a `condition_dropout` outside of [0, 1]; from `init`,
             `step` and `evaluate`, a batch that lacks a condition.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.methods.codes.code_model import CodeModel
+        >>> from genjax.models.codes.pixel_cnn import PixelCNN
+        >>> first = CodeModel(  # a first stage that has nothing to learn: a code is 1 where a pixel is light
+        ...     encode=lambda state, image: ((image[..., 0] > 0).astype(jnp.int32),),
+        ...     decode=lambda state, codes: 2.0 * codes[0][..., None] - 1.0, shapes=((8, 8),), num_codes=(2,),
+        ... )
+        >>> network = PixelCNN(num_codes=2, channels=4, depth=1)
+        >>> method = methods.code_prior([network], optax.adam(1e-3), first, first_state=lambda key, batch: ())
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(jax.eval_shape(method.step, jax.random.key(0), state, batch)[1])
+        ['bits_per_code', 'grad_norm', 'loss']
     """
     if len(networks) != len(first.shapes):
         raise UserError(f"{len(networks)} networks: the first stage has {len(first.shapes)} levels of codes")

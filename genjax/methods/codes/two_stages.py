@@ -33,6 +33,20 @@ def two_stages(first: Method, second: Method, switch: int) -> Method:
 
     Raises:
         UserError: `switch` below 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.losses import likelihood
+        >>> from genjax.models.vae.autoencoder import Autoencoder
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = Autoencoder(MLPEncoder((4,)), MLPDecoder((8, 8, 1), (4,)), latent=2)
+        >>> stage = methods.autoencoder(network, optax.adam(1e-3), likelihood.gaussian(), image_shape=(8, 8, 1))
+        >>> method = methods.two_stages(stage, stage, switch=100)  # the second would be a prior over codes
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(state.params), sorted(jax.eval_shape(method.evaluate, jax.random.key(0), state, batch))
+        (['first', 'second'], ['first/loss', 'second/loss'])
     """
     if switch < 1:
         raise UserError(f"switch={switch}: valid are 1 and more steps of the first stage")

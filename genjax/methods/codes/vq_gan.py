@@ -112,6 +112,21 @@ def vq_gan(
         UserError: a negative weight or `start`; an image size that the network cannot halve as often as it has to;
             from `init`, a `last_layer` that the network does not have; from the first step, another number of output
             channels than the images have.
+
+    Example:
+        >>> import functools, jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.models.codes.vq_vae import VQVAE
+        >>> from genjax.models.gan.discriminator import PatchDiscriminator
+        >>> from genjax.nn.quantization import VectorQuantizer
+        >>> quantizer = functools.partial(VectorQuantizer, num_codes=16, width=4)
+        >>> network = VQVAE(out_channels=1, quantizer=quantizer, downsamplings=1, channels=8, residual_blocks=1)
+        >>> judge, adam = PatchDiscriminator(layers=1, channels=4), optax.adam(1e-3)
+        >>> method = methods.vq_gan(network, judge, adam, adam, image_shape=(8, 8, 1))
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(state.params), sorted(state.mutable)
+        (['discriminator', 'network'], ['codebook'])
     """
     weights = {
         "perceptual_weight": perceptual_weight,
@@ -228,10 +243,19 @@ def adaptive_weight(
     """``|likeness| / (|adversarial| + delta)``, at most `maximum`: the weight that makes two gradients equally long.
 
     Args:
-        likeness: gradient of the reconstruction's loss with respect to the weights of the last layer.
+        likeness: gradient of the reconstruction's loss with respect to the weights of the last layer, of any shape.
         adversarial: gradient of the generator's loss, with respect to the same weights.
         delta: keeps the ratio finite, above 0.
         maximum: largest value of the result.
+
+    Returns:
+        float[].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods.codes.vq_gan import adaptive_weight
+        >>> print(f"{adaptive_weight(jnp.array([3.0, 4.0]), jnp.array([0.0, 0.5])):.3f}")  # lengths 5 and 0.5
+        10.000
 
     References:
         Esser et al. (2021), equation 7.

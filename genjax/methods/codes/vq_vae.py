@@ -79,6 +79,19 @@ def vq_vae(
     Raises:
         UserError: a negative `commitment`; an image size that the network cannot halve as often as it has to; from
             the first step, another number of output channels than the likelihood needs.
+
+    Example:
+        >>> import functools, jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.models.codes.vq_vae import VQVAE
+        >>> from genjax.nn.quantization import VectorQuantizer
+        >>> quantizer = functools.partial(VectorQuantizer, num_codes=16, width=4)
+        >>> network = VQVAE(out_channels=1, quantizer=quantizer, downsamplings=1, channels=8, residual_blocks=1)
+        >>> method = methods.vq_vae(network, optax.adam(1e-3), image_shape=(8, 8, 1))
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(jax.eval_shape(method.step, jax.random.key(0), state, batch)[1])
+        ['commitment', 'dead_codes', 'grad_norm', 'loss', 'perplexity', 'reconstruction']
     """
     if not commitment >= 0:
         raise UserError(f"commitment={commitment}: valid are 0 and more")
@@ -146,6 +159,16 @@ def vq_vae_codes(
 
     Raises:
         UserError: an image size that the network cannot halve as often as it has to.
+
+    Example:
+        >>> import functools
+        >>> from genjax.methods.codes.vq_vae import vq_vae_codes
+        >>> from genjax.models.codes.vq_vae import VQVAE
+        >>> from genjax.nn.quantization import VectorQuantizer
+        >>> quantizer = functools.partial(VectorQuantizer, num_codes=16, width=4)
+        >>> codes = vq_vae_codes(VQVAE(1, quantizer, levels=2, downsamplings=1, channels=8), (8, 8, 1))
+        >>> codes.shapes, codes.num_codes
+        (((2, 2), (4, 4)), (16, 16))
     """
 
     def variables(state: TrainState) -> PyTree:
@@ -162,7 +185,7 @@ def vq_vae_codes(
 
 
 def candidates(key: Key, model: CodeModel, batch_size: int) -> list[Array]:
-    """For each level the places, in the global batch, of the vectors that would replace its codes."""
+    """int32[K] for each level: the places, in the global batch, of the vectors that would replace its K codes."""
     keys = jax.random.split(jax.random.fold_in(key, 0), len(model.shapes))
     return [
         choose(k, batch_size * math.prod(shape), n)
@@ -223,7 +246,9 @@ def learn_average(
     Args:
         network: see `vq_vae`.
         average: as in ``TrainState.ema``.
-        mutable: see `learn`, and so the other arguments.
+        mutable: its other variables.
+        statistics: statistics of each level, over the global batch.
+        first: bool[], whether this is the first update.
     """
 
     def one(params: PyTree) -> PyTree:

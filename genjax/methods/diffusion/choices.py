@@ -41,7 +41,7 @@ def sampling_times(config: Any) -> Array:
 
 
 def training_times(config: Any) -> DrawTimes | Adaptive:
-    """How the times to train at are drawn."""
+    """How the times to train at are drawn, float32[B] of a batch."""
     name = config.times or ("discrete" if config.schedule in DISCRETE else "uniform")
     return TIMES[name](*([config.timesteps] if name in ("discrete", "loss_aware") else []))
 

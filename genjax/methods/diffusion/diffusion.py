@@ -1,4 +1,4 @@
-"""Denoising diffusion (Ho et al. 2020), with any conditions and classifier-free guidance (Ho & Salimans 2022)."""
+"""Denoising diffusion, with any conditions and classifier-free guidance."""
 
 import dataclasses
 import types
@@ -66,8 +66,8 @@ def diffusion(
 ) -> Method:
     """A diffusion model as a method.
 
-    The loss is ``w(t) * distance(F(c_in x_t, c_noise), target)``, averaged over the batch (DDPM equation 14 with the
-    defaults).
+    The loss is ``w(t) * distance(F(c_in x_t, c_noise), target)``, averaged over the batch: with the defaults
+    equation 14 of DDPM.
 
     Args:
         network: called as ``network.apply(variables, x, c_noise, condition, dropout_index=...)``, and gives
@@ -106,6 +106,23 @@ def diffusion(
     Raises:
         UserError: if `sampler` is a constructor without `learn_variance`, or `drop_each` or `guidance_without` name
             what is no condition; from the first step, if the network has another number of output channels.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods, models
+        >>> from genjax.diffusion import grids, samplers, schedules
+        >>> method = methods.diffusion(
+        ...     models.UNet(channels=8, multipliers=(1,), blocks=1), optax.adam(1e-3), schedules.cosine(),
+        ...     samplers.ddim(), grids.linspace(10), image_shape=(8, 8, 1),
+        ... )
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> jax.eval_shape(method.sample, jax.random.split(jax.random.key(0), 3), state, {}).shape
+        (3, 8, 8, 1)
+
+    References:
+        Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models" (2020), equation 14; Ho and Salimans,
+        "Classifier-Free Diffusion Guidance" (2022), algorithms 1 and 2.
     """
     if callable(sampler) and not learn_variance:
         raise UserError(

@@ -20,7 +20,15 @@ def with_discriminator(
     key: Key,
     batch: Batch,
 ) -> TrainState:
-    """The state of a network and its discriminator; `optimizers` has one for "network", one for "discriminator"."""
+    """The state of a network and its discriminator.
+
+    Args:
+        state: state of the network alone.
+        discriminator: ``network.apply(variables, images) -> (logits, features)``.
+        optimizers: one for "network", one for "discriminator".
+        key: key of the draws.
+        batch: "image" float[B,H,W,C], of which only H, W and C matter.
+    """
     image = jnp.zeros((1, *batch["image"].shape[1:]))
     params = {
         "network": state.params,
@@ -31,7 +39,7 @@ def with_discriminator(
 
 
 def judge(discriminator: nn.Module, params: PyTree, images: Array) -> tuple[Array, tuple[Array, ...]]:
-    """The logits of images, and the features."""
+    """The logits of images float[B,H,W,C], float[B] or float[B,h,w], and the features (float[B,h_i,w_i,c_i], ...)."""
     result: Any = discriminator.apply({"params": params}, images)
     return result
 
@@ -50,7 +58,7 @@ def descend(
 def initialize_all(
     networks: Mapping[str, tuple[nn.Module, tuple[int, ...]]], key: Key
 ) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
-    """Parameters and other variables of networks by name, each given with the H, W, C of what it takes."""
+    """Parameters and other variables of networks by name, each given with the shape (H, W, C) of what it takes."""
     params, others = {}, {}
     for i, (name, (network, shape)) in enumerate(networks.items()):
         variables = dict(initialize(network, jax.random.fold_in(key, i), jnp.zeros((1, *shape))))

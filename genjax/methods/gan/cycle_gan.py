@@ -96,6 +96,21 @@ def cycle_gan(
     Raises:
         UserError: a number that is not valid; from `init`, images of other shapes, no sources, or another number of
             output channels than a domain has; from `sample`, a condition that is missing or has another shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.models.gan.discriminator import PatchDiscriminator
+        >>> from genjax.models.gan.residual_translator import ResidualTranslator
+        >>> translator = ResidualTranslator(channels=4, blocks=1, halvings=1)
+        >>> method = methods.cycle_gan(
+        ...     translator, translator, PatchDiscriminator(layers=1, channels=4), optax.adam(2e-4), optax.adam(2e-4),
+        ...     image_shape=(8, 8, 1), source_shape=(8, 8, 1),
+        ... )
+        >>> batch = {"image": jnp.zeros((2, 8, 8, 1)), "source": jnp.zeros((2, 8, 8, 1)), "_index": jnp.arange(2)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> {name: sorted(networks) for name, networks in state.params.items()}
+        {'discriminators': ['image', 'source'], 'generators': ['to_image', 'to_source']}
     """
     weights = {"cycle": cycle, "identity": identity, "adversarial_weight": adversarial_weight, "pool": pool}
     for name, value in weights.items():

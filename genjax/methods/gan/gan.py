@@ -111,6 +111,21 @@ def gan(
             no gradient passes; from `init`, an
             `image_shape` that the generator does not make.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.losses import adversarial
+        >>> from genjax.methods.gan import latent_prior
+        >>> from genjax.models.gan.mlp import MLPDiscriminator, MLPGenerator
+        >>> method = methods.gan(
+        ...     MLPGenerator((8, 8, 1), hidden=(16,)), MLPDiscriminator(hidden=(8,)), optax.adam(1e-3),
+        ...     optax.adam(1e-3), image_shape=(8, 8, 1), latent=latent_prior.normal(4), game=adversarial.hinge(),
+        ... )
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(state.params), sorted(jax.eval_shape(method.evaluate, jax.random.key(0), state, batch))
+        (['discriminator', 'generator'], ['fake_logit', 'loss', 'real_logit'])
+
     References:
         Goodfellow et al., "Generative Adversarial Nets" (2014), algorithm 1.
     """

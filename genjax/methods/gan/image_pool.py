@@ -43,6 +43,16 @@ def exchange(key: Key, pool: ImagePool, images: Array, index: Array) -> tuple[Ar
     Returns:
         float[B,H,W,C], what comes back, and the new pool.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.methods.gan import image_pool
+        >>> images = jnp.arange(3.0).reshape(3, 1, 1, 1)
+        >>> back, pool = jax.jit(image_pool.exchange)(
+        ...     jax.random.key(0), image_pool.empty(4, (1, 1, 1)), images, jnp.arange(3)
+        ... )
+        >>> back.ravel().tolist(), int(pool.count)  # there was room for all of them
+        ([0.0, 1.0, 2.0], 3)
+
     References:
         Shrivastava et al., "Learning from Simulated and Unsupervised Images through Adversarial Training" (2017),
         section 2.3; with these probabilities Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent

@@ -42,6 +42,12 @@ def normal(width: int) -> LatentPrior:
 
     Raises:
         UserError: a width below 1.
+
+    Example:
+        >>> from genjax.methods.gan import latent_prior
+        >>> prior = latent_prior.normal(64)
+        >>> prior.width, prior.has_codes
+        (64, False)
     """
     return _noise(width, jax.random.normal)
 
@@ -51,6 +57,13 @@ def uniform(width: int) -> LatentPrior:
 
     Raises:
         UserError: a width below 1.
+
+    Example:
+        >>> import jax
+        >>> from genjax.methods.gan import latent_prior
+        >>> z = latent_prior.draw(latent_prior.uniform(3), jax.random.split(jax.random.key(0), 100))
+        >>> z.shape, bool(z.min() < -0.9), bool(abs(z).max() <= 1)
+        ((100, 3), True, True)
     """
     return _noise(width, lambda key, shape: jax.random.uniform(key, shape, minval=-1.0))
 
@@ -65,6 +78,11 @@ def with_codes(prior: LatentPrior, categorical: tuple[int, ...] = (10,), continu
 
     Raises:
         UserError: if there is no code, or one with fewer than two values.
+
+    Example:
+        >>> from genjax.methods.gan import latent_prior
+        >>> latent_prior.with_codes(latent_prior.normal(62), categorical=(10,), continuous=2).width
+        74
 
     References:
         Chen et al., "InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial
@@ -92,6 +110,15 @@ def draw(prior: LatentPrior, keys: Key, temperature: Array | None = None, code: 
 
     Raises:
         UserError: a `code` where there is no categorical one.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.methods.gan import latent_prior
+        >>> prior = latent_prior.with_codes(latent_prior.normal(2), categorical=(3,), continuous=0)
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> z = latent_prior.draw(prior, keys, code=jnp.array([0, 2]))
+        >>> z.shape, z[:, 2:].tolist()  # the code comes after the noise
+        ((2, 5), [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     """
     noise = _each(lambda key: prior.draw_noise(key, (prior.noise,)), fold_in(keys, 0))
     if temperature is not None:

@@ -85,6 +85,21 @@ def pix2pix(
     Raises:
         UserError: a weight that is not valid, or shapes of different sizes; from `init`, sources of another shape or
             none, or another number of output channels than the images have; from `sample`, sources as in `init`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.models.gan.discriminator import PatchDiscriminator
+        >>> from genjax.models.gan.translation_unet import UNetGenerator
+        >>> method = methods.pix2pix(
+        ...     UNetGenerator(out_channels=1, channels=4, levels=2), PatchDiscriminator(layers=1, channels=4),
+        ...     optax.adam(2e-4), optax.adam(2e-4), image_shape=(8, 8, 1), source_shape=(8, 8, 3),
+        ... )
+        >>> batch = {"image": jnp.zeros((2, 8, 8, 1)), "source": jnp.zeros((2, 8, 8, 3)), "_index": jnp.arange(2)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> keys, told = jax.random.split(jax.random.key(0), 2), {"source": batch["source"]}
+        >>> jax.eval_shape(method.sample, keys, state, told).shape
+        (2, 8, 8, 1)
     """
     if not l1_weight >= 0 or not discriminator_weight > 0:
         raise UserError(

@@ -36,18 +36,28 @@ _DECAY = 0.99
 
 
 def l1(weight: float) -> Penalty:
-    """Sum of the absolute values of a code, times `weight`."""
+    """The sum of the absolute values of a code, times `weight`: float[B,D] -> float[], the mean over the codes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.methods.vae.autoencoder import l1
+        >>> print(f"{l1(weight=0.1)(jnp.array([[1.0, -3.0], [0.0, 4.0]])):.3f}")  # of two codes, 4 each
+        0.400
+    """
     _check_weight(weight)
     return lambda code: weight * penalties.l1(code)
 
 
 def kl(weight: float, target: float = 0.05) -> Penalty:
-    """Divergence of the components' mean activations from `target`, times `weight`; for codes in (0, 1).
+    """Divergence of the components' mean activations from `target`, times `weight`; for codes float[B,D] in (0, 1).
 
     The mean is over the examples of the global batch (of a micro-batch with accumulated gradients).
 
     Raises:
         UserError: a negative weight, or a target outside (0, 1).
+
+    References:
+        Ng, "Sparse autoencoder" (CS294A lecture notes, 2011), section 3.
     """
     _check_weight(weight)
     if not 0 < target < 1:
@@ -56,7 +66,7 @@ def kl(weight: float, target: float = 0.05) -> Penalty:
 
 
 def gaussian_noise(std: float) -> Corruption:
-    """Adds noise of this standard deviation."""
+    """Adds normal noise of this standard deviation to images float[B,H,W,C]."""
 
     def corrupt(keys: Key, x: Array) -> Array:
         return x + std * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
@@ -65,10 +75,20 @@ def gaussian_noise(std: float) -> Corruption:
 
 
 def masking(probability: float) -> Corruption:
-    """Makes pixels black (-1), each with this probability (Vincent et al. 2008, section 2.2).
+    """Makes pixels of images float[B,H,W,C] black (-1), all channels at once, each with this probability.
 
     Raises:
         UserError: a probability outside [0, 1].
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.methods.vae.autoencoder import masking
+        >>> x = jnp.ones((1, 8, 8, 1))
+        >>> sorted(set(masking(0.5)(jax.random.split(jax.random.key(0), 1), x).ravel().tolist()))
+        [-1.0, 1.0]
+
+    References:
+        Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders" (2008), section 2.2.
     """
     if not 0 <= probability <= 1:
         raise UserError(f"probability={probability}: valid are [0, 1]")
@@ -97,13 +117,13 @@ def autoencoder(
     """An autoencoder as a method.
 
     The loss is ``-log p(x | code of x) + penalty``, averaged over the batch. A denoising autoencoder gets a corrupted
-    image and is to give back the clean one (Vincent et al. 2008); with `walkback` above 1 also what it is led to by
-    its own reconstructions, corrupted again (Bengio et al. 2013, algorithm 1, with a fixed number of steps).
+    image and is to give back the clean one; with `walkback` above 1 also what it is led to by its own reconstructions,
+    corrupted again.
 
     How images are made: a denoising autoencoder defines a Markov chain, ``x <- draw from p(x | corrupted x)``, whose
     stationary distribution estimates the distribution of the data; `sample` takes `chain` steps of it from noise and
     gives the last mean. The others have no distribution over codes: a normal one with the mean and covariance of the
-    codes seen in training, kept in ``TrainState.mutable``, stands in for it (Ghosh et al. 2020, section 4).
+    codes seen in training, kept in ``TrainState.mutable``, stands in for it.
 
     Args:
         network: ``network.apply(variables, x, condition) -> (outputs, code)`` with methods ``encode`` and ``decode``,
@@ -124,6 +144,25 @@ def autoencoder(
     Raises:
         UserError: `walkback` or `chain` below 1, or `walkback` above 1 without a corruption; from the functions of the
             method, a condition that is missing.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods
+        >>> from genjax.losses import likelihood
+        >>> from genjax.models.vae.autoencoder import Autoencoder
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = Autoencoder(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> method = methods.autoencoder(network, optax.adam(1e-3), likelihood.gaussian(), image_shape=(8, 8, 1))
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(jax.eval_shape(method.step, jax.random.key(0), state, batch)[1])
+        ['distortion', 'grad_norm', 'loss', 'penalty']
+
+    References:
+        Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders" (2008), for corruption;
+        Bengio et al., "Generalized Denoising Auto-Encoders as Generative Models" (2013), algorithm 1, with a fixed
+        number of steps, for `walkback`; Ghosh et al., "From Variational to Deterministic Autoencoders" (2020), section
+        4, for the distribution of codes.
     """
     if walkback < 1 or chain < 1:
         raise UserError(f"walkback={walkback}, chain={chain}: valid are 1 and more")

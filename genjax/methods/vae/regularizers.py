@@ -18,26 +18,56 @@ Regularizer: TypeAlias = Callable[[Array, Sequence[LatentGroup]], Array]
 
 
 def divergence(groups: Sequence[LatentGroup]) -> Array:
-    """float[B]: KL(posterior || prior) of all groups together."""
+    """float[B]: KL(posterior || prior) of all groups together.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.losses import gaussian
+        >>> from genjax.methods.vae import regularizers
+        >>> from genjax.nn.latent import draw
+        >>> posterior = gaussian.Gaussian(jnp.ones((1, 4)), jnp.zeros((1, 4)))
+        >>> group = draw(jax.random.split(jax.random.key(0), 1), posterior, gaussian.standard((1, 4)))
+        >>> regularizers.divergence([group, group]).tolist()
+        [4.0]
+    """
     return jnp.stack([group.kl for group in groups]).sum(0)
 
 
 def kl(
     beta: float | Array = 1.0, *, warmup_steps: int = 0, free_bits: float = 0.0, balance: bool = False
 ) -> Regularizer:
-    """``beta * KL``, summed over the groups; with beta = 1 the second term of the evidence lower bound.
+    """``beta * KL``, float[B], summed over the groups; with beta = 1 the second term of the evidence lower bound.
 
     Args:
-        beta: weight of the divergence, 0 or more (Higgins et al. 2017, equation 4).
-        warmup_steps: updates over which the weight grows linearly from 0 (Bowman et al. 2016; Sønderby et al. 2016).
+        beta: weight of the divergence, 0 or more (beta-VAE).
+        warmup_steps: updates over which the weight grows linearly to `beta`; the first update has 1 / `warmup_steps`
+            of it.
         free_bits: nats of each group that cost nothing: a group whose mean divergence over the examples is below
-            counts as this many, and has no gradient (Kingma et al. 2016, equation 15). The mean is over the examples
-            a device sees at once: a micro-batch with accumulated gradients.
+            counts as this many, and has no gradient. The mean is over the examples a device sees at once: a
+            micro-batch with accumulated gradients.
         balance: while warming up, a group is weighted in proportion to its size times its mean divergence, so that
-            those that use few nats cost less and are not given up (Vahdat & Kautz 2020, appendix A).
+            those that use few nats cost less and are not given up.
 
     Raises:
         UserError: a negative number, or balance without warm-up.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.losses import gaussian
+        >>> from genjax.methods.vae import regularizers
+        >>> from genjax.nn.latent import draw
+        >>> posterior = gaussian.Gaussian(jnp.ones((1, 4)), jnp.zeros((1, 4)))  # 2 nats from the prior
+        >>> group = draw(jax.random.split(jax.random.key(0), 1), posterior, gaussian.standard((1, 4)))
+        >>> price = regularizers.kl(beta=3.0, warmup_steps=10)
+        >>> [round(float(price(step, [group])[0]), 3) for step in (0, 9, 99)]
+        [0.6, 6.0, 6.0]
+
+    References:
+        Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework" (2017),
+        equation 4; Bowman et al., "Generating Sentences from a Continuous Space" (2016), and Sønderby et al., "Ladder
+        Variational Autoencoders" (2016), for the warm-up; Kingma et al., "Improving Variational Inference with Inverse
+        Autoregressive Flow" (2016), equation 15, for free bits; Vahdat and Kautz, "NVAE: A Deep Hierarchical
+        Variational Autoencoder" (2020), appendix A, for the balance.
     """
     if not isinstance(beta, Array) and not beta >= 0:
         raise UserError(f"beta={beta}: valid are 0 and more")
@@ -60,12 +90,23 @@ def kl(
 
 
 def capacity(gamma: float, max_capacity: float, steps: int) -> Regularizer:
-    """``gamma |KL - C|`` of each example, where C grows linearly from 0 to `max_capacity` nats.
+    """``gamma |KL - C|`` of each example, float[B], where C grows linearly from 0 to `max_capacity` nats.
 
     Args:
         gamma: weight, 0 or more.
         max_capacity: nats, 0 or more.
         steps: updates over which C grows, at least 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.losses import gaussian
+        >>> from genjax.methods.vae import regularizers
+        >>> from genjax.nn.latent import draw
+        >>> posterior = gaussian.Gaussian(jnp.ones((1, 4)), jnp.zeros((1, 4)))  # 2 nats from the prior
+        >>> group = draw(jax.random.split(jax.random.key(0), 1), posterior, gaussian.standard((1, 4)))
+        >>> price = regularizers.capacity(gamma=10.0, max_capacity=5.0, steps=100)
+        >>> [round(float(price(step, [group])[0]), 3) for step in (0, 40, 1000)]
+        [20.0, 0.0, 30.0]
 
     References:
         Burgess et al., "Understanding disentangling in beta-VAE" (2018), equation 8.
@@ -85,7 +126,7 @@ def capacity(gamma: float, max_capacity: float, steps: int) -> Regularizer:
 def total_correlation(
     beta: float = 6.0, *, mutual_information: float = 1.0, dimension: float = 1.0, dataset_size: int
 ) -> Regularizer:
-    """beta-TCVAE: the divergence in three parts, each with a weight of its own; of a model with one group.
+    """beta-TCVAE: the divergence in three parts, each with a weight of its own, float[B]; of a model with one group.
 
     The parts are estimated by minibatch-weighted sampling over the examples that a device sees at once.
 

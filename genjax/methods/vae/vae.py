@@ -45,7 +45,7 @@ def vae(
     """A variational autoencoder as a method.
 
     The loss is ``-log p(x|z) + regularizer`` in nats, averaged over the batch; with the default regularizer, minus the
-    evidence lower bound (Kingma & Welling 2014, equation 3). beta-VAE, beta-TCVAE, capacity annealing and free bits are
+    evidence lower bound. beta-VAE, beta-TCVAE, capacity annealing and free bits are
     regularizers; a conditional VAE is a network that is told conditions; how deep the hierarchy is, is the network's
     affair.
 
@@ -63,8 +63,8 @@ def vae(
         average: moving average of the parameters, with which images are made and bounds evaluated, see
             `genjax.methods.averages`.
         gradient: how gradients are computed, see `genjax.methods.gradients`.
-        importance_samples: k; `evaluate` adds the importance-weighted bound with k draws an image ("nll"; Burda et al.
-            2016, equation 8), which falls towards the negative log-likelihood as k grows. 0: without.
+        importance_samples: k; `evaluate` adds the importance-weighted bound with k draws an image ("nll"), which
+            falls towards the negative log-likelihood as k grows. 0: without.
 
     Returns:
         The method. `evaluate` gives "loss" (the negative evidence lower bound, whatever the regularizer), "distortion"
@@ -74,6 +74,22 @@ def vae(
 
     Raises:
         UserError: `importance_samples` below 0; from the functions of the method, a missing condition.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods, models
+        >>> from genjax.losses import likelihood
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = models.VAE(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> method = methods.vae(network, optax.adam(1e-3), likelihood.bernoulli(), image_shape=(8, 8, 1))
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(jax.eval_shape(method.step, jax.random.key(0), state, batch)[1])
+        ['distortion', 'grad_norm', 'loss', 'rate']
+
+    References:
+        Kingma and Welling, "Auto-Encoding Variational Bayes" (2014), equation 3; Burda, Grosse and Salakhutdinov,
+        "Importance Weighted Autoencoders" (2016), equation 8, for `importance_samples`.
     """
     if importance_samples < 0:
         raise UserError(f"importance_samples={importance_samples}: valid are 0 and more")

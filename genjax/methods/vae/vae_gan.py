@@ -130,6 +130,22 @@ def vae_gan(
     Raises:
         UserError: a negative weight; from `init`, a `layer` that the discriminator does not have, or parameters that
             are all the encoder's, or all not.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax
+        >>> from genjax import methods, models
+        >>> from genjax.losses import likelihood
+        >>> from genjax.models.gan.discriminator import ImageDiscriminator
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = models.VAE(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> method = methods.vae_gan(
+        ...     network, ImageDiscriminator(channels=(4, 8), hidden=8), optax.adam(1e-3), optax.adam(1e-3),
+        ...     likelihood.bernoulli(), image_shape=(8, 8, 1),
+        ... )
+        >>> batch = {"image": jnp.zeros((4, 8, 8, 1)), "_index": jnp.arange(4)}
+        >>> state = jax.eval_shape(method.init, jax.random.key(0), batch)
+        >>> sorted(state.params), sorted(state.ema)
+        (['discriminator', 'network'], ['decoder', 'encoder', 'parameters'])
     """
     for name, value in {"pixel": pixel, "weight": weight, "gamma": gamma}.items():
         if not value >= 0:

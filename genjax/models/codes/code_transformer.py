@@ -16,6 +16,10 @@ class Block(nn.Module):
         heads: number of heads of the attention; divides the width.
         dropout: rate of dropout of what is added.
         dtype: type of the computation; parameters, normalisation and softmax are float32.
+
+    References:
+        Vaswani et al., "Attention Is All You Need" (2017), section 3; the normalisation as in Xiong et al., "On Layer
+        Normalization in the Transformer Architecture" (2020).
     """
 
     heads: int
@@ -55,6 +59,14 @@ class CodeTransformer(Autoregressive):
         width: width D of the features.
         depth: number of blocks.
         heads: number of attention heads; divides `width`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.codes.code_transformer import CodeTransformer
+        >>> network, codes = CodeTransformer(num_codes=16, width=8, depth=1, heads=2), jnp.zeros((2, 4, 4), int)
+        >>> logits, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), codes)
+        >>> logits.shape, variables["params"]["positions"].shape  # the class and all codes but the last
+        ((2, 4, 4, 16), (16, 8))
 
     References:
         Esser et al., "Taming Transformers for High-Resolution Image Synthesis" (2021), section 3.2.

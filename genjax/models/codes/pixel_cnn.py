@@ -17,7 +17,7 @@ from genjax.typing import Array, UserError
 
 
 class GatedLayer(nn.Module):
-    """One layer of both stacks (van den Oord et al. 2016, figure 2).
+    """One layer of both stacks.
 
     Attributes:
         channels: width C of either stack.
@@ -25,6 +25,9 @@ class GatedLayer(nn.Module):
         num_classes: number of classes, None for an unconditional network.
         dropout: rate of dropout in the horizontal stack.
         dtype: type of the computation; parameters are float32.
+
+    References:
+        van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (2016), figure 2.
     """
 
     channels: int
@@ -83,6 +86,14 @@ class PixelCNN(Autoregressive):
         depth: number of layers.
         kernel_size: odd, at least 3.
         coarser_blocks: residual blocks that spread the coarser codes over their neighbourhood.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.codes.pixel_cnn import PixelCNN
+        >>> network, codes = PixelCNN(num_codes=16, num_classes=10, channels=8, depth=2), jnp.zeros((2, 4, 4), int)
+        >>> told = {"label": jnp.array([3, 7])}
+        >>> jax.eval_shape(network.init_with_output, jax.random.key(0), codes, told)[0].shape  # logits of each code
+        (2, 4, 4, 16)
 
     References:
         van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (2016), section 2.

@@ -123,6 +123,16 @@ class VQVAE(nn.Module):
         residual_channels: width inside the blocks; None: `channels`.
         dtype: type of the computation (bfloat16 for mixed precision); parameters, quantisation and the output are
             float32.
+
+    Example:
+        >>> import functools, jax, jax.numpy as jnp
+        >>> from genjax.models.codes.vq_vae import VQVAE
+        >>> from genjax.nn.quantization import VectorQuantizer
+        >>> quantizer = functools.partial(VectorQuantizer, num_codes=16, width=4)
+        >>> network = VQVAE(out_channels=1, quantizer=quantizer, levels=2, downsamplings=1, channels=8)
+        >>> (outputs, levels), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((3, 8, 8, 1)))
+        >>> outputs.shape, [level.codes.shape for level in levels], network.num_codes  # coarsest first
+        ((3, 8, 8, 1), [(3, 2, 2), (3, 4, 4)], (16, 16))
     """
 
     out_channels: int = 3

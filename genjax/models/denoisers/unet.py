@@ -1,8 +1,11 @@
 """The U-Net of denoising diffusion models.
 
-Ho et al. 2020 (DDPM) with the improvements of Dhariwal & Nichol 2021 (ADM): the time and class embedding scales and
-shifts the features of every block, resampling happens inside residual blocks, attention at chosen resolutions, outputs
-of blocks start at zero.
+The network of DDPM with the improvements of ADM: the time and class embedding scales and shifts the features of every
+block, resampling happens inside residual blocks, attention at chosen resolutions, outputs of blocks start at zero.
+
+References:
+    Ho, Jain and Abbeel, "Denoising Diffusion Probabilistic Models" (2020), appendix B; Dhariwal and Nichol, "Diffusion
+    Models Beat GANs on Image Synthesis" (2021), section 3.
 """
 
 import dataclasses
@@ -84,6 +87,15 @@ class UNet(nn.Module):
         dropout: rate of dropout inside the blocks.
         dtype: type of the computation (bfloat16 for mixed precision); parameters and the output are float32.
         remat: recompute each block's activations in the backward pass instead of storing them.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import models
+        >>> network = models.UNet(channels=8, multipliers=(1, 2), num_classes=10)
+        >>> x, c_noise, told = jnp.zeros((2, 8, 8, 1)), jnp.zeros(2), {"label": jnp.array([3, 7])}
+        >>> y, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), x, c_noise, told)
+        >>> y.shape, variables["params"]["class"]["embedding"].shape  # class 10 is "no class"
+        ((2, 8, 8, 1), (11, 32))
     """
 
     channels: int = 64

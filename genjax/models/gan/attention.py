@@ -23,6 +23,14 @@ class SpatialAttention(nn.Module):
         kernel_init: initialiser of all kernels.
         dtype: type of the computation; the softmax is float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.attention import SpatialAttention
+        >>> layer, x = SpatialAttention(), jnp.arange(32.0).reshape(1, 2, 2, 8)
+        >>> y, variables = jax.jit(layer.init_with_output)(jax.random.key(0), x)
+        >>> bool((y == x).all()), float(variables["params"]["gate"])  # at initialisation nothing is added
+        (True, 0.0)
+
     References:
         Zhang et al., "Self-Attention Generative Adversarial Networks" (2019), section 3.
     """

@@ -43,6 +43,15 @@ class BigGANGenerator(nn.Module):
         attention: height of the feature map that is followed by self-attention; None: there is no attention.
         weight_norm: wraps all layers but the label's embedding, see `genjax.nn.weight_norm`; None: no normalisation.
         dtype: type of the computation; parameters and images are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.biggan import BigGANGenerator
+        >>> network = BigGANGenerator(10, image_shape=(16, 16, 3), channels=(8, 4), embedding=6, attention=8)
+        >>> z, told = jnp.zeros((2, 12)), {"label": jnp.array([3, 7])}  # 12: 4 for the first layer, 4 for each block
+        >>> images, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), z, told)
+        >>> images.shape, variables["params"]["block_0"]["norm_1"]["scale"]["kernel"].shape  # 4 + 6 choose the gains
+        ((2, 16, 16, 3), (10, 8))
     """
 
     num_classes: int
@@ -103,7 +112,7 @@ def biggan_discriminator(
     weight_norm: WeightNorm | None = None,
     dtype: jnp.dtype | None = None,
 ) -> ResidualDiscriminator:
-    """A projection discriminator: the residual one, orthogonal at the start, with attention.
+    """A projection discriminator: the residual one, with orthogonal kernels at the start (the label's embedding apart).
 
     Args:
         num_classes: number of labels.
@@ -113,6 +122,15 @@ def biggan_discriminator(
         weight_norm: wraps all layers, the label's embedding among them, see `genjax.nn.weight_norm`; None: no
             normalisation.
         dtype: type of the computation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.biggan import biggan_discriminator
+        >>> network = biggan_discriminator(10, channels=(4, 8), halvings=2)
+        >>> images, told = jnp.zeros((2, 16, 16, 3)), {"label": jnp.array([3, 7])}
+        >>> (logits, _), variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images, told)
+        >>> logits.shape, variables["params"]["projection"]["embed"]["kernel"].shape
+        ((2,), (10, 8))
     """
     return ResidualDiscriminator(
         channels,

@@ -8,13 +8,27 @@ from genjax.typing import Array
 
 def bilinear_upsample(x: Array) -> Array:
     """float[B,H,W,C] -> float[B,2H,2W,C]: a new pixel is 3/4 of the pixel it lies in and 1/4 of the nearer neighbour,
-    in each direction; at the border the pixel is its own neighbour."""
+    in each direction; at the border the pixel is its own neighbour.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.models.gan.bilinear import bilinear_upsample
+        >>> bilinear_upsample(jnp.array([0.0, 4.0]).reshape(1, 1, 2, 1))[0, 0, :, 0].tolist()
+        [0.0, 1.0, 3.0, 4.0]
+    """
     return _double(_double(x, 1), 2)
 
 
 def bilinear_downsample(x: Array) -> Array:
     """float[B,H,W,C] -> float[B,H/2,W/2,C]: in each direction (1, 3, 3, 1) / 8 of four pixels, those at the border
-    repeated; H and W must be even. Inside it is the adjoint of `bilinear_upsample`, up to the factor 4."""
+    repeated; H and W must be even. Inside it is the adjoint of `bilinear_upsample`, up to the factor 4.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.models.gan.bilinear import bilinear_downsample
+        >>> bilinear_downsample(jnp.array([0.0, 0.0, 8.0, 8.0] * 2).reshape(1, 2, 4, 1))[0, :, :, 0].tolist()
+        [[1.0, 7.0]]
+    """
     return _halve(_halve(x, 1), 2)
 
 

@@ -20,6 +20,12 @@ class Join(nn.Module):
         width: number of channels of a learned embedding; None: the one-hot code, of `num_classes` channels.
         key: name of the condition that has the labels.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.models.gan.conditioning import Join
+        >>> Join(num_classes=3).apply({}, jnp.array([[0.5], [0.25]]), {"label": jnp.array([2, 0])}).tolist()
+        [[0.5, 0.0, 0.0, 1.0], [0.25, 1.0, 0.0, 0.0]]
+
     References:
         Mirza and Osindero, "Conditional Generative Adversarial Nets" (2014), section 3.2.
     """
@@ -48,6 +54,14 @@ class Projection(nn.Module):
             normalisation.
         key: name of the condition that has the labels.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.models.gan.conditioning import Projection
+        >>> variables = {"params": {"embed": {"kernel": jnp.array([[1.0, 2.0], [3.0, 4.0]])}}}
+        >>> features, told = jnp.array([[1.0, 10.0], [1.0, 10.0]]), {"label": jnp.array([0, 1])}
+        >>> Projection(num_classes=2).apply(variables, features, told).tolist()
+        [21.0, 43.0]
+
     References:
         Miyato and Koyama, "cGANs with Projection Discriminator" (2018), equation 3.
     """
@@ -67,7 +81,7 @@ class Projection(nn.Module):
 
 
 def joined(join: nn.Module | None, z: Array, condition: Condition | None) -> Array:
-    """What a generator sees of z and the condition; without `join`, z.
+    """float[B,Z] -> float[B,Z']: what a generator sees of z and the condition; without `join`, z.
 
     Raises:
         UserError: there is a condition for a generator that would not look at it.
@@ -81,15 +95,17 @@ def joined(join: nn.Module | None, z: Array, condition: Condition | None) -> Arr
 
 
 def seen(join: nn.Module | None, images: Array, condition: Condition | None) -> Array:
-    """What a discriminator sees of images and conditions. An unconditional one ignores conditions: an auxiliary task
-    may ask its features for them."""
+    """float[B,H,W,C] -> float[B,H,W,C']: what a discriminator sees of images and conditions.
+
+    An unconditional one ignores conditions: an auxiliary task may ask its features for them.
+    """
     return images if join is None else join(images, condition)  # type: ignore[no-any-return]
 
 
 def projected(
     projection: nn.Module | None, logits: Array, features: Array, condition: Condition | None, train: bool
 ) -> Array:
-    """Logits [B,...], with the projection of features [B,...,F] where there is one."""
+    """Logits float[B,...], with the projection of features float[B,...,F] where there is one."""
     return logits if projection is None else logits + projection(features, condition, train=train)
 
 
@@ -101,6 +117,12 @@ class Conditioning(NamedTuple):
         joins_latent: whether a label is joined to z.
         joins_images: whether a label is joined to the images that the discriminator sees.
         projects: whether the discriminator's features are projected on the label.
+
+    Example:
+        >>> from genjax.models.gan.conditioning import CONDITIONINGS, Conditioning
+        >>> join, judged = Conditioning(10, *CONDITIONINGS["projection"]).layers()
+        >>> type(join).__name__, judged["join"], type(judged["projection"]).__name__
+        ('Join', None, 'Projection')
     """
 
     num_classes: int | None

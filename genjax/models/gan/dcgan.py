@@ -45,6 +45,14 @@ class DCGANGenerator(nn.Module):
             pixels have only two transposed convolutions, which see little of the whole.
         dtype: type of the computation; parameters and images are float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.dcgan import DCGANGenerator
+        >>> network, z = DCGANGenerator(image_shape=(28, 28, 1), channels=4), jnp.zeros((2, 16))
+        >>> images, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), z)
+        >>> images.shape, variables["params"]["project"]["kernel"].shape  # to 7x7 positions with 8 channels
+        ((2, 28, 28, 1), (16, 392))
+
     References:
         Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative
         Adversarial Networks" (2016), sections 3 and 4, figure 1.
@@ -117,6 +125,14 @@ class DCGANDiscriminator(nn.Module):
         hidden: width of a fully connected layer after the smallest feature map; None: there is no such layer. If there
             is one, it is the last of the features.
         dtype: type of the computation; parameters, logits and features are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.dcgan import DCGANDiscriminator
+        >>> network, images = DCGANDiscriminator(channels=4), jnp.zeros((2, 28, 28, 1))
+        >>> (logits, features), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+        >>> logits.shape, [feature.shape for feature in features]
+        ((2,), [(2, 14, 14, 4), (2, 7, 7, 8)])
 
     References:
         As `DCGANGenerator`.

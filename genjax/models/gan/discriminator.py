@@ -26,6 +26,14 @@ class PatchDiscriminator(nn.Module):
         norm: makes the normalisation of all layers but the first and the last; None: no normalisation.
         dtype: type of the computation (bfloat16 for mixed precision); parameters, logits and features are float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.discriminator import PatchDiscriminator
+        >>> network, images = PatchDiscriminator(layers=2, channels=4), jnp.zeros((2, 32, 32, 3))
+        >>> (logits, features), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+        >>> logits.shape, [feature.shape[1:] for feature in features]  # a logit for each patch
+        ((2, 6, 6), [(16, 16, 4), (8, 8, 8), (7, 7, 16)])
+
     References:
         Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (2017), section 3.2.2 and
         appendix 6.1.2.
@@ -75,6 +83,14 @@ class ImageDiscriminator(nn.Module):
         hidden: width of the first dense layer.
         norm: makes the normalisation of all convolutions but the first; None: no normalisation.
         dtype: type of the computation (bfloat16 for mixed precision); parameters, logits and features are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.discriminator import ImageDiscriminator
+        >>> network, images = ImageDiscriminator(channels=(4, 8), hidden=16), jnp.zeros((2, 8, 8, 3))
+        >>> (logits, features), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+        >>> logits.shape, [feature.shape[1:] for feature in features]
+        ((2,), [(8, 8, 4), (4, 4, 8)])
 
     References:
         Larsen et al., "Autoencoding beyond pixels using a learned similarity metric" (2016), table 1.

@@ -19,6 +19,14 @@ class ClassHead(nn.Module):
         weight_norm: wraps the linear map, see `genjax.nn.weight_norm`; None: no normalisation.
         dtype: type of the computation; parameters and logits are float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.heads import ClassHead
+        >>> head, features = ClassHead(num_classes=10), (jnp.zeros((2, 8, 8, 4)), jnp.zeros((2, 4, 4, 8)))
+        >>> logits, variables = jax.eval_shape(head.init_with_output, jax.random.key(0), features)
+        >>> logits.shape, variables["params"]["logits"]["kernel"].shape  # of the last features alone
+        ((2, 10), (128, 10))
+
     References:
         Odena, Olah and Shlens, "Conditional Image Synthesis with Auxiliary Classifier GANs" (2017), section 3.
     """
@@ -57,6 +65,14 @@ class CodeHead(nn.Module):
         norm: makes its normalisation, called with `train`; None: no normalisation.
         learn_variance: of the continuous codes; else it is one.
         dtype: type of the computation; parameters and the result are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.heads import CodeHead
+        >>> head, features = CodeHead(categorical=(10, 3), continuous=2), (jnp.zeros((5, 4, 4, 8)),)
+        >>> codes, _ = jax.eval_shape(head.init_with_output, jax.random.key(0), features)
+        >>> [logits.shape for logits in codes.logits], codes.continuous.mean.shape
+        ([(5, 10), (5, 3)], (5, 2))
 
     References:
         Chen et al., "InfoGAN: Interpretable Representation Learning by Information Maximizing Generative Adversarial

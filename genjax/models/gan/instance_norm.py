@@ -14,6 +14,13 @@ class InstanceNorm(nn.Module):
         epsilon: added to the variance.
         dtype: type of the result; moments are always float32.
 
+    Example:
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from genjax.models.gan.instance_norm import InstanceNorm
+        >>> x = jnp.array([1.0, 3.0, 10.0, 30.0]).reshape(2, 1, 2, 1)  # two images of two pixels
+        >>> print(np.asarray(InstanceNorm().apply({}, x)).ravel().round(3))
+        [-1.  1. -1.  1.]
+
     References:
         Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization" (2016).
     """

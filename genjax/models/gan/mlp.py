@@ -30,6 +30,16 @@ class MLPGenerator(nn.Module):
         slope: slope of the units below zero.
         dtype: type of the computation; parameters and images are float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.conditioning import Join
+        >>> from genjax.models.gan.mlp import MLPGenerator
+        >>> network = MLPGenerator((8, 8, 1), hidden=(16,), join=Join(num_classes=10))
+        >>> z, told = jnp.zeros((2, 4)), {"label": jnp.array([3, 7])}
+        >>> images, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), z, told)
+        >>> images.shape, variables["params"]["hidden_0"]["kernel"].shape  # 4 latent variables and 10 classes
+        ((2, 8, 8, 1), (14, 16))
+
     References:
         Goodfellow et al., "Generative Adversarial Nets" (2014), section 5. Images are in [-1, 1], and so the output
         is a tanh instead of a sigmoid.
@@ -63,6 +73,14 @@ class MLPDiscriminator(nn.Module):
         join: how a label joins the pixels, see `genjax.models.gan.conditioning.Join`.
         projection: see `genjax.models.gan.conditioning.Projection`.
         dtype: type of the computation; parameters, logits and features are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.mlp import MLPDiscriminator
+        >>> network, images = MLPDiscriminator(hidden=(16,), pieces=5), jnp.zeros((2, 8, 8, 1))
+        >>> (logits, features), variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+        >>> logits.shape, [feature.shape for feature in features], variables["params"]["hidden_0"]["kernel"].shape
+        ((2,), [(2, 1, 1, 16)], (64, 80))
 
     References:
         Goodfellow et al., "Generative Adversarial Nets" (2014), section 5; "Maxout Networks" (2013), section 3.

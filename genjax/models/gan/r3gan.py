@@ -41,6 +41,14 @@ class R3GANBlock(nn.Module):
         expansion: the channels in between, as a multiple of the input's.
         group_channels: of these, in one group.
         dtype: type of the computation.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.r3gan import R3GANBlock
+        >>> block, x = R3GANBlock(blocks=8, group_channels=4), jnp.arange(16.0).reshape(1, 2, 2, 4)
+        >>> y, _ = jax.jit(block.init_with_output)(jax.random.key(0), x)
+        >>> bool((y == x).all())  # at initialisation nothing is added
+        True
     """
 
     blocks: int
@@ -93,6 +101,14 @@ class R3GANGenerator(nn.Module):
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`; None: an unconditional generator.
         output: what keeps images in [-1, 1]; the paper has nothing there.
         dtype: type of the computation; parameters and images are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.r3gan import R3GANGenerator
+        >>> network = R3GANGenerator(image_shape=(16, 16, 3), channels=(16, 8), blocks=1, group_channels=4)
+        >>> images, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((2, 16)))
+        >>> images.shape, variables["params"]["basis"].shape  # one doubling
+        ((2, 16, 16, 3), (8, 8, 16))
     """
 
     image_shape: tuple[int, int, int] = (32, 32, 3)
@@ -144,6 +160,15 @@ class R3GANDiscriminator(nn.Module):
         join: how a label joins the image, as constant channels, see `genjax.models.gan.conditioning.Join`.
         projection: projection of the weighed features, see `genjax.models.gan.conditioning.Projection`.
         dtype: type of the computation; parameters, logits and features are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.r3gan import R3GANDiscriminator
+        >>> network = R3GANDiscriminator(channels=(8, 16), blocks=1, group_channels=4)
+        >>> images = jnp.zeros((2, 16, 16, 3))
+        >>> (logits, features), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+        >>> logits.shape, [feature.shape for feature in features]
+        ((2,), [(2, 16, 16, 8), (2, 8, 8, 16)])
     """
 
     channels: tuple[int, ...] = (32, 64, 96, 96)

@@ -120,6 +120,15 @@ class ResidualGenerator(nn.Module):
         join: how a label joins z, see `genjax.models.gan.conditioning.Join`.
         num_classes: the label chooses gains and biases of all normalisations inside blocks; None: it does not.
         dtype: type of the computation; parameters and images are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.residual import ResidualGenerator
+        >>> network = ResidualGenerator(image_shape=(16, 16, 3), channels=(8, 4), num_classes=10)
+        >>> z, told = jnp.zeros((2, 16)), {"label": jnp.array([3, 7])}
+        >>> images, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), z, told)
+        >>> images.shape, variables["params"]["block_0"]["norm_1"]["scale"]["kernel"].shape  # a gain for each class
+        ((2, 16, 16, 3), (10, 8))
     """
 
     image_shape: tuple[int, int, int] = (32, 32, 3)
@@ -168,6 +177,16 @@ class ResidualDiscriminator(nn.Module):
         weight_norm: wraps all layers, see `genjax.nn.weight_norm`; None: no normalisation.
         kernel_init: initialiser of all kernels.
         dtype: type of the computation; parameters, logits and features are float32.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import nn
+        >>> from genjax.models.gan.residual import ResidualDiscriminator
+        >>> network = ResidualDiscriminator(channels=(4, 8, 8), halvings=2, weight_norm=nn.SpectralNorm)
+        >>> images = jnp.zeros((2, 16, 16, 3))
+        >>> (logits, features), variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+        >>> logits.shape, [feature.shape[1:] for feature in features], sorted(variables)
+        ((2,), [(8, 8, 4), (4, 4, 8), (4, 4, 8)], ['params', 'spectral'])
     """
 
     channels: tuple[int, ...] = (128, 128, 128, 128)

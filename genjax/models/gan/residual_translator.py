@@ -29,6 +29,13 @@ class ResidualTranslator(nn.Module):
         norm: makes the normalisation, called with `train`, of all layers but the last.
         dtype: type of the computation; parameters and images are float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.residual_translator import ResidualTranslator
+        >>> network, images = ResidualTranslator(out_channels=1, channels=4, blocks=1), jnp.zeros((2, 16, 16, 3))
+        >>> jax.eval_shape(network.init_with_output, jax.random.key(0), images)[0].shape
+        (2, 16, 16, 1)
+
     References:
         Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks" (2017), appendix
         7.2.

@@ -20,6 +20,11 @@ def doublings(image_shape: tuple[int, ...], at_least: int = 4) -> tuple[int, tup
 
     Raises:
         UserError: if sides are odd too early, or too short.
+
+    Example:
+        >>> from genjax.models.gan.sizes import doublings
+        >>> doublings((28, 28, 1)), doublings((64, 32, 3))
+        ((2, (7, 7)), (3, (8, 4)))
     """
     height, width, _ = image_shape
     count, short = 0, min(height, width)

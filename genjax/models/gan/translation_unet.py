@@ -32,6 +32,14 @@ class UNetGenerator(nn.Module):
         dropout_levels: number of innermost layers that have dropout.
         dtype: type of the computation; parameters and images are float32.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.gan.translation_unet import UNetGenerator
+        >>> network, images = UNetGenerator(out_channels=1, channels=4, levels=2), jnp.zeros((2, 16, 16, 3))
+        >>> y, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
+        >>> y.shape, variables["params"]["up_0"]["kernel"].shape  # of 4 + 4 channels: the first map joins
+        ((2, 16, 16, 1), (4, 4, 8, 1))
+
     References:
         Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks" (2017), section 3.2.1 and
         appendix 6.1.1.

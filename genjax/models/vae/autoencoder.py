@@ -16,7 +16,17 @@ class Autoencoder(nn.Module):
             condition is.
         decoder: ``(z, condition) -> outputs float[B,H,W,P]``.
         latent: D, width of the code.
-        activation: activation of the code; a sigmoid for a code that is to be sparse in the sense of Ng (2011).
+        activation: activation of the code; a sigmoid for a code that is to be sparse in the sense of
+            `genjax.losses.sparsity.kl`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.vae.autoencoder import Autoencoder
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = Autoencoder(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> (outputs, code), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((3, 8, 8, 1)))
+        >>> outputs.shape, code.shape
+        ((3, 8, 8, 1), (3, 2))
     """
 
     encoder: nn.Module

@@ -24,6 +24,14 @@ class ConvEncoder(nn.Module):
         num_classes: number of classes of a conditional network: the label's one-hot code joins the image as constant
             channels.
         kernel: side of the convolutions' kernels.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.vae.conv import ConvEncoder
+        >>> network = ConvEncoder(channels=(4, 8), hidden=16)
+        >>> y, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((2, 8, 8, 1)), None)
+        >>> y.shape, variables["params"]["hidden"]["kernel"].shape  # of 2x2 positions with 8 channels
+        ((2, 16), (32, 16))
     """
 
     channels: tuple[int, ...] = (32, 64)
@@ -51,6 +59,14 @@ class ConvDecoder(nn.Module):
         kernel: side of the convolutions' kernels.
         extra: one more convolution, which does not double the resolution, makes the outputs; else the last one that
             does makes them.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.vae.conv import ConvDecoder
+        >>> network = ConvDecoder((8, 8, 3), channels=(4, 8), hidden=None)
+        >>> y, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.zeros((2, 4)), None)
+        >>> y.shape, variables["params"]["reshape"]["kernel"].shape  # to 2x2 positions with 8 channels
+        ((2, 8, 8, 3), (4, 32))
     """
 
     outputs: tuple[int, int, int]

@@ -2,7 +2,7 @@
 
 The encoder goes bottom-up, once. The decoder goes top-down from a learned constant, and is shared by posterior and
 prior: at every group it gives p(z_l | z_<l), and together with the encoder's features of that resolution
-q(z_l | z_<l, x). Sønderby et al. 2016 (ladder VAE), Vahdat & Kautz 2020 (NVAE), Child 2021 (VDVAE).
+q(z_l | z_<l, x). `DeepVAE` names the papers.
 """
 
 import dataclasses
@@ -55,6 +55,16 @@ class DeepVAE(nn.Module):
         dtype: type of the computation (bfloat16 for mixed precision); parameters, latent variables and the output
             are float32.
         remat: recompute each residual branch's activations in the backward pass instead of storing them.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import models
+        >>> network = models.DeepVAE(1, (8, 8), groups=(1, 0, 2), widths=(4,) * 3, encoder_blocks=(1,) * 3,
+        ...                          decoder_blocks=(0,) * 3)
+        >>> keys, x = jax.random.split(jax.random.key(0), 5), jnp.zeros((5, 8, 8, 1))
+        >>> (outputs, groups), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), keys, x)
+        >>> outputs.shape, [group.z.shape for group in groups]  # coarse to fine
+        ((5, 8, 8, 1), [(5, 1, 1, 8), (5, 1, 1, 8), (5, 4, 4, 8)])
 
     References:
         Child, "Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on Images" (2021), section 4.

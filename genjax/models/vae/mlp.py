@@ -20,6 +20,13 @@ class MLPEncoder(nn.Module):
     Attributes:
         hidden: widths of the layers.
         num_classes: number of classes of a conditional network.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.models.vae.mlp import MLPEncoder
+        >>> pixels, label = jnp.ones((2, 1, 2, 1)), {"label": jnp.array([1])}
+        >>> MLPEncoder(hidden=(), num_classes=3).apply({}, pixels[:1], label).tolist()  # the pixels, and the class
+        [[1.0, 1.0, 0.0, 1.0, 0.0]]
     """
 
     hidden: tuple[int, ...] = (512,)
@@ -41,6 +48,14 @@ class MLPDecoder(nn.Module):
         outputs: (H, W, P) of the outputs.
         hidden: widths of the layers.
         num_classes: number of classes of a conditional network.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.vae.mlp import MLPDecoder
+        >>> network, z = MLPDecoder((8, 8, 3), hidden=(16,), num_classes=10), jnp.zeros((2, 4))
+        >>> y, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), z, {"label": jnp.array([3, 7])})
+        >>> y.shape, variables["params"]["hidden_0"]["kernel"].shape  # 4 latent variables and 10 classes
+        ((2, 8, 8, 3), (14, 16))
     """
 
     outputs: tuple[int, int, int]

@@ -2,7 +2,11 @@
 
 Any encoder ``(x [B,H,W,C], condition) -> features [B,F]`` goes with any decoder ``(z [B,D], condition) -> outputs
 [B,H,W,P]``: perceptrons are in `genjax.models.vae.mlp`, convolutions in `genjax.models.vae.conv`. A conditional model
-(Sohn et al. 2015) is told the label in both. What a condition is, says `genjax.conditions`.
+is told the label in both. What a condition is, says `genjax.conditions`.
+
+References:
+    Sohn, Lee and Yan, "Learning Structured Output Representation using Deep Conditional Generative Models" (2015), for
+    conditional models.
 """
 
 import math
@@ -24,15 +28,30 @@ Halves: TypeAlias = Callable[[Any, tuple[int, int, int], Mapping[str, Any]], tup
 
 
 class VAE(nn.Module):
-    """A variational autoencoder (Kingma & Welling 2014; Rezende et al. 2014).
+    """A variational autoencoder.
 
     Attributes:
         encoder: ``(x, condition) -> float[B,F]``.
         decoder: ``(z, condition) -> float[B,H,W,P]``, the parameters of a likelihood.
         latent: D, number of latent variables.
         posterior_flow: see `genjax.nn.flows`; makes the posterior more than a normal distribution, with the encoder's
-            features as context (Kingma et al. 2016).
+            features as context.
         prior_flow: makes the prior more than a standard normal distribution.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax import models
+        >>> from genjax.models.vae.mlp import MLPDecoder, MLPEncoder
+        >>> network = models.VAE(MLPEncoder((16,)), MLPDecoder((8, 8, 1), (16,)), latent=2)
+        >>> keys, x = jax.random.split(jax.random.key(0), 3), jnp.zeros((3, 8, 8, 1))
+        >>> (outputs, (group,)), _ = jax.eval_shape(network.init_with_output, jax.random.key(0), keys, x)
+        >>> outputs.shape, group.z.shape, group.kl.shape
+        ((3, 8, 8, 1), (3, 2), (3,))
+
+    References:
+        Kingma and Welling, "Auto-Encoding Variational Bayes" (2014); Rezende, Mohamed and Wierstra, "Stochastic
+        Backpropagation and Approximate Inference in Deep Generative Models" (2014); Kingma et al., "Improving
+        Variational Inference with Inverse Autoregressive Flow" (2016), for `posterior_flow`.
     """
 
     encoder: nn.Module
@@ -92,6 +111,15 @@ class SharedScale(nn.Module):
 
     Attributes:
         decoder: ``(z, condition) -> float[B,H,W,C]``.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.models.vae.mlp import MLPDecoder
+        >>> from genjax.models.vae.vae import SharedScale
+        >>> decoder, z = SharedScale(MLPDecoder((8, 8, 3), (16,))), jnp.zeros((2, 4))
+        >>> y, variables = jax.eval_shape(decoder.init_with_output, jax.random.key(0), z, None)
+        >>> y.shape, variables["params"]["log_scale"].shape  # three means and three log-scales; one number is learned
+        ((2, 8, 8, 6), ())
 
     References:
         Rybkin et al., "Simple and Effective VAE Training with Calibrated Decoders" (2021), section 3.

@@ -14,7 +14,7 @@ _BLOCK_BYTES = 8 * 2**20
 
 
 def map_blocks(function: Callable[[Array], Array], x: Array, bytes_per_image: int) -> Array:
-    """``function(x)`` for a function that treats images [B,...] alone, given what one of them needs in between."""
+    """``function(x)`` for a function that treats images float[B,...] alone, given what one of them needs in between."""
     count = _count(len(x), bytes_per_image)
     if count == 1:
         return function(x)
@@ -23,7 +23,7 @@ def map_blocks(function: Callable[[Array], Array], x: Array, bytes_per_image: in
 
 
 def sum_blocks(function: Callable[[Array, Array], Array], x: Array, y: Array, bytes_per_image: int) -> Array:
-    """``function(x, y)`` for a function that adds up over images [B,...], given what one needs in between."""
+    """``function(x, y)`` for a function that adds up over images float[B,...], given what one needs in between."""
     count = _count(len(x), bytes_per_image)
     if count == 1:
         return function(x, y)

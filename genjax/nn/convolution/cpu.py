@@ -35,7 +35,7 @@ _WINOGRAD_TILES = 128
 
 
 def run(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
-    """One of the three maps of a convolution: see `genjax.nn.convolution.maps`."""
+    """One of the three maps of a convolution: see `genjax.nn.convolution.maps`, which says the shapes for each form."""
     algorithm = _choose(a, b, form, window, size)
     # What computes the arguments is not to be merged into the algorithm, which may read them several times.
     a, b = lax.optimization_barrier((a, b))

@@ -29,7 +29,16 @@ def conv_general_dilated(
 
     Fast are float arrays with channels last (``("NHWC", "HWIO", "NHWC")``), strided (`window_strides`) or transposed
     (`lhs_dilation`), and their derivatives of any order, forward and reverse; everything else goes to
-    `jax.lax.conv_general_dilated` itself.
+    `jax.lax.conv_general_dilated` itself. With channels last, the shapes are
+    ``float[B,*S,C], float[*K,C/groups,O] -> float[B,*S',O]``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax import nn
+        >>> x, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.array([1.0, 10.0]).reshape(2, 1, 1)
+        >>> layout = ("NWC", "WIO", "NWC")
+        >>> nn.conv_general_dilated(x, kernel, (1,), "VALID", dimension_numbers=layout).ravel().tolist()
+        [10.0, 21.0, 32.0]
     """
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
     spatial = lhs.ndim - 2
@@ -104,17 +113,24 @@ def conv_transpose(
     transpose_kernel: bool = False,
     precision: Any = None,
 ) -> Array:
-    """`jax.lax.conv_transpose` with channels last: float[B,*S,C], float[*K,C,O] -> float[B,*S',O].
+    """`jax.lax.conv_transpose` with channels last: ``float[B,*S,C], float[*K,C,O] -> float[B,*S',O]``.
 
     Args:
         lhs: images.
-        rhs: kernel; with `transpose_kernel`, float[*K,O,C], the kernel of the convolution whose input gradient is
+        rhs: kernel; with `transpose_kernel`, ``float[*K,O,C]``, the kernel of the convolution whose input gradient is
             computed.
         strides: enlargement per spatial dimension.
         padding: "SAME" (S' = S * strides), "VALID", or (low, high) zeros around the input with gaps.
         rhs_dilation: distance of the kernel's elements.
         transpose_kernel: see `rhs`.
         precision: as in `jax.lax`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax import nn
+        >>> x, kernel = jnp.array([1.0, 2.0]).reshape(1, 2, 1), jnp.array([1.0, 10.0]).reshape(2, 1, 1)
+        >>> nn.conv_transpose(x, kernel, (2,), "SAME").ravel().tolist()
+        [10.0, 1.0, 20.0, 2.0]
     """
     spatial = lhs.ndim - 2
     dilation = tuple(rhs_dilation or (1,) * spatial)

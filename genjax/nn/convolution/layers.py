@@ -10,7 +10,16 @@ from genjax.typing import Array
 
 
 class Conv(nn.Conv):
-    """`flax.linen.Conv`: the same attributes, parameters and, up to rounding, numbers; faster on CPU."""
+    """`flax.linen.Conv`: the same attributes, parameters and, up to rounding, numbers; faster on CPU.
+
+    Example:
+        >>> import flax.linen, jax, jax.numpy as jnp
+        >>> from genjax import nn
+        >>> layer, x = nn.Conv(1, (3, 3), kernel_init=flax.linen.initializers.ones), jnp.ones((1, 3, 3, 1))
+        >>> y, variables = jax.jit(layer.init_with_output)(jax.random.key(0), x)
+        >>> y[0, :, :, 0].tolist()  # zeros around the image, as in Flax
+        [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
+    """
 
     # Linen calls what this returns in place of `lax.conv_general_dilated`.
     conv_general_dilated_cls: Any = lambda: conv_general_dilated
@@ -18,7 +27,17 @@ class Conv(nn.Conv):
 
 class ConvTranspose(nn.ConvTranspose):
     """`flax.linen.ConvTranspose`: the same attributes, parameters and, up to rounding, numbers; faster on CPU, its
-    kernel's gradient tens of times."""
+    kernel's gradient tens of times.
+
+    Example:
+        >>> import flax.linen, jax, jax.numpy as jnp
+        >>> from genjax import nn
+        >>> layer = nn.ConvTranspose(1, (2, 2), strides=(2, 2), kernel_init=flax.linen.initializers.ones)
+        >>> x = jnp.array([1.0, 2.0]).reshape(1, 1, 2, 1)
+        >>> y, variables = jax.jit(layer.init_with_output)(jax.random.key(0), x)
+        >>> y[0, :, :, 0].tolist()
+        [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
+    """
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:

@@ -28,17 +28,17 @@ from genjax.typing import Array
 
 
 def convolve(x: Array, kernel: Array, window: Window) -> Array:
-    """y(x, k): float[B,*S,C], float[*K,C/groups,O] -> float[B,*S',O]."""
+    """y(x, k): ``float[B,*S,C], float[*K,C/groups,O] -> float[B,*S',O]``."""
     return _bind(x, kernel, "output", window, window.output_size(x.shape[1:-1], kernel.shape[:-2]))
 
 
 def input_gradient(dy: Array, kernel: Array, window: Window, size: tuple[int, ...]) -> Array:
-    """x(y, k): float[B,*S',O], float[*K,C/groups,O] -> float[B,*size,C]: the transposed convolution."""
+    """x(y, k): ``float[B,*S',O], float[*K,C/groups,O] -> float[B,*size,C]``: the transposed convolution."""
     return _bind(dy, kernel, "input", window, size)
 
 
 def kernel_gradient(x: Array, dy: Array, window: Window, size: tuple[int, ...]) -> Array:
-    """k(x, y): float[B,*S,C], float[B,*S',O] -> float[*size,C/groups,O]."""
+    """k(x, y): ``float[B,*S,C], float[B,*S',O] -> float[*size,C/groups,O]``."""
     return _bind(x, dy, "kernel", window, size)
 
 

@@ -11,7 +11,7 @@ from genjax.typing import Array
 
 
 def plain(a: Array, b: Array, *, form: Form, window: Window, size: tuple[int, ...]) -> Array:
-    """The map by `lax.conv_general_dilated` or its transposes, as JAX itself derives them."""
+    """The map by `lax.conv_general_dilated` or its transposes; `genjax.nn.convolution.maps` says the shapes."""
 
     def convolution(x: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(
@@ -51,5 +51,5 @@ def pad(x: Array, padding: Iterable[tuple[int, int]]) -> Array:
 
 
 def transposed_kernel(kernel: Array) -> Array:
-    """float[*K,C,O] -> float[*K,O,C]: flipped, for the convolution that is the input gradient of one of stride 1."""
+    """``float[*K,C,O] -> float[*K,O,C]``: flipped, for the convolution that is the input gradient at stride 1."""
     return jnp.swapaxes(jnp.flip(kernel, range(kernel.ndim - 2)), -1, -2)

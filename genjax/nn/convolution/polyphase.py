@@ -62,7 +62,7 @@ def kernel_phases(kernel: Array, window: Window) -> Array:
 
 
 def from_kernel_phases(kernel: Array, window: Window, size: tuple[int, ...]) -> Array:
-    """The transpose of `kernel_phases`: float[R,R,s*s*C,O] -> float[*size,C,O]."""
+    """The transpose of `kernel_phases`: ``float[R,R,s*s*C,O] -> float[*size,C,O]``."""
     (p, q), strides = kernel.shape[:2], window.strides
     kernel = kernel.reshape(p, q, *strides, -1, kernel.shape[-1]).transpose(0, 2, 1, 3, 4, 5)
     kernel = kernel.reshape(p * strides[0], q * strides[1], *kernel.shape[4:])

@@ -1,4 +1,4 @@
-"""Convolutions of small kernels with a fraction of the multiplications (Winograd 1980; Lavin & Gray 2016).
+"""Convolutions of small kernels with a fraction of the multiplications.
 
 An output tile of m x m pixels of an r x r kernel needs n x n products a pair of channels, n = m + r - 1, instead of
 m^2 r^2: a quarter for m = 4, r = 3. With d an n x n input tile and g the kernel,
@@ -9,6 +9,10 @@ The kernel's gradient is the transpose in g: G^T [ (B^T d B) * (A dy A^T) ] G, p
 
 Arrays are transformed along one axis after the other, and in blocks of images that fit the cache: what would be lost to
 memory traffic otherwise is more than what is won.
+
+References:
+    Winograd, "Arithmetic Complexity of Computations" (1980); Lavin and Gray, "Fast Algorithms for Convolutional Neural
+    Networks" (2016).
 """
 
 import functools

@@ -71,6 +71,14 @@ class InverseAutoregressive(nn.Module):
         steps: number of steps.
         hidden: widths of the hidden layers of each step's network.
 
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from genjax.nn import flows
+        >>> flow, u = flows.InverseAutoregressive(steps=1, hidden=(4,)), jnp.array([[1.0, 2.0]])
+        >>> (z, log_det), variables = jax.jit(flow.init_with_output)(jax.random.key(0), u)
+        >>> print(np.asarray(z).round(3), np.asarray(log_det).round(3))  # sigma is 0.881 at first, and m is 0
+        [[0.881 1.762]] [-0.254]
+
     References:
         Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow" (2016), equations 12 to 14.
     """

@@ -36,6 +36,14 @@ class RealNVP(nn.Module):
         hidden: widths of the hidden layers of each coupling's network.
         max_log_scale: bound of the logarithm of a coupling's scale, approached softly.
 
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.nn import flows
+        >>> flow, u = flows.RealNVP(couplings=2, hidden=(8,)), jnp.array([[0.5, -1.0, 2.0]])
+        >>> (z, log_det), variables = jax.jit(flow.init_with_output)(jax.random.key(0), u)
+        >>> z.tolist(), log_det.tolist()  # at initialisation the identity
+        ([[0.5, -1.0, 2.0]], [0.0])
+
     References:
         Dinh et al., "Density estimation using Real NVP" (2017), sections 3.2 and 3.5.
     """

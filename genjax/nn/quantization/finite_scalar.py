@@ -26,6 +26,15 @@ class FiniteScalarQuantizer(nn.Module):
             their product: (8, 5, 5, 5) has 1,000 codes (table 1 lists sizes up to 65,536).
         decay: decay of the moving average of the counts, in [0, 1). It serves to report dead codes only.
         dead_below: a code is dead whose average count is under this fraction, in [0, 1), of the mean over all codes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.nn import quantization
+        >>> quantizer = quantization.FiniteScalarQuantizer(levels=(3, 2))
+        >>> encoded = jnp.array([[-9.0, -9.0], [0.1, -9.0], [9.0, 9.0]]).reshape(1, 1, 3, 2)
+        >>> quantized, variables = jax.jit(quantizer.init_with_output)(jax.random.key(0), encoded)
+        >>> quantized.codes.ravel().tolist(), quantized.z.reshape(3, 2).tolist()
+        ([0, 1, 5], [[-1.0, -1.0], [0.0, -1.0], [1.0, 0.0]])
     """
 
     levels: tuple[int, ...] = (8, 5, 5, 5)
@@ -90,7 +99,7 @@ def bound(x: Array, levels: tuple[int, ...]) -> Array:
 
 
 def values(digits: Array, levels: tuple[int, ...]) -> Array:
-    """[..., D] with channel i in 0..levels[i]-1 -> float32[..., D] in [-1, 1]."""
+    """int32[..., D] with channel i in 0..levels[i]-1 -> float32[..., D] in [-1, 1]."""
     half = _last(np.array(levels) // 2, digits)
     return (digits - half) / half
 
@@ -101,7 +110,7 @@ def to_codes(digits: Array, levels: tuple[int, ...]) -> Array:
 
 
 def to_digits(codes: Array, levels: tuple[int, ...]) -> Array:
-    """Inverse of `to_codes`."""
+    """Inverse of `to_codes`: int32[...] in [0, K) -> int32[..., D]."""
     basis = _basis(levels).reshape((1,) * codes.ndim + (-1,))
     return codes[..., None] // basis % np.array(levels, np.int32).reshape(basis.shape)
 

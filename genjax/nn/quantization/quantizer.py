@@ -65,7 +65,15 @@ class Quantizer(Protocol):
 
 
 def straight_through(x: Array, value: Array) -> Array:
-    """`value`, exactly, with the derivative of `x`.
+    """`value`, exactly, with the derivative of `x`; both have one shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from genjax.nn import quantization
+        >>> rounded = lambda x: quantization.straight_through(2 * x, jnp.round(2 * x))
+        >>> value, slope = jax.value_and_grad(rounded)(0.4)
+        >>> float(value), float(slope)
+        (1.0, 2.0)
 
     References:
         Bengio et al., "Estimating or Propagating Gradients Through Stochastic Neurons" (2013), section 4.

@@ -28,6 +28,13 @@ def choose(key: Key, num_vectors: int, num_codes: int) -> Array:
 
     It depends on nothing but the key of the step and the size of the *global* batch, so that all devices choose the
     same.
+
+    Example:
+        >>> import jax
+        >>> from genjax.nn import quantization
+        >>> chosen = quantization.choose(jax.random.key(0), num_vectors=6, num_codes=6)
+        >>> sorted(chosen.tolist())
+        [0, 1, 2, 3, 4, 5]
     """
     return jax.random.choice(key, num_vectors, (num_codes,), replace=num_codes > num_vectors)
 
@@ -40,6 +47,14 @@ def collect(vectors: Array | None, codes: Array, index: Array, chosen: Array) ->
         codes: int32[B,H,W] in [0, K).
         index: int32[B], positions of the examples in the global batch.
         chosen: int32[K], see `choose`; number ``(i * H + h) * W + w`` is position h, w of example i.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.nn import quantization
+        >>> vectors, codes = jnp.array([1.0, 3.0]).reshape(1, 1, 2, 1), jnp.array([[[0, 0]]])
+        >>> statistics = quantization.collect(vectors, codes, index=jnp.array([0]), chosen=jnp.array([0, 1]))
+        >>> statistics.counts.tolist(), statistics.sums.tolist(), statistics.candidates.tolist()
+        ([2.0, 0.0], [[4.0], [0.0]], [[1.0], [3.0]])
     """
     num_codes = chosen.size
     counts = jnp.bincount(codes.ravel(), length=num_codes).astype(jnp.float32)
@@ -58,7 +73,12 @@ def collect(vectors: Array | None, codes: Array, index: Array, chosen: Array) ->
 
 
 def moving_average(average: Array, counts: Array, decay: float) -> Array:
-    """float32[K]: van den Oord et al. (2017), equation 6."""
+    """float32[K]: ``decay * average + (1 - decay) * counts``.
+
+    References:
+        van den Oord, Vinyals and Kavukcuoglu, "Neural Discrete Representation Learning" (2017), appendix A.1,
+        equation 6.
+    """
     return decay * average + (1 - decay) * counts
 
 
@@ -72,6 +92,12 @@ def perplexity(counts: Array) -> Array:
 
     Args:
         counts: float[K], not all 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.nn import quantization
+        >>> print(f"{quantization.perplexity(jnp.array([4.0, 4.0, 0.0, 0.0])):.3f}")
+        2.000
     """
     share = counts / counts.sum()
     return jnp.exp(-jax.scipy.special.xlogy(share, share).sum())

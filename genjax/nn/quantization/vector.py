@@ -26,8 +26,18 @@ class VectorQuantizer(nn.Module):
             moving averages in the "codebook" collection (appendix A.1).
         decay: decay of the moving averages, in [0, 1).
         epsilon: added to the counts (Laplace smoothing), so that codes are never divided by 0.
-        restart: replace dead codes by random vectors of the batch (Dhariwal et al., "Jukebox" (2020), section 3.1).
+        restart: replace dead codes by random vectors of the batch (Dhariwal et al., "Jukebox: A
+            Generative Model for Music" (2020), section 3.1).
         dead_below: a code is dead whose average count is under this fraction, in [0, 1), of the mean over all codes.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from genjax.nn import quantization
+        >>> quantizer = quantization.VectorQuantizer(num_codes=2, width=1)
+        >>> variables = {"codebook": {"codes": jnp.array([[0.0], [1.0]]), "counts": jnp.ones(2)}}
+        >>> quantized = jax.jit(quantizer.apply)(variables, jnp.array([0.2, 0.9]).reshape(1, 1, 2, 1))
+        >>> print(quantized.codes.ravel(), quantized.z.ravel(), np.asarray(quantized.commitment).round(3))
+        [0 1] [0. 1.] [0.025]
     """
 
     num_codes: int = 512
@@ -132,7 +142,17 @@ def smoothed(counts: Array, epsilon: float) -> Array:
 
 
 def restarted(codes: Array, counts: Array, candidates: Array, dead: Array) -> tuple[Array, Array]:
-    """Dead codes become candidates, with the mean count: it takes them some time without use to be dead again."""
+    """Dead codes become candidates, with the mean count: it takes them some time without use to be dead again.
+
+    Args:
+        codes: float32[K,D].
+        counts: float32[K], average counts.
+        candidates: float32[K,D], see `Statistics`.
+        dead: bool[K].
+
+    Returns:
+        The new codes and average counts.
+    """
     fresh = jnp.where(dead[:, None], candidates, codes)
     return fresh, jnp.where(dead, counts.mean(), counts)
 

@@ -36,6 +36,13 @@ def check(log: Log) -> None:
 
     Raises:
         UserError: there is no such writer, one is named twice, its package is missing, or nobody is logged in.
+
+    Example:
+        >>> from genjax.train import writers
+        >>> writers.check(["tensorboard"])
+        >>> writers.check(["tensorflow"])
+        Traceback (most recent call last):
+        genjax.typing.UserError: log=['tensorflow']: valid are lists of tensorboard, wandb, aim, none
     """
     names = [one for one in log if not isinstance(one, Writer)]
     valid = ", ".join([*WRITERS, NONE])
@@ -69,6 +76,14 @@ def open_writers(
         log: names of writers, see `WRITERS`. Writers that are open already may be among them: they are flushed at the
             end, and not closed.
         hparams: the flat configuration of the run.
+
+    Example:
+        >>> import pathlib
+        >>> from genjax.train import writers
+        >>> with writers.open_writers("runs/mine", resume_step=0, log=()) as writer:
+        ...     writer.write_scalars(1, {"loss": 0.5})
+        >>> print(pathlib.Path("runs/mine/metrics.jsonl").read_text().strip())
+        {"step": 1, "loss": 0.5}
     """
     if jax.process_index() != 0:
         yield MultiWriter()
