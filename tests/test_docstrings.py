@@ -74,9 +74,12 @@ def takes_arrays(function):
 
 
 def says_shapes(value):
-    """Whether the signature or the docstring says what shape arrays have."""
-    text = f"{inspect.getdoc(value)} {inspect.signature(value)}"
-    return re.search(r"\[\]|[a-z0-9]\[[A-Z0-9.*k]|Key\[|scalar|shape|Float\[|Int\[|Bool\[|UInt8\[|Num\[", text)
+    """Whether the signature or the docstring, without its example, says what shape arrays have."""
+    lines = (inspect.getdoc(value) or "").splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith((">>>", "...")))
+    text = f"{text} {inspect.signature(value)}"
+    arrays = r"(int|uint|float|bool|Key|Float|Int|UInt8|Bool|Num|array)s?\d*\[|\[(B|N|H|K|D|T)\b[^\]]*\]|\[\]|scalar|shape"
+    return re.search(arrays, text)
 
 
 @pytest.mark.quick_compilation
