@@ -29,6 +29,11 @@ def linspace(num_steps: int) -> Float[Array, "K_plus_1"]:
     Raises:
         UserError: if `num_steps` is less than 1.
 
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.linspace(4)
+        Array([1.  , 0.75, 0.5 , 0.25, 0.  ], dtype=float32)
+
     References:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
@@ -41,6 +46,11 @@ def quadratic(num_steps: int, start: float = 1.0) -> Float[Array, "K_plus_1"]:
 
     Raises:
         UserError: if `num_steps` is less than 1 or `start` is not in (0, 1].
+
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.quadratic(4)
+        Array([1.    , 0.5625, 0.25  , 0.0625, 0.    ], dtype=float32)
 
     References:
         Song et al., "Denoising Diffusion Implicit Models" (2021), appendix D.2, where start is 0.8.
@@ -56,6 +66,11 @@ def trailing(num_steps: int, num_train_steps: int = 1000) -> Float[Array, "K_plu
 
     Raises:
         UserError: if `num_steps` is not in [1, T].
+
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.trailing(3, num_train_steps=10)
+        Array([1. , 0.7, 0.3, 0. ], dtype=float32)
 
     References:
         Lin et al. (2023), table 2.
@@ -74,6 +89,13 @@ def leading(num_steps: int, num_train_steps: int = 1000, offset: int = 0) -> Flo
 
     Raises:
         UserError: if `num_steps` is not in [1, T], or `offset` leads beyond T.
+
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.leading(3, num_train_steps=10)
+        Array([0.7, 0.4, 0.1, 0. ], dtype=float32)
+        >>> grids.leading(3, num_train_steps=10, offset=1)
+        Array([0.8, 0.5, 0.2, 0. ], dtype=float32)
 
     References:
         Lin et al. (2023), table 2.
@@ -95,6 +117,11 @@ def endpoints(num_steps: int, num_train_steps: int = 1000, whole: bool = True) -
 
     Raises:
         UserError: if `num_steps` is not in [1, T].
+
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.endpoints(4, num_train_steps=10)
+        Array([1. , 0.7, 0.4, 0.1, 0. ], dtype=float32)
 
     References:
         Lin et al. (2023), table 2.
@@ -125,6 +152,12 @@ def karras(
         UserError: if `num_steps` is less than 1, sigma_max is left out where nothing of the data is left at t = 1, or
             the two are not 0 < sigma_min <= sigma_max: the grid would go up.
 
+    Example:
+        >>> from genjax.diffusion import grids, schedules
+        >>> schedule = schedules.edm()  # sigma up to 80
+        >>> print(*(f"{sigma:.2f}" for sigma in schedule.sigma(grids.karras(4, schedule, sigma_min=0.01))))
+        80.00 11.61 0.80 0.01 0.00
+
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 5.
     """
@@ -136,6 +169,12 @@ def between(part: Any, low: ArrayLike, high: ArrayLike, rho: ArrayLike = 7.0) ->
     """Of numbers that go in equal steps of their root 1 / rho, those at parts 0 (`high`) to 1 (`low`) of the way.
 
     Arrays of numpy give arrays of numpy.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.diffusion import grids
+        >>> print(grids.between(np.array([0, 0.5, 1]), low=1.0, high=9.0, rho=2.0))  # roots 3, 2, 1
+        [9. 4. 1.]
     """
     return (high ** (1 / rho) + part * (low ** (1 / rho) - high ** (1 / rho))) ** rho
 
@@ -159,6 +198,13 @@ def exponential(
     Raises:
         UserError: as `karras`.
 
+    Example:
+        >>> from genjax.diffusion import grids, schedules
+        >>> schedule = schedules.edm()
+        >>> times = grids.exponential(3, schedule, sigma_min=0.1, sigma_max=10.0)
+        >>> print(*(f"{sigma:.2f}" for sigma in schedule.sigma(times)))
+        10.00 1.00 0.10 0.00
+
     References:
         Lu et al., "DPM-Solver" (2022), section 3.4; Crowson, k-diffusion, for rho.
     """
@@ -177,6 +223,13 @@ def align_your_steps(num_steps: int, schedule: Schedule, model: str = "stable-di
 
     Raises:
         UserError: if there is no table for `model`, or `num_steps` is less than 1.
+
+    Example:
+        >>> from genjax.diffusion import grids, schedules
+        >>> schedule = schedules.scaled_linear()  # of Stable Diffusion
+        >>> times = grids.align_your_steps(10, schedule)
+        >>> print(*(f"{sigma:.2f}" for sigma in schedule.sigma(times) / schedule.alpha(times)))
+        14.61 6.48 3.86 2.70 1.89 1.40 0.96 0.65 0.40 0.15 0.00
 
     References:
         Sabour et al., "Align Your Steps: Optimizing Sampling Schedules in Diffusion Models" (2024), and the tables the
@@ -202,6 +255,13 @@ def of_sigmas(sigmas: Float[ArrayLike, "K"], schedule: Schedule) -> Float[Array,
     """The times at which sigma / alpha has the given values, decreasing and above 0; then 0.
 
     Values beyond the schedule's become its last time, which is repeated then and makes no steps.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import grids, schedules
+        >>> times = grids.of_sigmas(jnp.array([3.0, 1.0]), schedules.flow())  # sigma / alpha = t / (1 - t)
+        >>> print(*(f"{t:.2f}" for t in times))
+        0.75 0.50 0.00
     """
     times = schedule.time(-2 * jnp.log(jnp.asarray(sigmas)))
     return jnp.concatenate([times, jnp.zeros(1, times.dtype)])

@@ -20,6 +20,16 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, scale: Scale
             condition. Scalar, one for each example, or a function of the time that gives either: then, where
             the scale is 1 for all examples, the unconditional denoiser is not evaluated (see `interval`).
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> conditional, unconditional = (lambda x, t: 0 * x + 1.0), (lambda x, t: 0 * x + 0.5)
+        >>> scale = jnp.array([0.0, 1.0, 3.0])  # one for each example
+        >>> guidance.classifier_free(conditional, unconditional, scale)(jnp.zeros((3, 1)), jnp.array(0.5))
+        Array([[0.5],
+               [1. ],
+               [2. ]], dtype=float32)
+
     References:
         Ho and Salimans, "Classifier-Free Diffusion Guidance" (2022), equation 6, where scale is 1 + w.
     """

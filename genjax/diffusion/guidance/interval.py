@@ -33,6 +33,15 @@ def interval(
     Returns:
         A function of the time, for any argument `scale`.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, grids, schedules
+        >>> schedule = schedules.edm()
+        >>> times = grids.of_sigmas(jnp.array([10.0, 1.0, 0.1]), schedule)[:3]
+        >>> scale = guidance.interval(schedule, scale=4.0, low=0.2, high=5.0)
+        >>> [float(scale(t)) for t in times]
+        [1.0, 4.0, 1.0]
+
     References:
         Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution
         Quality in Diffusion Models" (2024), section 3.

@@ -27,6 +27,14 @@ def projected(
         radius: the longest difference of conditional and unconditional estimate, as a norm over an example;
             longer ones are shortened to it. Above 0, inf for no bound.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> conditional = lambda x, t: x + jnp.array([[1.0, 0.0]])
+        >>> unconditional = lambda x, t: x + jnp.array([[0.0, -1.0]])
+        >>> guidance.projected(conditional, unconditional, 3.0)(jnp.zeros((1, 2)), jnp.array(0.5))  # else [[3, 2]]
+        Array([[1., 2.]], dtype=float32)
+
     References:
         Sadat et al., "Eliminating Oversaturation and Artifacts of High Guidance Scales in Diffusion Models"
         (2024).

@@ -34,6 +34,14 @@ def rescale(
         prediction: the output to scale; any, the network itself may predict something else. Undefined where
             the prediction is, for `eps` at alpha(t) = 0.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, prediction, schedules
+        >>> conditional, guided = (lambda x, t: x), (lambda x, t: 3 * x)
+        >>> scaled = guidance.rescale(guided, conditional, schedules.cosine(), phi=0.5, prediction=prediction.x0)
+        >>> scaled(jnp.array([[-1.0, 1.0]]), jnp.array(0.5))  # half-way from 3 to 1
+        Array([[-2.,  2.]], dtype=float32)
+
     References:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), equations 14 to 16.
     """

@@ -58,7 +58,16 @@ class SamplerKind(NamedTuple):
 
 
 def needs(what: Needs) -> Callable[[_Make], _Make]:
-    """Marks the constructor of a sampler that needs something else than a denoiser."""
+    """Marks the constructor of a sampler that needs something else than a denoiser.
+
+    Example:
+        >>> from genjax.diffusion.samplers import Sampler, base, consistency
+        >>> @base.needs("consistency")
+        ... def one_jump() -> Sampler:
+        ...     return consistency(sigma_min=0.002)
+        >>> base.kind(one_jump).needs, base.kind(lambda: consistency()).needs
+        ('consistency', 'denoiser')
+    """
 
     def mark(make: _Make) -> _Make:
         setattr(make, _NEEDS, what)
@@ -107,6 +116,14 @@ def normal(
     """Standard normal noise, row i from ``keys[i]`` alone.
 
     Drawn in float32 and then cast, so that the noise of a key is the same in every precision.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import samplers
+        >>> keys = jax.random.split(jax.random.key(0), 3)
+        >>> noise = samplers.normal(keys, (2, 2))
+        >>> noise.shape, bool((samplers.normal(keys[2:], (2, 2))[0] == noise[2]).all())  # whatever the batch
+        ((3, 2, 2), True)
     """
     return jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(keys).astype(dtype)
 

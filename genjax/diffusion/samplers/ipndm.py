@@ -35,6 +35,17 @@ def ipndm(order: int = 4) -> Sampler:
     Raises:
         UserError: if `order` is not one of these.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.ddim(), samplers.ipndm(1), samplers.ipndm(4)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.856
+        0.856
+        0.987
+
     References:
         Zhang and Chen, "Fast Sampling of Diffusion Models with Exponential Integrator" (2023), where it
         is introduced; Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds" (2022).

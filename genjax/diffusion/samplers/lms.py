@@ -95,6 +95,17 @@ def lms(order: int = 4) -> Sampler:
     Raises:
         UserError: if `order` is not one of these.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.ddim(), samplers.lms(1), samplers.lms(4)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.856
+        0.856
+        0.942
+
     References:
         Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.5;
         k-diffusion (Crowson, 2022), `sample_lms`.

@@ -25,6 +25,15 @@ def tcd(gamma: ArrayLike = 0.3, num_train_steps: int | None = None) -> Sampler:
     Raises:
         UserError: if a concrete `gamma` is outside [0, 1].
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.split(jax.random.key(0), 2), jax.numpy.ones((2, 3)), schedules.vp()
+        >>> run = lambda sampler: sample(keys, x_T, grids.linspace(6), lambda x, t: 0.5 * x, sampler, schedule)
+        >>> difference = run(samplers.tcd(gamma=0.0)) - run(samplers.ddim())
+        >>> bool(abs(difference).max() < 1e-5)
+        True
+
     References:
         Zheng et al., "Trajectory Consistency Distillation" (2024), algorithm 4 (strategic stochastic sampling).
     """

@@ -83,6 +83,15 @@ def learned(
     Raises:
         UserError: if the bounds are not in order.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules
+        >>> schedule = schedules.learned(jax.random.key(0), log_snr_max=13.3, log_snr_min=-5.0)
+        >>> print(f"{schedule.log_snr(1e-6):.2f} {schedule.log_snr(1.0):.2f}")
+        13.30 -5.00
+        >>> len(jax.tree.leaves(schedule))  # parameters: the two bounds and three arrays
+        5
+
     References:
         Kingma et al., "Variational Diffusion Models" (2021), section 4.1 and appendix H.
     """
