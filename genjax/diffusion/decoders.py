@@ -24,6 +24,9 @@ def discretized_gaussian(width: float = LEVEL_WIDTH) -> Decoder:
     Args:
         width: distance of the levels, which go from -1 to 1.
 
+    Returns:
+        The decoder, ``(x_0 float[B, ...], mean float[B, ...], std) -> float[B, ...]``; std broadcasts against x_0.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from genjax.diffusion import decoders

@@ -36,6 +36,9 @@ def pseudo_huber(c: float | None = None) -> Distance:
     Args:
         c: above 0; None: 0.00054 sqrt(number of pixels times channels).
 
+    Returns:
+        The distance, ``(output float[B, ...], target float[B, ...]) -> float[B]``.
+
     Raises:
         UserError: if `c` is not positive.
 

@@ -53,7 +53,8 @@ def quadratic(num_steps: int, start: float = 1.0) -> Float[Array, "K_plus_1"]:
         Array([1.    , 0.5625, 0.25  , 0.0625, 0.    ], dtype=float32)
 
     References:
-        Song et al., "Denoising Diffusion Implicit Models" (2021), appendix D.2, where start is 0.8.
+        Song et al., "Denoising Diffusion Implicit Models" (2021), appendix D.2, and its reference code, where start is
+        0.8.
     """
     _check_steps(num_steps)
     if not 0 < start <= 1:
@@ -73,14 +74,14 @@ def trailing(num_steps: int, num_train_steps: int = 1000) -> Float[Array, "K_plu
         Array([1. , 0.7, 0.3, 0. ], dtype=float32)
 
     References:
-        Lin et al. (2023), table 2.
+        Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
     _check_steps(num_steps, num_train_steps)
     return _discrete(np.round(np.arange(num_steps, 0, -1) * (num_train_steps / num_steps)), num_train_steps)
 
 
 def leading(num_steps: int, num_train_steps: int = 1000, offset: int = 0) -> Float[Array, "K_plus_1"]:
-    """Times i / T from i = 1 + offset up by the whole number below T / K: the noisiest times are left out.
+    """Times i / T from i = 1 + offset up, in steps of T / K rounded down: the noisiest times are left out.
 
     Args:
         num_steps: K.
@@ -98,7 +99,7 @@ def leading(num_steps: int, num_train_steps: int = 1000, offset: int = 0) -> Flo
         Array([0.8, 0.5, 0.2, 0. ], dtype=float32)
 
     References:
-        Lin et al. (2023), table 2.
+        Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
     _check_steps(num_steps, num_train_steps)
     steps = 1 + offset + num_train_steps // num_steps * np.arange(num_steps)[::-1]
@@ -124,7 +125,7 @@ def endpoints(num_steps: int, num_train_steps: int = 1000, whole: bool = True) -
         Array([1. , 0.7, 0.4, 0.1, 0. ], dtype=float32)
 
     References:
-        Lin et al. (2023), table 2.
+        Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
     _check_steps(num_steps, num_train_steps)
     steps = np.linspace(num_train_steps, 1, num_steps)
@@ -170,6 +171,15 @@ def between(part: Any, low: ArrayLike, high: ArrayLike, rho: ArrayLike = 7.0) ->
 
     Arrays of numpy give arrays of numpy.
 
+    Args:
+        part: float[...], or a number.
+        low: the number at part 1; scalar.
+        high: the number at part 0; scalar.
+        rho: scalar.
+
+    Returns:
+        float[...], of the shape of `part`.
+
     Example:
         >>> import numpy as np
         >>> from genjax.diffusion import grids
@@ -206,7 +216,8 @@ def exponential(
         10.00 1.00 0.10 0.00
 
     References:
-        Lu et al., "DPM-Solver" (2022), section 3.4; Crowson, k-diffusion, for rho.
+        Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling" (2022), section 3.4;
+        k-diffusion (Crowson, 2022), for rho.
     """
     low, high = (jnp.log(bound) for bound in _bounds(num_steps, schedule, sigma_min, sigma_max))
     ramp = jnp.linspace(1, 0, num_steps) ** rho
@@ -220,6 +231,9 @@ def align_your_steps(num_steps: int, schedule: Schedule, model: str = "stable-di
         num_steps: K.
         schedule: turns sigma / alpha into times.
         model: a key of `ALIGNED`.
+
+    Returns:
+        float[K+1], the times.
 
     Raises:
         UserError: if there is no table for `model`, or `num_steps` is less than 1.

@@ -244,7 +244,8 @@ def flow_likelihood(
 
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equations 39
-        and 40; Grathwohl et al., "FFJORD" (2019), equation 7.
+        and 40; Grathwohl et al., "FFJORD: Free-Form Continuous Dynamics for Scalable Reversible Generative Models"
+        (2019), equation 7.
     """
     if trace not in ("rademacher", "gaussian", "exact"):
         raise UserError(f"trace = {trace!r} is not one of 'rademacher', 'gaussian', 'exact'")

@@ -133,8 +133,9 @@ def flow(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
         {'c_skip': 1.0, 'c_out': -0.25, 'c_in': 1.0, 'c_noise': 0.25}
 
     References:
-        Liu et al., "Flow Straight and Fast" (2023), equation 1, there with the opposite sign; Esser et al., "Scaling
-        Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), section 2.
+        Liu et al., "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow" (2023),
+        equation 1, there with the opposite sign; Esser et al., "Scaling Rectified Flow Transformers for
+        High-Resolution Image Synthesis" (2024), section 2.
     """
     t, alpha, sigma = jnp.asarray(t), schedule.alpha(t), schedule.sigma(t)
     return Coefficients(1 / (alpha + sigma), -sigma / (alpha + sigma), jnp.ones_like(alpha), t)
@@ -147,6 +148,9 @@ def edm(sigma_data: ArrayLike = 0.5) -> Prediction:
 
     Args:
         sigma_data: standard deviation of the data.
+
+    Returns:
+        The prediction, ``(schedule, t float[...]) -> Coefficients``, each of the shape of t.
 
     Example:
         >>> from genjax.diffusion import prediction, schedules
@@ -183,6 +187,9 @@ def consistency_edm(sigma_min: ArrayLike = 0.002, sigma_data: ArrayLike = 0.5) -
     Args:
         sigma_min: epsilon of the paper, the least noise; with less, x0_hat is x_t / alpha too.
         sigma_data: standard deviation of the data.
+
+    Returns:
+        The prediction, ``(schedule, t float[...]) -> Coefficients``, each of the shape of t.
 
     Example:
         >>> import math
@@ -223,6 +230,9 @@ def lcm_boundary(
         num_steps: T of the discrete schedule that the model was trained with.
         scaling: factor of the number of the step.
         sigma_data: standard deviation of the data.
+
+    Returns:
+        The prediction, ``(schedule, t float[...]) -> Coefficients``, each of the shape of t.
 
     Example:
         >>> import jax.numpy as jnp

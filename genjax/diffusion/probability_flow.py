@@ -85,7 +85,11 @@ def sample(
 
 
 def velocity(denoise: Denoiser, schedule: Schedule) -> Velocity:
-    """dz / dl of the flow.
+    """dz / dl of the flow, ``(l float[], z float[B, ...]) -> float[B, ...]``.
+
+    Args:
+        denoise: called with all examples and a scalar time.
+        schedule: schedule of x_t.
 
     Example:
         >>> import jax.numpy as jnp

@@ -68,6 +68,13 @@ def strata(key: Key[Array, ""], index: Int[Array, "B"], batch_size: int) -> Floa
 def discrete(num_steps: int = 1000, stratified: bool = False) -> DrawTimes:
     """Uniform on {1/T, 2/T, ..., 1}, T = `num_steps`: the times of a discrete schedule.
 
+    Args:
+        num_steps: T.
+        stratified: whether times come from the strata, not from the keys.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
     Raises:
         UserError: if `num_steps` is less than 1.
 
@@ -96,6 +103,12 @@ def discrete(num_steps: int = 1000, stratified: bool = False) -> DrawTimes:
 def uniform(stratified: bool = False) -> DrawTimes:
     """Uniform on (0, 1].
 
+    Args:
+        stratified: as in `discrete`.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
     Example:
         >>> import jax
         >>> from genjax.diffusion import schedules, times
@@ -114,6 +127,14 @@ def logit_normal(mean: ArrayLike = 0.0, std: ArrayLike = 1.0, stratified: bool =
 
     Made for the schedule `flow`, where t is the share of noise.
 
+    Args:
+        mean: of log(t / (1 - t)); scalar.
+        std: its deviation; scalar.
+        stratified: as in `discrete`.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
     Example:
         >>> import jax
         >>> from genjax.diffusion import schedules, times
@@ -129,6 +150,14 @@ def logit_normal(mean: ArrayLike = 0.0, std: ArrayLike = 1.0, stratified: bool =
 
 def log_normal(mean: ArrayLike = -1.2, std: ArrayLike = 1.2, stratified: bool = False) -> DrawTimes:
     """log(sigma / alpha) is normal, whatever the schedule, within the noise levels that it has.
+
+    Args:
+        mean: of log(sigma / alpha); scalar.
+        std: its deviation; scalar.
+        stratified: as in `discrete`.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
 
     Example:
         >>> import jax
@@ -239,6 +268,9 @@ def probabilities(state: Any, uniform_share: float = 0.001) -> Float[Array, "T"]
 
 def fixed(draw: DrawTimes) -> Adaptive:
     """The `Adaptive` that learns nothing and has no state.
+
+    Args:
+        draw: ``(schedule, Key[B], strata float[B]) -> t float[B]``.
 
     Example:
         >>> import jax

@@ -66,6 +66,12 @@ def vlb(schedule: Schedule, t: Float[Array, "B"], coefficients: Coefficients) ->
 def min_snr(gamma: ArrayLike = 5.0) -> Weighting:
     """min(SNR, gamma) of the error of x0_hat: for `eps` 1, but less where there is little noise.
 
+    Args:
+        gamma: scalar, above 0.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from genjax.diffusion import prediction, schedules, weighting
@@ -87,6 +93,12 @@ def soft_min_snr(gamma: ArrayLike = 5.0) -> Weighting:
     """SNR gamma / (SNR + gamma) of the error of x0_hat: `min_snr` without its corner.
 
     With gamma = 1 / sigma_data^2 it is 1 / (sigma^2 + sigma_data^2), sigma standing for sigma / alpha.
+
+    Args:
+        gamma: scalar, above 0.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
 
     Example:
         >>> import jax.numpy as jnp
@@ -113,7 +125,10 @@ def edm(sigma_data: ArrayLike = 0.5) -> Weighting:
     The paper's sigma is sigma / alpha of other schedules.
 
     Args:
-        sigma_data: standard deviation of the data; the prediction's own.
+        sigma_data: standard deviation of the data; the prediction's own. Scalar.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
 
     Example:
         >>> import jax.numpy as jnp
@@ -140,7 +155,10 @@ def sigmoid(bias: ArrayLike = 2.0) -> Weighting:
     with added noise.
 
     Args:
-        bias: the log-SNR at which half the bound is left.
+        bias: the log-SNR at which half the bound is left; scalar.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
 
     Example:
         >>> import jax.numpy as jnp

@@ -12,6 +12,7 @@ def autoguidance(denoise: Denoiser, worse: Denoiser, scale: Scale) -> Denoiser:
     condition (or none), so that variety is not lost.
 
     Args:
+        denoise: the denoiser of x_t float[B, ...] that is guided.
         worse: a smaller network, or one trained for less time, with mistakes of the same kind.
         scale: as in `classifier_free`: 1 is `denoise`, above 1 moves away from `worse`.
 

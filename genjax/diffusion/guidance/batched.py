@@ -87,6 +87,9 @@ def batched(
     Args:
         denoise, condition, null_condition: see `classifier_free_batched`.
 
+    Returns:
+        The two, each ``(x_t float[B, ...], t scalar or [B]) -> x0_hat float[B, ...]``.
+
     Raises:
         UserError: see `classifier_free_batched`.
 

@@ -16,6 +16,8 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, scale: Scale
     x0_hat is affine in the predicted noise (and in v), so guiding x0_hat is guiding those.
 
     Args:
+        conditional: the denoiser of x_t float[B, ...] that is told the condition.
+        unconditional: the denoiser that is told none, or a negative one.
         scale: 0 is the unconditional denoiser, 1 (bit for bit) the conditional one, above 1 amplifies the
             condition. Scalar, one for each example, or a function of the time that gives either: then, where
             the scale is 1 for all examples, the unconditional denoiser is not evaluated (see `interval`).

@@ -20,18 +20,18 @@ def interval(
 ) -> Callable[[Array], Array]:
     """A scale that applies where the noise level sigma / alpha is in (low, high].
 
-    At high noise guidance costs variety, at low noise it costs time and changes nothing: outside of the
-        interval
+    At high noise guidance costs variety, at low noise it costs time and changes nothing: outside of the interval
     `classifier_free` does not evaluate the unconditional denoiser.
 
     Args:
+        schedule: turns times into noise levels.
         scale: inside of the interval.
         low: noise level in the units of data with alpha = 1 (the sigma of EDM), at least 0.
         high: the same, inf for no bound.
         outside: the scale elsewhere. 1 leaves the conditional denoiser; guidances that add a gradient need 0.
 
     Returns:
-        A function of the time, for any argument `scale`.
+        A function of the time, scalar or [B], for any argument `scale`.
 
     Example:
         >>> import jax.numpy as jnp

@@ -24,7 +24,7 @@ _State: TypeAlias = tuple[Array, Array, Array, Array, Array]
 
 
 def average_pool(size: int) -> Operator:
-    """The mean of each square of size x size pixels: x [B, H, W, C] to [B, H / size, W / size, C].
+    """The mean of each square of size x size pixels: float[B, H, W, C] to float[B, H / size, W / size, C].
 
     A measurement through it asks for super-resolution. A A^T is 1 / size^2.
 
@@ -69,6 +69,14 @@ def masked(mask: Bool[Array, "..."] | Bool[ArrayLike, "..."]) -> Operator:
 def residual(operator: Operator, measurement: ArrayLike, x: Array) -> Array:
     """``y - A x``; the measurement broadcasts to the shape of A x.
 
+    Args:
+        operator: A.
+        measurement: y.
+        x: float[B, ...].
+
+    Returns:
+        float[B, ...], of the shape of A x.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from genjax.diffusion.guidance import operators
@@ -81,7 +89,11 @@ def residual(operator: Operator, measurement: ArrayLike, x: Array) -> Array:
 
 
 def transpose(operator: Operator, x: Array) -> Operator:
-    """A^T, from the space of the measurement to the space of x. Only the shape and type of x matter.
+    """A^T, from the space of the measurement to the space of x.
+
+    Args:
+        operator: A.
+        x: float[B, ...]; only its shape and type matter.
 
     Example:
         >>> import jax.numpy as jnp
@@ -111,6 +123,9 @@ def solve(
     is 0, b must be in its range.
 
     Args:
+        operator: A.
+        transposed: A^T, as `transpose` gives it.
+        b: of the shape of a measurement.
         weight: scalar or [B], at least 0.
         ridge: scalar or [B], at least 0.
         gram: where A A^T is a multiple of the identity, that number; then nothing is iterated.
@@ -123,6 +138,9 @@ def solve(
         >>> double = lambda x: 2 * x  # A A^T = 4
         >>> operators.solve(double, double, jnp.array([[8.0]]), weight=0.75, ridge=1.0)
         Array([[2.]], dtype=float32)
+
+    References:
+        Hestenes and Stiefel, "Methods of Conjugate Gradients for Solving Linear Systems" (1952).
     """
     if gram is not None:
         return (b / expand(jnp.asarray(weight) * gram + ridge, b)).astype(b.dtype)

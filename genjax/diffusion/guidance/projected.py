@@ -22,6 +22,8 @@ def projected(
     nothing.
 
     Args:
+        conditional: the denoiser of x_t float[B, ...] that is told the condition.
+        unconditional: the denoiser that is told none.
         scale: as in `classifier_free`; 1 (bit for bit) is the conditional denoiser.
         parallel: how much of the parallel part to keep (eta); 1 with no radius is `classifier_free`.
         radius: the longest difference of conditional and unconditional estimate, as a norm over an example;

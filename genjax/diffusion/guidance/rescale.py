@@ -28,8 +28,9 @@ def rescale(
     scales x0_hat.
 
     Args:
-        guided: the denoiser to correct.
+        guided: the denoiser of x_t float[B, ...] to correct.
         conditional: the denoiser with the condition, without guidance.
+        schedule: schedule of x_t.
         phi: how much of the correction to apply, in [0, 1]; 0 is `guided`.
         prediction: the output to scale; any, the network itself may predict something else. Undefined where
             the prediction is, for `eps` at alpha(t) = 0.

@@ -16,6 +16,11 @@ def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
 
     Samplers derive the noise from the clipped estimate, so that x_t = alpha x0_hat + sigma noise still holds.
 
+    Args:
+        denoise: the denoiser of x_t float[B, ...] to bound.
+        low: least value of data.
+        high: largest value of data.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from genjax.diffusion import guidance
@@ -43,6 +48,7 @@ def dynamic_threshold(
     `clip`, it also draws in the values that are not clipped.
 
     Args:
+        denoise: the denoiser of x_t float[B, ...] to bound.
         quantile: in [0, 1]; 1 is the largest value, so that nothing is clipped and all is scaled.
         maximum: at least 1, where it is `clip`, which is what diffusers' default amounts to.
 

@@ -82,7 +82,12 @@ def kind(make: Callable[..., Sampler]) -> SamplerKind:
 
 
 def stateless(x_T: Array, times: Array) -> tuple[()]:
-    """The `init` of samplers that remember nothing between steps."""
+    """The `init` of samplers that remember nothing between steps.
+
+    Args:
+        x_T: float[N, ...], not used.
+        times: float[K+1], not used.
+    """
     del x_T, times
     return ()
 
@@ -117,6 +122,11 @@ def normal(
 
     Drawn in float32 and then cast, so that the noise of a key is the same in every precision.
 
+    Args:
+        keys: one key per sample.
+        shape: shape of one sample.
+        dtype: of the result.
+
     Example:
         >>> import jax
         >>> from genjax.diffusion import samplers
@@ -129,7 +139,14 @@ def normal(
 
 
 def check_range(name: str, value: ArrayLike, low: float | int, high: float | int) -> None:
-    """Raises a UserError unless all values, if they are concrete, are in [low, high]."""
+    """Raises a UserError unless all values, if they are concrete, are in [low, high].
+
+    Args:
+        name: name of the argument.
+        value: a number, or an array of any shape; one of jax is not looked at.
+        low: least valid value.
+        high: largest valid value.
+    """
     if isinstance(value, int | float | np.ndarray | np.generic) and not np.all(
         (value >= low) & (value <= high)
     ):

@@ -20,7 +20,7 @@ def consistency(sigma_min: ArrayLike = 0.0) -> Sampler:
     Args:
         sigma_min: the noise, as sigma / alpha, that the estimates of the model still have: new noise makes up
             the difference to sigma(s). 0 for latent consistency models; epsilon of the paper, the `sigma_min`
-            of `prediction.consistency_edm`, for consistency models.
+            of `prediction.consistency_edm`, for consistency models. A scalar; it may be traced.
 
     Example:
         >>> import jax

@@ -21,7 +21,8 @@ def dpm_solver_singlestep(
     Args:
         order: 1 (the same as DDIM), 2 or 3.
         solver_type: "midpoint" or "heun": how estimates are combined in the block; see `singlestep`.
-        lower_order_final: whether the last step has order 1; a step to s = 0 always has.
+        lower_order_final: whether the last step has order 1 or, where blocks of three leave two steps, the last two
+            have order 1 and 2; a step to s = 0 always has order 1.
 
     Raises:
         UserError: if `order` or `solver_type` is not one of these.

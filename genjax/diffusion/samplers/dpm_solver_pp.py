@@ -49,7 +49,12 @@ def dpm_solver_pp_2s(solver_type: str = "midpoint", lower_order_final: bool = Tr
 def dpm_solver_pp_3s(solver_type: str = "midpoint", lower_order_final: bool = True) -> Sampler:
     """DPM-Solver++ singlestep with blocks of three steps. Order 3 on smooth grids (see `dpm_solver_singlestep`).
 
-    Arguments and errors are the same as in `dpm_solver_pp_2s`.
+    Args:
+        solver_type: as in `dpm_solver_pp_2s`.
+        lower_order_final: as in `dpm_solver_singlestep`.
+
+    Raises:
+        UserError: if `solver_type` is not one of these.
 
     Example:
         >>> import jax
@@ -166,9 +171,15 @@ def dpm_solver_pp_2m_sde(
 def dpm_solver_pp_3m_sde(
     eta: ArrayLike = 1.0, solver_type: str = "heun", lower_order_final: bool = True
 ) -> Sampler:
-    """SDE-DPM-Solver++(3M), multistep; for eta = 0 as `dpm_solver_pp_3m`.
+    """SDE-DPM-Solver++(3M), multistep; for eta = 0 as `dpm_solver_pp_3m` of the same `solver_type`.
 
-    Arguments and errors are the same as in `dpm_solver_pp_2m_sde`.
+    Args:
+        eta: as in `dpm_solver_pp_2m_sde`; a scalar, or one for each example.
+        solver_type: as in `dpm_solver_pp_3m`; "heun" by default, unlike there.
+        lower_order_final: as in `dpm_solver_pp_3m`.
+
+    Raises:
+        UserError: if a concrete `eta` is negative, or `solver_type` is not one of these.
 
     Example:
         >>> import jax

@@ -15,7 +15,11 @@ from genjax.typing import Array
 
 
 class Churn(NamedTuple):
-    """New noise before each step, which takes x up to a later time; see `euler` for the four numbers."""
+    """New noise before each step, which takes x up to a later time; see `euler` for the four numbers.
+
+    References:
+        Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), algorithm 2.
+    """
 
     churn: ArrayLike
     churn_min: ArrayLike
@@ -68,7 +72,7 @@ def euler(
     Args:
         churn: S_churn of the paper, at least 0, for the whole trajectory: before each of the K steps, new noise
             raises sigma / alpha by the factor 1 + min(churn / K, sqrt(2) - 1), but never beyond t = 1.
-            Only the int or float 0 saves the drawing of noise; a traced array may be 0 too.
+            A scalar. Only the int or float 0 saves the drawing of noise; a traced array may be 0 too.
         churn_min: S_tmin, the smallest sigma / alpha with churn.
         churn_max: S_tmax, the largest one.
         churn_noise: S_noise, the standard deviation of the new noise; slightly above 1 makes up for detail that
@@ -129,6 +133,7 @@ def euler_ancestral(eta: ArrayLike = 1.0) -> Sampler:
         True
 
     References:
-        Song et al., "Denoising Diffusion Implicit Models" (2021), equations 12 and 16.
+        k-diffusion (Crowson, 2022), `sample_euler_ancestral`; Song et al., "Denoising Diffusion Implicit Models"
+        (2021), equations 12 and 16.
     """
     return ddim(eta)

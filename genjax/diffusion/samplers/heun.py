@@ -26,7 +26,7 @@ def heun(
     sigma / alpha also in a step from alpha(t) = 0.
 
     Args:
-        churn: see `euler`.
+        churn: see `euler`; a scalar, as the three that follow.
         churn_min: see `euler`.
         churn_max: see `euler`.
         churn_noise: see `euler`.

@@ -15,7 +15,18 @@ EQUAL_STEPS = np.array([[24, 0, 0, 0], [36, -12, 0, 0], [46, -32, 10, 0], [55, -
 
 
 def equal_step_change(noise: Array, history: History) -> Array:
-    """What the Adams-Bashforth method of as many values as there are, and as have room, adds to the noise."""
+    """What the Adams-Bashforth method of as many values as there are, and as have room, adds to the noise.
+
+    Args:
+        noise: float[N, ...], the latest estimate.
+        history: the estimates before it.
+
+    Returns:
+        float[N, ...].
+
+    References:
+        Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.1.
+    """
     size = history.times.size
     weights = jnp.asarray(EQUAL_STEPS, history.times.dtype)[jnp.minimum(history.steps, size)]
     return weighted_change(weights[1 : size + 1], noise, history)

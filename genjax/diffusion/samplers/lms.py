@@ -40,7 +40,13 @@ class History(NamedTuple):
 
 
 def empty_history(x_T: Array, times: Array, size: int) -> History:
-    """No estimates yet, and room for `size`."""
+    """No estimates yet, and room for `size`.
+
+    Args:
+        x_T: float[N, ...]; only its shape and type matter.
+        times: float[K+1].
+        size: how many estimates are remembered.
+    """
     return History(
         jnp.zeros((size, *x_T.shape), x_T.dtype), jnp.full(size, times[0]), jnp.zeros((), jnp.int32)
     )
@@ -68,6 +74,10 @@ def adams_bashforth(
     Args:
         positions: pairwise different where they are valid; K at most 4. The first is where the interval begins.
         valid: which values there are, the first one always; weights of the others are 0.
+        end: where the interval ends.
+
+    References:
+        Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.5.
     """
     # On [0, 1]: powers of the positions themselves may overflow.
     v = (positions - positions[0]) / (end - positions[0])

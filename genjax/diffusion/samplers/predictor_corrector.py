@@ -59,8 +59,8 @@ def predictor_corrector(
     about (1 + snr^2) (d + 2) / (d - 2). The second factor, from the step size depending on the sample, is
     nothing for images, but 1.3 for d = 16.
 
-    A correction is x + e score + sqrt(2 e) new with e = 2 (snr |new| / |score|)^2, where the norms are taken of the
-    sample, not means over a batch as in the reference code, so that a sample depends on its key alone. The paper's
+    A correction is ``x + e score + sqrt(2 e) new`` with ``e = 2 (snr |new| / |score|)^2``, where the norms are taken of
+    the sample, not means over a batch as in the reference code, so that a sample depends on its key alone. The paper's
     factor alpha_i of e for variance-preserving schedules, nearly 1 there, is left out.
 
     Args:

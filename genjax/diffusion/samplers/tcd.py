@@ -19,8 +19,8 @@ def tcd(gamma: ArrayLike = 0.3, num_train_steps: int | None = None) -> Sampler:
 
     Args:
         gamma: from 0, `ddim`, to 1, the estimate of x_0 with new noise, as `consistency`. A scalar; it may be traced.
-        num_train_steps: T of a discrete schedule: steps are counted from 0 and rounded down, as in the paper. Without
-            it time is continuous.
+        num_train_steps: T of a discrete schedule: steps are counted from 0 and rounded down, as in the paper, so that
+            the lowest time is 1 / T, also for gamma = 1. Without it time is continuous.
 
     Raises:
         UserError: if a concrete `gamma` is outside [0, 1].

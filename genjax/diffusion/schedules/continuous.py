@@ -297,8 +297,9 @@ def flow(shift: float = 1.0) -> Flow:
         0.75
 
     References:
-        Liu et al., "Flow Straight and Fast" (2023); Lipman et al., "Flow Matching for Generative Modeling" (2023);
-        Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), equation 23.
+        Liu et al., "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow" (2023);
+        Lipman et al., "Flow Matching for Generative Modeling" (2023); Esser et al., "Scaling Rectified Flow
+        Transformers for High-Resolution Image Synthesis" (2024), equation 23.
     """
     if not shift > 0:
         raise UserError(f"shift = {shift} must be positive")

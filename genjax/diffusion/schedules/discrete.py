@@ -47,7 +47,7 @@ def from_betas(betas: np.ndarray) -> Discrete:
     Computed in float64; the result is float32 unless ``jax_enable_x64`` is set.
 
     Args:
-        betas: [T], in (0, 1); the last one may be 1 (zero terminal SNR).
+        betas: float64[T], in (0, 1); the last one may be 1 (zero terminal SNR).
 
     Raises:
         UserError: if the table is empty or not one-dimensional, or a beta is out of range.

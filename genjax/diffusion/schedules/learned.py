@@ -75,7 +75,7 @@ def learned(
     """A schedule to be trained: its leaves are its parameters. At first the log-SNR is nearly linear in t.
 
     Args:
-        key: draws the parameters; seed 0 if left out.
+        key: Key[], draws the parameters; seed 0 if left out.
         log_snr_max: just above t = 0.
         log_snr_min: at t = 1, below `log_snr_max`.
         width: number of sigmoids.
