@@ -84,8 +84,8 @@ def leading(num_steps: int, num_train_steps: int = 1000, offset: int = 0) -> Flo
     """Times i / T from i = 1 + offset up, in steps of T / K rounded down: the noisiest times are left out.
 
     Args:
-        num_steps: K.
-        num_train_steps: T.
+        num_steps: K, the number of steps.
+        num_train_steps: T, the number of trained times.
         offset: 1 for Stable Diffusion.
 
     Raises:
@@ -112,8 +112,8 @@ def endpoints(num_steps: int, num_train_steps: int = 1000, whole: bool = True) -
     """Times i / T from i = T to i = 1, both included, in equal steps ("linspace" in other libraries).
 
     Args:
-        num_steps: K.
-        num_train_steps: T.
+        num_steps: K, the number of steps.
+        num_train_steps: T, the number of trained times.
         whole: round i to whole numbers.
 
     Raises:
@@ -142,7 +142,7 @@ def karras(
     """Equal steps in (sigma / alpha)^(1 / rho) from sigma_max to sigma_min, then 0.
 
     Args:
-        num_steps: K.
+        num_steps: K, the number of steps.
         schedule: turns sigma / alpha into times.
         sigma_min: the last but one sigma / alpha. By default it is sigma / alpha at the first step of a discrete
             schedule, or at t = 0.001.
@@ -199,7 +199,7 @@ def exponential(
     """Equal steps in the log-SNR, then 0; with a rho other than 1 "polyexponential".
 
     Args:
-        num_steps: K.
+        num_steps: K, the number of steps.
         schedule: as in `karras`.
         sigma_min: as in `karras`.
         sigma_max: as in `karras`.
@@ -228,7 +228,7 @@ def align_your_steps(num_steps: int, schedule: Schedule, model: str = "stable-di
     """Sigmas optimised for a pretrained model, interpolated in log(sigma) to other numbers of steps, then 0.
 
     Args:
-        num_steps: K.
+        num_steps: K, the number of steps.
         schedule: turns sigma / alpha into times.
         model: a key of `ALIGNED`.
 

@@ -69,7 +69,7 @@ def discrete(num_steps: int = 1000, stratified: bool = False) -> DrawTimes:
     """Uniform on {1/T, 2/T, ..., 1}, T = `num_steps`: the times of a discrete schedule.
 
     Args:
-        num_steps: T.
+        num_steps: T, the number of steps.
         stratified: whether times come from the strata, not from the keys.
 
     Returns:
@@ -183,7 +183,7 @@ def loss_aware(num_steps: int = 1000, history: int = 10, uniform_share: float = 
     The state takes T times `history` numbers.
 
     Args:
-        num_steps: T.
+        num_steps: T, the number of steps.
         history: number of losses of each time that are remembered.
         uniform_share: share of the draws that stay uniform, in [0, 1].
 

@@ -70,8 +70,8 @@ def residual(operator: Operator, measurement: ArrayLike, x: Array) -> Array:
     """``y - A x``; the measurement broadcasts to the shape of A x.
 
     Args:
-        operator: A.
-        measurement: y.
+        operator: the operator A.
+        measurement: y, a measurement.
         x: float[B, ...].
 
     Returns:
@@ -92,7 +92,7 @@ def transpose(operator: Operator, x: Array) -> Operator:
     """A^T, from the space of the measurement to the space of x.
 
     Args:
-        operator: A.
+        operator: the operator A.
         x: float[B, ...]; only its shape and type matter.
 
     Example:
@@ -123,7 +123,7 @@ def solve(
     is 0, b must be in its range.
 
     Args:
-        operator: A.
+        operator: the operator A.
         transposed: A^T, as `transpose` gives it.
         b: of the shape of a measurement.
         weight: scalar or [B], at least 0.

@@ -120,7 +120,7 @@ def discrete(
 
     Args:
         options: options of the file.
-        num_train: T. The schedule may reach further than that.
+        num_train: T, the number of trained times. The schedule may reach further than that.
         schedule: the schedule.
         sampler: the sampler.
         times: the grid, K -> float[K+1].

@@ -59,7 +59,7 @@ def spaced_steps(options: Options, num_train: int, most: int, intervals: bool, w
 
     Args:
         options: timestep_spacing and steps_offset.
-        num_train: T.
+        num_train: T, the number of trained times.
         most: the number of steps, from 0 on, that are used: T or, where lambda is clipped, less.
         intervals: whether the K steps are the first of K + 1 on a line.
         whole: whether they are rounded on that line.
@@ -98,7 +98,7 @@ def whole_times(options: Options, num_train: int, final: float) -> Times:
 
     Args:
         options: timestep_spacing and steps_offset.
-        num_train: T.
+        num_train: T, the number of trained times.
         final: the last time.
 
     Returns:
@@ -227,7 +227,7 @@ def flow_sigmas(
         shift: of `schedules.flow`.
         from_one: whether the first sigma is 1, less a millionth, and the last of K + 1 is 1 / T; otherwise they are
             one minus these.
-        num_train: T.
+        num_train: T, the number of trained times.
     """
 
     def shifted(u: np.ndarray) -> np.ndarray:

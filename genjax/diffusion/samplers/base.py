@@ -143,7 +143,7 @@ def check_range(name: str, value: ArrayLike, low: float | int, high: float | int
 
     Args:
         name: name of the argument.
-        value: a number, or an array of any shape; one of jax is not looked at.
+        value: a number, or an array of any shape; arrays of jax are not checked.
         low: least valid value.
         high: largest valid value.
     """

@@ -43,7 +43,7 @@ def sigma_over_alpha(alpha: Array, sigma: Array) -> Array:
         sigma: float[...], not used.
 
     Returns:
-        c, float[...]: alpha.
+        float[...]: alpha.
     """
     del sigma
     return alpha
@@ -57,7 +57,7 @@ def flow(alpha: Array, sigma: Array) -> Array:
         sigma: float[...].
 
     Returns:
-        c, float[...]: alpha + sigma.
+        float[...]: alpha + sigma.
     """
     return alpha + sigma
 
