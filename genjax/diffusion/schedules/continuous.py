@@ -79,7 +79,7 @@ class VarianceExploding:
         return jnp.where(t > 0, -2 * self.log_sigma(t), jnp.inf)
 
     def alpha(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """1."""
+        """1 at all times."""
         return jnp.ones_like(self.log_sigma(jnp.asarray(t)))
 
     def sigma(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
