@@ -25,6 +25,15 @@ def gaussian_mixture(
         weights: positive; scaled to add up to 1.
         schedule: schedule of x_t.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import analytic, schedules
+        >>> means, stds, weights = jnp.array([[-1.0], [1.0]]), jnp.zeros(2), jnp.array([0.5, 0.5])
+        >>> denoise = analytic.gaussian_mixture(means, stds, weights, schedules.flow())
+        >>> estimate = denoise(jnp.array([[0.0], [0.5]]), 0.5)  # of two points: tanh(alpha x_t / sigma^2)
+        >>> print(*(f"{x:.3f}" for x in estimate[:, 0]))
+        0.000 0.762
+
     References:
         Bishop, "Pattern Recognition and Machine Learning" (2006), equations 2.113 to 2.117.
     """

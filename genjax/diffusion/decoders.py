@@ -24,6 +24,17 @@ def discretized_gaussian(width: float = LEVEL_WIDTH) -> Decoder:
     Args:
         width: distance of the levels, which go from -1 to 1.
 
+    Returns:
+        The decoder, ``(x_0 float[B, ...], mean float[B, ...], std) -> float[B, ...]``; std broadcasts against x_0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import decoders
+        >>> levels = jnp.linspace(-1, 1, 256)[:, None]
+        >>> log_p = decoders.discretized_gaussian()(levels, 0 * levels + 0.9, jnp.array(0.5))
+        >>> print(f"{jnp.exp(log_p).sum():.3f}")  # the probabilities of all levels
+        1.000
+
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), equation 13.
     """
@@ -49,7 +60,16 @@ def discretized_gaussian(width: float = LEVEL_WIDTH) -> Decoder:
 def gaussian(
     x_0: Float[Array, "B *shape"], mean: Float[Array, "B *shape"], std: Float[Array, "..."]
 ) -> Float[Array, "B *shape"]:
-    """The decoder of continuous data: the density of a Gaussian."""
+    """The decoder of continuous data: the density of a Gaussian.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import decoders
+        >>> x_0, mean = jnp.array([[0.0, 0.5]]), jnp.zeros((1, 2))
+        >>> log_density = decoders.gaussian(x_0, mean, jnp.array(0.5))  # at the mean, and one deviation away
+        >>> print(*(f"{x:.3f}" for x in log_density[0]))
+        -0.226 -0.726
+    """
     return -0.5 * jnp.square((x_0 - mean) / std) - jnp.log(std) - 0.5 * math.log(2 * math.pi)
 
 
@@ -57,6 +77,14 @@ def dequantize(
     keys: Key[Array, "B"], x_0: Float[Array, "B *shape"], width: float = LEVEL_WIDTH
 ) -> Float[Array, "B *shape"]:
     """Spreads each level evenly over its width, so that images have a density.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import decoders
+        >>> x_0 = jax.numpy.full((2, 50), 3 * decoders.LEVEL_WIDTH)
+        >>> levels = decoders.dequantize(jax.random.split(jax.random.key(0), 2), x_0) / decoders.LEVEL_WIDTH
+        >>> {round(float(level)) for level in levels.ravel()}, bool(levels.max() - levels.min() > 0.8)
+        ({3}, True)
 
     References:
         Theis et al., "A Note on the Evaluation of Generative Models" (2016), section 3.1.
@@ -76,5 +104,12 @@ def bits_per_dimension(
         log_density: in nats, of all components together.
         num_dimensions: number of components.
         width: distance of the levels; 1 for data without.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import decoders
+        >>> log_density = -12 * jnp.log(jnp.array([2.0]))  # of 12 components that are uniform on [-1, 1]
+        >>> print(f"{decoders.bits_per_dimension(log_density, 12).item():.3f}")  # log2(255)
+        7.994
     """
     return -log_density / (num_dimensions * math.log(2)) - math.log2(width)

@@ -16,6 +16,12 @@ Distance: TypeAlias = Callable[[Array, Array], Array]
 def squared(output: Float[Array, "B *shape"], target: Float[Array, "B *shape"]) -> Float[Array, "B"]:
     """The mean of the squared differences.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import distance
+        >>> distance.squared(jnp.zeros((2, 4)), jnp.array([[2.0, 2, 2, 2], [2, 0, 0, 0]]))
+        Array([4., 1.], dtype=float32)
+
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), equation 14.
     """
@@ -30,8 +36,17 @@ def pseudo_huber(c: float | None = None) -> Distance:
     Args:
         c: above 0; None: 0.00054 sqrt(number of pixels times channels).
 
+    Returns:
+        The distance, ``(output float[B, ...], target float[B, ...]) -> float[B]``.
+
     Raises:
         UserError: if `c` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import distance
+        >>> distance.pseudo_huber(c=1.0)(jnp.zeros((1, 3)), jnp.ones((1, 3)))  # sqrt(3 + 1) - 1
+        Array([1.], dtype=float32)
 
     References:
         Song and Dhariwal, "Improved Techniques for Training Consistency Models" (2023), equation 8 and section 3.3.

@@ -29,6 +29,11 @@ def linspace(num_steps: int) -> Float[Array, "K_plus_1"]:
     Raises:
         UserError: if `num_steps` is less than 1.
 
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.linspace(4)
+        Array([1.  , 0.75, 0.5 , 0.25, 0.  ], dtype=float32)
+
     References:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
@@ -42,8 +47,14 @@ def quadratic(num_steps: int, start: float = 1.0) -> Float[Array, "K_plus_1"]:
     Raises:
         UserError: if `num_steps` is less than 1 or `start` is not in (0, 1].
 
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.quadratic(4)
+        Array([1.    , 0.5625, 0.25  , 0.0625, 0.    ], dtype=float32)
+
     References:
-        Song et al., "Denoising Diffusion Implicit Models" (2021), appendix D.2, where start is 0.8.
+        Song et al., "Denoising Diffusion Implicit Models" (2021), appendix D.2, and its reference code, where start is
+        0.8.
     """
     _check_steps(num_steps)
     if not 0 < start <= 1:
@@ -57,26 +68,38 @@ def trailing(num_steps: int, num_train_steps: int = 1000) -> Float[Array, "K_plu
     Raises:
         UserError: if `num_steps` is not in [1, T].
 
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.trailing(3, num_train_steps=10)
+        Array([1. , 0.7, 0.3, 0. ], dtype=float32)
+
     References:
-        Lin et al. (2023), table 2.
+        Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
     _check_steps(num_steps, num_train_steps)
     return _discrete(np.round(np.arange(num_steps, 0, -1) * (num_train_steps / num_steps)), num_train_steps)
 
 
 def leading(num_steps: int, num_train_steps: int = 1000, offset: int = 0) -> Float[Array, "K_plus_1"]:
-    """Times i / T from i = 1 + offset up by the whole number below T / K: the noisiest times are left out.
+    """Times i / T from i = 1 + offset up, in steps of T / K rounded down: the noisiest times are left out.
 
     Args:
-        num_steps: K.
-        num_train_steps: T.
+        num_steps: K, the number of steps.
+        num_train_steps: T, the number of trained times.
         offset: 1 for Stable Diffusion.
 
     Raises:
         UserError: if `num_steps` is not in [1, T], or `offset` leads beyond T.
 
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.leading(3, num_train_steps=10)
+        Array([0.7, 0.4, 0.1, 0. ], dtype=float32)
+        >>> grids.leading(3, num_train_steps=10, offset=1)
+        Array([0.8, 0.5, 0.2, 0. ], dtype=float32)
+
     References:
-        Lin et al. (2023), table 2.
+        Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
     _check_steps(num_steps, num_train_steps)
     steps = 1 + offset + num_train_steps // num_steps * np.arange(num_steps)[::-1]
@@ -89,15 +112,20 @@ def endpoints(num_steps: int, num_train_steps: int = 1000, whole: bool = True) -
     """Times i / T from i = T to i = 1, both included, in equal steps ("linspace" in other libraries).
 
     Args:
-        num_steps: K.
-        num_train_steps: T.
+        num_steps: K, the number of steps.
+        num_train_steps: T, the number of trained times.
         whole: round i to whole numbers.
 
     Raises:
         UserError: if `num_steps` is not in [1, T].
 
+    Example:
+        >>> from genjax.diffusion import grids
+        >>> grids.endpoints(4, num_train_steps=10)
+        Array([1. , 0.7, 0.4, 0.1, 0. ], dtype=float32)
+
     References:
-        Lin et al. (2023), table 2.
+        Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), table 2.
     """
     _check_steps(num_steps, num_train_steps)
     steps = np.linspace(num_train_steps, 1, num_steps)
@@ -114,7 +142,7 @@ def karras(
     """Equal steps in (sigma / alpha)^(1 / rho) from sigma_max to sigma_min, then 0.
 
     Args:
-        num_steps: K.
+        num_steps: K, the number of steps.
         schedule: turns sigma / alpha into times.
         sigma_min: the last but one sigma / alpha. By default it is sigma / alpha at the first step of a discrete
             schedule, or at t = 0.001.
@@ -124,6 +152,12 @@ def karras(
     Raises:
         UserError: if `num_steps` is less than 1, sigma_max is left out where nothing of the data is left at t = 1, or
             the two are not 0 < sigma_min <= sigma_max: the grid would go up.
+
+    Example:
+        >>> from genjax.diffusion import grids, schedules
+        >>> schedule = schedules.edm()  # sigma up to 80
+        >>> print(*(f"{sigma:.2f}" for sigma in schedule.sigma(grids.karras(4, schedule, sigma_min=0.01))))
+        80.00 11.61 0.80 0.01 0.00
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 5.
@@ -136,6 +170,21 @@ def between(part: Any, low: ArrayLike, high: ArrayLike, rho: ArrayLike = 7.0) ->
     """Of numbers that go in equal steps of their root 1 / rho, those at parts 0 (`high`) to 1 (`low`) of the way.
 
     Arrays of numpy give arrays of numpy.
+
+    Args:
+        part: float[...], or a number.
+        low: the number at part 1; scalar.
+        high: the number at part 0; scalar.
+        rho: scalar.
+
+    Returns:
+        float[...], of the shape of `part`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.diffusion import grids
+        >>> print(grids.between(np.array([0, 0.5, 1]), low=1.0, high=9.0, rho=2.0))  # roots 3, 2, 1
+        [9. 4. 1.]
     """
     return (high ** (1 / rho) + part * (low ** (1 / rho) - high ** (1 / rho))) ** rho
 
@@ -150,7 +199,7 @@ def exponential(
     """Equal steps in the log-SNR, then 0; with a rho other than 1 "polyexponential".
 
     Args:
-        num_steps: K.
+        num_steps: K, the number of steps.
         schedule: as in `karras`.
         sigma_min: as in `karras`.
         sigma_max: as in `karras`.
@@ -159,8 +208,16 @@ def exponential(
     Raises:
         UserError: as `karras`.
 
+    Example:
+        >>> from genjax.diffusion import grids, schedules
+        >>> schedule = schedules.edm()
+        >>> times = grids.exponential(3, schedule, sigma_min=0.1, sigma_max=10.0)
+        >>> print(*(f"{sigma:.2f}" for sigma in schedule.sigma(times)))
+        10.00 1.00 0.10 0.00
+
     References:
-        Lu et al., "DPM-Solver" (2022), section 3.4; Crowson, k-diffusion, for rho.
+        Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling" (2022), section 3.4;
+        k-diffusion (Crowson, 2022), for rho.
     """
     low, high = (jnp.log(bound) for bound in _bounds(num_steps, schedule, sigma_min, sigma_max))
     ramp = jnp.linspace(1, 0, num_steps) ** rho
@@ -171,12 +228,22 @@ def align_your_steps(num_steps: int, schedule: Schedule, model: str = "stable-di
     """Sigmas optimised for a pretrained model, interpolated in log(sigma) to other numbers of steps, then 0.
 
     Args:
-        num_steps: K.
+        num_steps: K, the number of steps.
         schedule: turns sigma / alpha into times.
         model: a key of `ALIGNED`.
 
+    Returns:
+        float[K+1], the times.
+
     Raises:
         UserError: if there is no table for `model`, or `num_steps` is less than 1.
+
+    Example:
+        >>> from genjax.diffusion import grids, schedules
+        >>> schedule = schedules.scaled_linear()  # of Stable Diffusion
+        >>> times = grids.align_your_steps(10, schedule)
+        >>> print(*(f"{sigma:.2f}" for sigma in schedule.sigma(times) / schedule.alpha(times)))
+        14.61 6.48 3.86 2.70 1.89 1.40 0.96 0.65 0.40 0.15 0.00
 
     References:
         Sabour et al., "Align Your Steps: Optimizing Sampling Schedules in Diffusion Models" (2024), and the tables the
@@ -202,6 +269,13 @@ def of_sigmas(sigmas: Float[ArrayLike, "K"], schedule: Schedule) -> Float[Array,
     """The times at which sigma / alpha has the given values, decreasing and above 0; then 0.
 
     Values beyond the schedule's become its last time, which is repeated then and makes no steps.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import grids, schedules
+        >>> times = grids.of_sigmas(jnp.array([3.0, 1.0]), schedules.flow())  # sigma / alpha = t / (1 - t)
+        >>> print(*(f"{t:.2f}" for t in times))
+        0.75 0.50 0.00
     """
     times = schedule.time(-2 * jnp.log(jnp.asarray(sigmas)))
     return jnp.concatenate([times, jnp.zeros(1, times.dtype)])

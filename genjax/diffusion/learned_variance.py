@@ -31,6 +31,13 @@ def split(
     Raises:
         UserError: if the output has another number of channels.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import learned_variance
+        >>> output = jnp.array([[0.3, -0.7, -1.0, 1.0]])  # of a network for data of two channels
+        >>> learned_variance.split(output, channels=2)
+        (Array([[ 0.3, -0.7]], dtype=float32), Array([[0., 1.]], dtype=float32))
+
     References:
         Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021), section 3.1.
     """
@@ -61,6 +68,14 @@ def bound(
         t: uniform on the times of the steps, or on (0, 1].
         variance: from 0 to 1, as `split` returns it.
         num_steps: T; a step is from t to t - 1/T.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import learned_variance, schedules
+        >>> x_0, t, schedule = jnp.zeros((2, 3)), jnp.array([0.2, 0.2]), schedules.cosine(10)
+        >>> variance = jnp.array([[0.0] * 3, [1.0] * 3])  # for a right estimate, 0 is right
+        >>> print(*(f"{x:.2f}" for x in learned_variance.bound(schedule, x_0, x_0, t, variance, num_steps=10)))
+        0.00 4.07
 
     References:
         Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021), equation 16.

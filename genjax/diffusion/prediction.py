@@ -55,6 +55,12 @@ Prediction: TypeAlias = Callable[[Schedule, Array], Coefficients]
 def eps(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
     """The network predicts the noise. Undefined where alpha(t) = 0. c_noise is t.
 
+    Example:
+        >>> from genjax.diffusion import prediction, schedules
+        >>> coefficients = prediction.eps(schedules.flow(), 0.25)  # alpha = 0.75, sigma = 0.25
+        >>> {name: round(float(value), 3) for name, value in coefficients._asdict().items()}
+        {'c_skip': 1.333, 'c_out': -0.333, 'c_in': 1.0, 'c_noise': 0.25}
+
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), equation 15.
     """
@@ -64,6 +70,12 @@ def eps(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
 
 def x0(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
     """The network predicts the clean data. c_noise is t.
+
+    Example:
+        >>> from genjax.diffusion import prediction, schedules
+        >>> coefficients = prediction.x0(schedules.flow(), 0.25)  # alpha = 0.75, sigma = 0.25
+        >>> {name: round(float(value), 3) for name, value in coefficients._asdict().items()}
+        {'c_skip': 0.0, 'c_out': 1.0, 'c_in': 1.0, 'c_noise': 0.25}
 
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), section 3.2.
@@ -76,6 +88,12 @@ def v(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
     """The network predicts the velocity ``v = alpha noise - sigma x_0``.
 
     The norm is 1 for variance-preserving schedules, for which the paper states it. c_noise is t.
+
+    Example:
+        >>> from genjax.diffusion import prediction, schedules
+        >>> coefficients = prediction.v(schedules.flow(), 0.25)  # alpha = 0.75, sigma = 0.25
+        >>> {name: round(float(value), 3) for name, value in coefficients._asdict().items()}
+        {'c_skip': 1.2, 'c_out': -0.4, 'c_in': 1.0, 'c_noise': 0.25}
 
     References:
         Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models" (2022), appendix D.
@@ -90,6 +108,12 @@ def score(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
 
     c_noise is t.
 
+    Example:
+        >>> from genjax.diffusion import prediction, schedules
+        >>> coefficients = prediction.score(schedules.flow(), 0.25)  # alpha = 0.75, sigma = 0.25
+        >>> {name: round(float(value), 3) for name, value in coefficients._asdict().items()}
+        {'c_skip': 1.333, 'c_out': 0.083, 'c_in': 1.0, 'c_noise': 0.25}
+
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 7.
     """
@@ -102,9 +126,16 @@ def flow(schedule: Schedule, t: Float[ArrayLike, "*batch"]) -> Coefficients:
 
     c_noise is t.
 
+    Example:
+        >>> from genjax.diffusion import prediction, schedules
+        >>> coefficients = prediction.flow(schedules.flow(), 0.25)  # alpha = 0.75, sigma = 0.25
+        >>> {name: round(float(value), 3) for name, value in coefficients._asdict().items()}
+        {'c_skip': 1.0, 'c_out': -0.25, 'c_in': 1.0, 'c_noise': 0.25}
+
     References:
-        Liu et al., "Flow Straight and Fast" (2023), equation 1, there with the opposite sign; Esser et al., "Scaling
-        Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), section 2.
+        Liu et al., "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow" (2023),
+        equation 1, there with the opposite sign; Esser et al., "Scaling Rectified Flow Transformers for
+        High-Resolution Image Synthesis" (2024), section 2.
     """
     t, alpha, sigma = jnp.asarray(t), schedule.alpha(t), schedule.sigma(t)
     return Coefficients(1 / (alpha + sigma), -sigma / (alpha + sigma), jnp.ones_like(alpha), t)
@@ -117,6 +148,15 @@ def edm(sigma_data: ArrayLike = 0.5) -> Prediction:
 
     Args:
         sigma_data: standard deviation of the data.
+
+    Returns:
+        The prediction, ``(schedule, t float[...]) -> Coefficients``, each of the shape of t.
+
+    Example:
+        >>> from genjax.diffusion import prediction, schedules
+        >>> coefficients = prediction.edm(sigma_data=1.0)(schedules.flow(), 0.75)  # sigma / alpha = 3
+        >>> {name: round(float(value), 3) for name, value in coefficients._asdict().items()}
+        {'c_skip': 0.4, 'c_out': 0.949, 'c_in': 1.265, 'c_noise': 0.275}
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1.
@@ -148,6 +188,19 @@ def consistency_edm(sigma_min: ArrayLike = 0.002, sigma_data: ArrayLike = 0.5) -
         sigma_min: epsilon of the paper, the least noise; with less, x0_hat is x_t / alpha too.
         sigma_data: standard deviation of the data.
 
+    Returns:
+        The prediction, ``(schedule, t float[...]) -> Coefficients``, each of the shape of t.
+
+    Example:
+        >>> import math
+        >>> from genjax.diffusion import prediction, schedules
+        >>> schedule, predict = schedules.edm(), prediction.consistency_edm(sigma_min=0.002, sigma_data=0.5)
+        >>> for sigma in (0.002, 0.5):
+        ...     c_skip, c_out, _, _ = predict(schedule, schedule.time(-2 * math.log(sigma)))
+        ...     print(f"{c_skip:.3f} {c_out:.3f}")
+        1.000 0.000
+        0.502 0.352
+
     References:
         Song et al., "Consistency Models" (2023), appendix C, and its reference code for c_noise.
     """
@@ -177,6 +230,17 @@ def lcm_boundary(
         num_steps: T of the discrete schedule that the model was trained with.
         scaling: factor of the number of the step.
         sigma_data: standard deviation of the data.
+
+    Returns:
+        The prediction, ``(schedule, t float[...]) -> Coefficients``, each of the shape of t.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import denoiser, prediction, schedules
+        >>> predict, network = prediction.lcm_boundary(prediction.x0), lambda x, c_noise: 0 * x + 9.0
+        >>> denoise = denoiser(network, schedules.linear(), predict)
+        >>> print(*(f"{denoise(jnp.array([[0.4]]), t).item():.2f}" for t in (0.001, 0.9)))  # x_t, and the network
+        0.40 9.00
 
     References:
         Luo et al., "Latent Consistency Models: Synthesizing High-Resolution Images with Few-Step Inference"
@@ -219,6 +283,15 @@ def denoiser(network: Network, schedule: Schedule, prediction: Prediction) -> De
 
     Args:
         network: called with c_noise of shape [B] always, also when the denoiser is called with a scalar time.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import add_noise, denoiser, prediction, schedules
+        >>> schedule, x_0, noise = schedules.cosine(), jnp.array([[0.5]]), jnp.array([[2.0]])
+        >>> network = lambda x, c_noise: noise  # it predicts the noise without an error
+        >>> denoise = denoiser(network, schedule, prediction.eps)
+        >>> print(f"{denoise(add_noise(schedule, x_0, noise, 0.7), 0.7).item():.3f}")
+        0.500
     """
 
     def denoise(
@@ -250,6 +323,17 @@ def target(
     Args:
         coefficients: what the prediction gives at t.
         t: in (0, 1].
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import prediction, schedules, target
+        >>> schedule, x_0, noise = schedules.shifted_cosine(), jnp.array([[1.0]]), jnp.array([[3.0]])
+        >>> for predict in (prediction.eps, prediction.x0, prediction.v, prediction.flow):
+        ...     print(f"{target(predict(schedule, 0.5), schedule, x_0, noise, 0.5).item():.3f}")
+        3.000
+        1.000
+        1.414
+        2.000
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 8.

@@ -67,6 +67,14 @@ def sample(
     Raises:
         UserError: if diffrax is not installed.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import probability_flow, schedules
+        >>> schedule, x_T = schedules.edm(), jnp.array([[80.0], [-40.0]])
+        >>> denoise = lambda x_t, t: 4 * x_t / (4 + schedule.sigma(t) ** 2)  # of data with deviation 2
+        >>> print(*(f"{x:.2f}" for x in probability_flow.sample(x_T, denoise, schedule)[:, 0]))
+        2.00 -1.00
+
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 13.
     """
@@ -77,7 +85,19 @@ def sample(
 
 
 def velocity(denoise: Denoiser, schedule: Schedule) -> Velocity:
-    """dz / dl of the flow."""
+    """dz / dl of the flow, ``(l float[], z float[B, ...]) -> float[B, ...]``.
+
+    Args:
+        denoise: called with all examples and a scalar time.
+        schedule: schedule of x_t.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import probability_flow, schedules
+        >>> velocity = probability_flow.velocity(lambda x_t, t: 0 * x_t, schedules.flow())  # the data is 0
+        >>> print(f"{velocity(0.0, jnp.array([[1.0]])).item():.3f}")  # cos(phi)^2 z, phi = 45 degrees
+        0.500
+    """
 
     def derivative(l: Float[ArrayLike, ""], z: Float[Array, "B *shape"]) -> Float[Array, "B *shape"]:  # noqa: E741
         t, c = schedule.time(-2 * jnp.asarray(l)), share_of_data(l)
@@ -87,22 +107,49 @@ def velocity(denoise: Denoiser, schedule: Schedule) -> Velocity:
 
 
 def ends(schedule: Schedule, t_min: Float[ArrayLike, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """l at t_min and at 1, but at most 16: from there on z moves by 1e-7 of x_0."""
+    """l at t_min and at 1, but at most 16: from there on z moves by 1e-7 of x_0.
+
+    Example:
+        >>> from genjax.diffusion import probability_flow, schedules
+        >>> start, end = probability_flow.ends(schedules.shifted_cosine(), 0.001)  # alpha(1) is 0
+        >>> print(f"{start:.3f} {end:.1f}")
+        -6.456 16.0
+    """
     return -half_log_snr(schedule, t_min), jnp.minimum(-half_log_snr(schedule, 1.0), _LARGEST)
 
 
 def norm(schedule: Schedule, t: Float[ArrayLike, ""]) -> Float[Array, ""]:
-    """sqrt(alpha^2 + sigma^2): x_t / z."""
+    """sqrt(alpha^2 + sigma^2): x_t / z.
+
+    Example:
+        >>> from genjax.diffusion import probability_flow, schedules
+        >>> print(f"{probability_flow.norm(schedules.flow(), 0.5):.3f}")  # 1 where the variance is preserved
+        0.707
+    """
     return jnp.hypot(schedule.alpha(t), schedule.sigma(t))
 
 
 def share_of_data(l: Float[ArrayLike, ""]) -> Float[Array, ""]:  # noqa: E741
-    """cos(phi): alpha / sqrt(alpha^2 + sigma^2)."""
+    """cos(phi): alpha / sqrt(alpha^2 + sigma^2).
+
+    Example:
+        >>> import math
+        >>> from genjax.diffusion import probability_flow
+        >>> print(f"{probability_flow.share_of_data(math.log(3 / 4)):.3f}")  # sigma / alpha = 3 / 4
+        0.800
+    """
     return jnp.exp(0.5 * jax.nn.log_sigmoid(-2 * jnp.asarray(l)))
 
 
 def share_of_noise(l: Float[ArrayLike, ""]) -> Float[Array, ""]:  # noqa: E741
-    """sin(phi): sigma / sqrt(alpha^2 + sigma^2)."""
+    """sin(phi): sigma / sqrt(alpha^2 + sigma^2).
+
+    Example:
+        >>> import math
+        >>> from genjax.diffusion import probability_flow
+        >>> print(f"{probability_flow.share_of_noise(math.log(3 / 4)):.3f}")  # sigma / alpha = 3 / 4
+        0.600
+    """
     return jnp.exp(0.5 * jax.nn.log_sigmoid(2 * jnp.asarray(l)))
 
 
@@ -123,6 +170,14 @@ def solve(
 
     Raises:
         UserError: if diffrax is not installed.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import probability_flow
+        >>> state, tolerance = jnp.array([[1.0]]), probability_flow.Tolerance()
+        >>> end, num_steps = probability_flow.solve(lambda l, x: -x, state, 0.0, 1.0, tolerance)
+        >>> print(f"{end.item():.3f}")  # exp(-1)
+        0.368
 
     References:
         Tsitouras, "Runge-Kutta pairs of order 5(4) satisfying only the first column simplifying assumption" (2011).

@@ -31,6 +31,14 @@ def initial_noise(
         keys: one key per sample.
         shape: shape of one sample, [H, W, C] for an image.
         t: the first time of the grid.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import initial_noise, schedules
+        >>> keys = jax.random.split(jax.random.key(0), 4)  # one for each sample
+        >>> x_T = initial_noise(keys, (8, 8, 3), schedules.edm(sigma_max=80.0))
+        >>> x_T.shape, bool(abs(x_T.std() / 80 - 1) < 0.1)
+        ((4, 8, 8, 3), True)
     """
     sigma = schedule.sigma(t)
     return sigma * normal(fold_in(keys, 0), shape, sigma.dtype)
@@ -63,6 +71,16 @@ def sample(
 
     Returns:
         The state at ``times[-1]``: the samples, if that is 0.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, initial_noise, sample, samplers, schedules
+        >>> schedule, keys = schedules.cosine(), jax.random.split(jax.random.key(0), 2)
+        >>> denoise = lambda x_t, t: 0 * x_t + 0.25  # the data is a single point
+        >>> x_T = initial_noise(keys, (3,), schedule)
+        >>> sample(keys, x_T, grids.linspace(10), denoise, samplers.ddpm(), schedule)
+        Array([[0.25, 0.25, 0.25],
+               [0.25, 0.25, 0.25]], dtype=float32)
     """
     return _steps(keys, x_T, times, denoise, sampler, schedule, keep=False)[0]
 
@@ -75,7 +93,16 @@ def trajectory(
     sampler: Sampler,
     schedule: Schedule,
 ) -> Float[Array, "K_plus_1 N *shape"]:
-    """As `sample`, but returns the states at all the times, x_T included."""
+    """As `sample`, but returns the states at all the times, x_T included.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, samplers, schedules, trajectory
+        >>> keys, x_T = jax.random.split(jax.random.key(0), 1), jax.numpy.ones((1, 1))
+        >>> denoise = lambda x_t, t: 0 * x_t  # the data is 0
+        >>> trajectory(keys, x_T, grids.linspace(4), denoise, samplers.ddim(), schedules.flow())[:, 0, 0]
+        Array([1.  , 0.75, 0.5 , 0.25, 0.  ], dtype=float32)
+    """
     _, states = _steps(keys, x_T, times, denoise, sampler, schedule, keep=True)
     return jnp.concatenate([x_T[None], states])
 

@@ -52,6 +52,13 @@ def strata(key: Key[Array, ""], index: Int[Array, "B"], batch_size: int) -> Floa
         index: positions of the examples in the global batch.
         batch_size: size of the global batch.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import times
+        >>> numbers = times.strata(jax.random.key(0), jax.numpy.arange(4), batch_size=4)
+        >>> sorted(int(4 * number) for number in numbers)  # one in each quarter
+        [0, 1, 2, 3]
+
     References:
         Kingma et al., "Variational Diffusion Models" (2021), appendix I.1.
     """
@@ -61,8 +68,22 @@ def strata(key: Key[Array, ""], index: Int[Array, "B"], batch_size: int) -> Floa
 def discrete(num_steps: int = 1000, stratified: bool = False) -> DrawTimes:
     """Uniform on {1/T, 2/T, ..., 1}, T = `num_steps`: the times of a discrete schedule.
 
+    Args:
+        num_steps: T, the number of steps.
+        stratified: whether times come from the strata, not from the keys.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
     Raises:
         UserError: if `num_steps` is less than 1.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules, times
+        >>> keys, strata = jax.random.split(jax.random.key(0), 3), jax.numpy.array([0.1, 0.5, 0.9])
+        >>> times.discrete(10, stratified=True)(schedules.linear(10), keys, strata)
+        Array([0.2, 0.6, 1. ], dtype=float32)
 
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), algorithm 1.
@@ -82,6 +103,19 @@ def discrete(num_steps: int = 1000, stratified: bool = False) -> DrawTimes:
 def uniform(stratified: bool = False) -> DrawTimes:
     """Uniform on (0, 1].
 
+    Args:
+        stratified: as in `discrete`.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules, times
+        >>> keys, strata = jax.random.split(jax.random.key(0), 3), jax.numpy.array([0.1, 0.5, 0.9])
+        >>> print(*(f"{t:.2f}" for t in times.uniform(stratified=True)(schedules.cosine(), keys, strata)))
+        0.90 0.50 0.10
+
     References:
         Kingma et al., "Variational Diffusion Models" (2021), equation 17; appendix I.1 for the stratified ones.
     """
@@ -93,6 +127,21 @@ def logit_normal(mean: ArrayLike = 0.0, std: ArrayLike = 1.0, stratified: bool =
 
     Made for the schedule `flow`, where t is the share of noise.
 
+    Args:
+        mean: of log(t / (1 - t)); scalar.
+        std: its deviation; scalar.
+        stratified: as in `discrete`.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules, times
+        >>> keys, strata = jax.random.split(jax.random.key(0), 3), jax.numpy.array([0.1, 0.5, 0.9])
+        >>> print(*(f"{t:.3f}" for t in times.logit_normal(stratified=True)(schedules.flow(), keys, strata)))
+        0.217 0.500 0.783
+
     References:
         Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), equation 19.
     """
@@ -101,6 +150,23 @@ def logit_normal(mean: ArrayLike = 0.0, std: ArrayLike = 1.0, stratified: bool =
 
 def log_normal(mean: ArrayLike = -1.2, std: ArrayLike = 1.2, stratified: bool = False) -> DrawTimes:
     """log(sigma / alpha) is normal, whatever the schedule, within the noise levels that it has.
+
+    Args:
+        mean: of log(sigma / alpha); scalar.
+        std: its deviation; scalar.
+        stratified: as in `discrete`.
+
+    Returns:
+        ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules, times
+        >>> keys, strata = jax.random.split(jax.random.key(0), 3), jax.numpy.array([0.1, 0.5, 0.9])
+        >>> schedule = schedules.edm()
+        >>> t = times.log_normal(mean=-1.2, std=1.2, stratified=True)(schedule, keys, strata)
+        >>> print(*(f"{sigma:.3f}" for sigma in schedule.sigma(t)))  # the median is exp(-1.2)
+        0.065 0.301 1.402
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1.
@@ -117,12 +183,22 @@ def loss_aware(num_steps: int = 1000, history: int = 10, uniform_share: float = 
     The state takes T times `history` numbers.
 
     Args:
-        num_steps: T.
+        num_steps: T, the number of steps.
         history: number of losses of each time that are remembered.
         uniform_share: share of the draws that stay uniform, in [0, 1].
 
     Raises:
         UserError: if an argument is out of range.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules, times
+        >>> learner = times.loss_aware(num_steps=2, history=1, uniform_share=0.0)
+        >>> state = {"losses": jax.numpy.array([[3.0], [1.0]]), "count": jax.numpy.array([1, 1])}
+        >>> keys, strata = jax.random.split(jax.random.key(0), 8), jax.numpy.zeros(8)
+        >>> t, importance = jax.jit(learner.draw)(state, schedules.flow(), keys, strata)  # 0.5 comes more often
+        >>> sorted({(float(t), round(float(w), 3)) for t, w in zip(t, importance)})
+        [(0.5, 0.667), (1.0, 2.0)]
 
     References:
         Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021), equation 18; the share of
@@ -171,7 +247,16 @@ def loss_aware(num_steps: int = 1000, history: int = 10, uniform_share: float = 
 
 
 def probabilities(state: Any, uniform_share: float = 0.001) -> Float[Array, "T"]:
-    """With which probability `loss_aware` draws each time; see there."""
+    """With which probability `loss_aware` draws each time; see there.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import times
+        >>> learner = times.loss_aware(num_steps=2, history=1)
+        >>> state = learner.update(learner.init(), jnp.array([0.5, 1.0]), jnp.array([3.0, 1.0]))
+        >>> print(*(f"{p:.2f}" for p in times.probabilities(state, uniform_share=0.2)))  # 0.8 of 3/4, 1/4
+        0.70 0.30
+    """
     losses, count = state["losses"], state["count"]
     num_steps, history = losses.shape
     root = jnp.sqrt(jnp.mean(jnp.square(losses), 1))
@@ -182,7 +267,18 @@ def probabilities(state: Any, uniform_share: float = 0.001) -> Float[Array, "T"]
 
 
 def fixed(draw: DrawTimes) -> Adaptive:
-    """The `Adaptive` that learns nothing and has no state."""
+    """The `Adaptive` that learns nothing and has no state.
+
+    Args:
+        draw: ``(schedule, Key[B], strata float[B]) -> t float[B]``.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules, times
+        >>> learner, keys = times.fixed(times.discrete(1)), jax.random.split(jax.random.key(0), 2)
+        >>> learner.draw(learner.init(), schedules.linear(), keys, jax.numpy.zeros(2))  # times, importance
+        (Array([1., 1.], dtype=float32), Array([1., 1.], dtype=float32))
+    """
     return Adaptive(
         lambda: (),
         lambda state, schedule, keys, strata: (draw(schedule, keys, strata), jnp.ones(keys.shape)),

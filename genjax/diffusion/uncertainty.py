@@ -37,6 +37,16 @@ def fourier(width: int = 128) -> Uncertainty:
     Raises:
         UserError: if `width` is less than 1.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import uncertainty
+        >>> u = uncertainty.fourier()
+        >>> params = u.init(jax.random.key(0))
+        >>> u.apply(params, jax.numpy.array([0.1, 0.9]))
+        Array([0., 0.], dtype=float32)
+        >>> u.apply(params | {"bias": jax.numpy.array(2.0)}, jax.numpy.array([0.1, 0.9]))
+        Array([2., 2.], dtype=float32)
+
     References:
         Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models" (2024), appendix B.3.
     """
@@ -60,6 +70,13 @@ def fourier(width: int = 128) -> Uncertainty:
 
 def attenuate(loss: Float[Array, "B"], u: Float[Array, "B"]) -> Float[Array, "B"]:
     """``loss exp(-u) + u``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import uncertainty
+        >>> attenuated = uncertainty.attenuate(jnp.full(3, 2.0), jnp.log(jnp.array([1.0, 2.0, 4.0])))
+        >>> print(*(f"{x:.3f}" for x in attenuated))  # least where exp(u) is the loss
+        2.000 1.693 1.886
 
     References:
         Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models" (2024), equation 21.

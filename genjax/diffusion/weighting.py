@@ -29,6 +29,13 @@ _LOG_SNR_RANGE = (-60.0, 60.0)
 def simple(schedule: Schedule, t: Float[Array, "B"], coefficients: Coefficients) -> Float[Array, "B"]:
     """1 for every time: with the prediction `eps` it is DDPM's simplified objective.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import prediction, schedules, weighting
+        >>> schedule, t = schedules.flow(), jnp.array([0.25, 0.75])  # SNR 9 and 1 / 9
+        >>> weighting.simple(schedule, t, prediction.eps(schedule, t))
+        Array([1., 1.], dtype=float32)
+
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), equation 14.
     """
@@ -42,6 +49,14 @@ def vlb(schedule: Schedule, t: Float[Array, "B"], coefficients: Coefficients) ->
     For t uniform on (0, 1) the weighted error, summed over the pixels, is in nats. A schedule with a table has a
     piecewise derivative; at a point of the table it is the derivative of the piece above.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import prediction, schedules, weighting
+        >>> schedule, t = schedules.flow(), jnp.array([0.25, 0.75])  # SNR 9 and 1 / 9
+        >>> weights = weighting.vlb(schedule, t, prediction.eps(schedule, t))  # for eps: -d log_snr / dt / 2
+        >>> print(*(f"{w:.3f}" for w in weights))  # of a flow, 1 / (t (1 - t))
+        5.333 5.333
+
     References:
         Kingma et al., "Variational Diffusion Models" (2021), equation 17.
     """
@@ -50,6 +65,19 @@ def vlb(schedule: Schedule, t: Float[Array, "B"], coefficients: Coefficients) ->
 
 def min_snr(gamma: ArrayLike = 5.0) -> Weighting:
     """min(SNR, gamma) of the error of x0_hat: for `eps` 1, but less where there is little noise.
+
+    Args:
+        gamma: scalar, above 0.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import prediction, schedules, weighting
+        >>> schedule, t = schedules.flow(), jnp.array([0.25, 0.75])  # SNR 9 and 1 / 9
+        >>> print(*(f"{w:.3f}" for w in weighting.min_snr(5.0)(schedule, t, prediction.eps(schedule, t))))
+        0.556 1.000
 
     References:
         Hang et al., "Efficient Diffusion Training via Min-SNR Weighting Strategy" (2023), section 3.4.
@@ -65,6 +93,19 @@ def soft_min_snr(gamma: ArrayLike = 5.0) -> Weighting:
     """SNR gamma / (SNR + gamma) of the error of x0_hat: `min_snr` without its corner.
 
     With gamma = 1 / sigma_data^2 it is 1 / (sigma^2 + sigma_data^2), sigma standing for sigma / alpha.
+
+    Args:
+        gamma: scalar, above 0.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import prediction, schedules, weighting
+        >>> schedule, t = schedules.flow(), jnp.array([0.25, 0.75])  # SNR 9 and 1 / 9
+        >>> print(*(f"{w:.3f}" for w in weighting.soft_min_snr(5.0)(schedule, t, prediction.eps(schedule, t))))
+        0.357 0.978
 
     References:
         Crowson et al., "Scalable High-Resolution Pixel-Space Image Synthesis with Hourglass Diffusion Transformers"
@@ -84,7 +125,18 @@ def edm(sigma_data: ArrayLike = 0.5) -> Weighting:
     The paper's sigma is sigma / alpha of other schedules.
 
     Args:
-        sigma_data: standard deviation of the data; the prediction's own.
+        sigma_data: standard deviation of the data; the prediction's own. Scalar.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import prediction, schedules, weighting
+        >>> schedule, t = schedules.flow(), jnp.array([0.25, 0.75])  # SNR 9 and 1 / 9
+        >>> weights = weighting.edm(0.5)(schedule, t, prediction.edm(0.5)(schedule, t))
+        >>> print(*(f"{w:.3f}" for w in weights))  # sigma_data is the same in both
+        1.000 1.000
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), table 1.
@@ -103,7 +155,19 @@ def sigmoid(bias: ArrayLike = 2.0) -> Weighting:
     with added noise.
 
     Args:
-        bias: the log-SNR at which half the bound is left.
+        bias: the log-SNR at which half the bound is left; scalar.
+
+    Returns:
+        ``(schedule, t float[B], coefficients) -> w float[B]``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import prediction, schedules, weighting
+        >>> schedule, t = schedules.flow(), jnp.array([0.25, 0.75])  # SNR 9 and 1 / 9
+        >>> coefficients = prediction.v(schedule, t)
+        >>> share = weighting.sigmoid(0.0)(schedule, t, coefficients) / weighting.vlb(schedule, t, coefficients)
+        >>> print(*(f"{x:.2f}" for x in share))  # 1 / (1 + SNR)
+        0.10 0.90
 
     References:
         Kingma and Gao, "Understanding Diffusion Objectives as the ELBO with Simple Data Augmentation" (2023),

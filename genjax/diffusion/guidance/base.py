@@ -16,7 +16,7 @@ Scale: TypeAlias = ArrayLike | Callable[[Array], ArrayLike]
 
 
 def at(scale: Scale, t: ArrayLike) -> Array:
-    """The scale at time t."""
+    """The scale at time t, scalar or [B]: float[] or float[B]."""
     return jnp.asarray(scale(jnp.asarray(t)) if callable(scale) else scale)
 
 

@@ -48,6 +48,15 @@ def classifier_free_batched(
     Raises:
         UserError: if the conditions do not fit each other, or `condition` does not fit x_t.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> denoise = lambda x_t, t, label: 0 * x_t + label[:, None]  # called once, with four examples
+        >>> guided = guidance.classifier_free_batched(denoise, jnp.array([1.0, 2.0]), jnp.array(0.5), 3.0)
+        >>> guided(jnp.zeros((2, 1)), jnp.array(0.5))
+        Array([[2.],
+               [5.]], dtype=float32)
+
     References:
         Ho and Salimans, "Classifier-Free Diffusion Guidance" (2022), equation 6.
     """
@@ -78,8 +87,19 @@ def batched(
     Args:
         denoise, condition, null_condition: see `classifier_free_batched`.
 
+    Returns:
+        The two, each ``(x_t float[B, ...], t scalar or [B]) -> x0_hat float[B, ...]``.
+
     Raises:
         UserError: see `classifier_free_batched`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> denoise = lambda x_t, t, label: 0 * x_t + label[:, None]
+        >>> conditional, unconditional = guidance.batched(denoise, jnp.array([1.0, 2.0]), jnp.array(0.5))
+        >>> conditional(jnp.zeros((2, 1)), jnp.array(0.5))[:, 0], unconditional(jnp.zeros((2, 1)), jnp.array(0.5))[:, 0]
+        (Array([1., 2.], dtype=float32), Array([0.5, 0.5], dtype=float32))
     """
     both = _both(denoise, condition, null_condition)
     return lambda x_t, t: both(x_t, t)[0], lambda x_t, t: both(x_t, t)[1]

@@ -30,6 +30,14 @@ def classifier(
             constant may be missing. No example may depend on another.
         scale: 0 is `denoise`.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, schedules
+        >>> log_probability = lambda x_t, t: 2 * x_t.sum(1)  # its gradient is 2
+        >>> guided = guidance.classifier(lambda x_t, t: x_t, log_probability, schedules.flow(), scale=3.0)
+        >>> guided(jnp.zeros((1, 2)), jnp.array(0.5))  # sigma^2 / alpha = 0.5
+        Array([[3., 3.]], dtype=float32)
+
     References:
         Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis" (2021), equation 14 and
         algorithm 2.

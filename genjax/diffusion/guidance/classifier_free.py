@@ -16,9 +16,21 @@ def classifier_free(conditional: Denoiser, unconditional: Denoiser, scale: Scale
     x0_hat is affine in the predicted noise (and in v), so guiding x0_hat is guiding those.
 
     Args:
+        conditional: the denoiser of x_t float[B, ...] that is told the condition.
+        unconditional: the denoiser that is told none, or a negative one.
         scale: 0 is the unconditional denoiser, 1 (bit for bit) the conditional one, above 1 amplifies the
             condition. Scalar, one for each example, or a function of the time that gives either: then, where
             the scale is 1 for all examples, the unconditional denoiser is not evaluated (see `interval`).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> conditional, unconditional = (lambda x, t: 0 * x + 1.0), (lambda x, t: 0 * x + 0.5)
+        >>> scale = jnp.array([0.0, 1.0, 3.0])  # one for each example
+        >>> guidance.classifier_free(conditional, unconditional, scale)(jnp.zeros((3, 1)), jnp.array(0.5))
+        Array([[0.5],
+               [1. ],
+               [2. ]], dtype=float32)
 
     References:
         Ho and Salimans, "Classifier-Free Diffusion Guidance" (2022), equation 6, where scale is 1 + w.

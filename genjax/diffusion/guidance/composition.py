@@ -30,6 +30,14 @@ def compose(
     Raises:
         UserError: if there is no condition, or not one scale for each.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> cat, night, anything = (lambda x, t: 0 * x + 1), (lambda x, t: 0 * x + 3), (lambda x, t: 0 * x)
+        >>> cats_by_day = guidance.compose([cat, night], anything, [2.0, -0.5])
+        >>> cats_by_day(jnp.zeros((1, 1)), jnp.array(0.5))
+        Array([[0.5]], dtype=float32)
+
     References:
         Liu et al., "Compositional Visual Generation with Composable Diffusion Models" (2022),
         conjunction (AND) and negation (NOT).

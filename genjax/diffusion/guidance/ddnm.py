@@ -26,6 +26,14 @@ def ddnm(
         gram: where A A^T is a multiple of the identity, that number (1 / size^2 for ``average_pool(size)``,
             1 for `masked`); else conjugate gradients find A^+.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> estimate = jnp.arange(4.0).reshape(1, 2, 2, 1)  # of mean 1.5
+        >>> restored = guidance.ddnm(lambda x, t: estimate, guidance.operators.average_pool(2), 2.0, gram=1 / 4)
+        >>> restored(estimate, jnp.array(0.5)).ravel()
+        Array([0.5, 1.5, 2.5, 3.5], dtype=float32)
+
     References:
         Wang et al., "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model" (2023),
         algorithm 1.

@@ -34,6 +34,13 @@ def dps(
         measurement: y, broadcasts to the shape of A x_t.
         scale: 0 is `denoise`.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, schedules
+        >>> guided = guidance.dps(lambda x_t, t: x_t, schedules.flow(), lambda x: x, measurement=0.0)
+        >>> print(*(f"{x:.2f}" for x in guided(jnp.array([[3.0, 4.0]]), jnp.array(0.5))[0]))  # 0.5 nearer
+        2.70 3.60
+
     References:
         Chung et al., "Diffusion Posterior Sampling for General Noisy Inverse Problems" (2023), theorem 1 and
         algorithm 1.

@@ -21,6 +21,13 @@ def inpaint(
         known: broadcasts against x_t, [H, W, C] for the same in all examples.
         mask: bool, broadcasts against x_t; True where `known` is known.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> known, mask = jnp.array([0.9, 0.0, 0.0]), jnp.array([True, False, False])
+        >>> guidance.inpaint(lambda x_t, t: x_t, known, mask)(jnp.full((1, 3), 0.1), jnp.array(0.5))
+        Array([[0.9, 0.1, 0.1]], dtype=float32)
+
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021),
         appendix I.2, where the state is replaced, not the estimate; the estimate is in Wang et al.,

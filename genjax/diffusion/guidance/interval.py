@@ -20,18 +20,27 @@ def interval(
 ) -> Callable[[Array], Array]:
     """A scale that applies where the noise level sigma / alpha is in (low, high].
 
-    At high noise guidance costs variety, at low noise it costs time and changes nothing: outside of the
-        interval
+    At high noise guidance costs variety, at low noise it costs time and changes nothing: outside of the interval
     `classifier_free` does not evaluate the unconditional denoiser.
 
     Args:
+        schedule: turns times into noise levels.
         scale: inside of the interval.
         low: noise level in the units of data with alpha = 1 (the sigma of EDM), at least 0.
         high: the same, inf for no bound.
         outside: the scale elsewhere. 1 leaves the conditional denoiser; guidances that add a gradient need 0.
 
     Returns:
-        A function of the time, for any argument `scale`.
+        A function of the time, scalar or [B], for any argument `scale`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, grids, schedules
+        >>> schedule = schedules.edm()
+        >>> times = grids.of_sigmas(jnp.array([10.0, 1.0, 0.1]), schedule)[:3]
+        >>> scale = guidance.interval(schedule, scale=4.0, low=0.2, high=5.0)
+        >>> [float(scale(t)) for t in times]
+        [1.0, 4.0, 1.0]
 
     References:
         Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution

@@ -24,12 +24,18 @@ _State: TypeAlias = tuple[Array, Array, Array, Array, Array]
 
 
 def average_pool(size: int) -> Operator:
-    """The mean of each square of size x size pixels: x [B, H, W, C] to [B, H / size, W / size, C].
+    """The mean of each square of size x size pixels: float[B, H, W, C] to float[B, H / size, W / size, C].
 
     A measurement through it asks for super-resolution. A A^T is 1 / size^2.
 
     Raises:
         UserError: if H or W is not a multiple of `size`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion.guidance import operators
+        >>> operators.average_pool(2)(jnp.arange(8.0).reshape(1, 2, 4, 1)).ravel()  # of [[0, 1, 2, 3], [4, 5, 6, 7]]
+        Array([2.5, 4.5], dtype=float32)
     """
 
     def pool(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
@@ -45,6 +51,13 @@ def masked(mask: Bool[Array, "..."] | Bool[ArrayLike, "..."]) -> Operator:
     """Keeps the pixels where `mask` (bool, broadcasts against x) is True, and puts 0 elsewhere.
 
     A A^T is 1 on what it can give (a measurement, too, must be 0 elsewhere).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion.guidance import operators
+        >>> operators.masked(jnp.array([True, False]))(jnp.array([[1.0, 2.0], [3.0, 4.0]]))
+        Array([[1., 0.],
+               [3., 0.]], dtype=float32)
     """
 
     def apply(x: Float[Array, "B *shape"]) -> Float[Array, "B *shape"]:
@@ -54,13 +67,41 @@ def masked(mask: Bool[Array, "..."] | Bool[ArrayLike, "..."]) -> Operator:
 
 
 def residual(operator: Operator, measurement: ArrayLike, x: Array) -> Array:
-    """``y - A x``; the measurement broadcasts to the shape of A x."""
+    """``y - A x``; the measurement broadcasts to the shape of A x.
+
+    Args:
+        operator: the operator A.
+        measurement: y, a measurement.
+        x: float[B, ...].
+
+    Returns:
+        float[B, ...], of the shape of A x.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion.guidance import operators
+        >>> operators.residual(lambda x: 2 * x, 5.0, jnp.array([[1.0], [2.0]]))
+        Array([[3.],
+               [1.]], dtype=float32)
+    """
     projected = operator(x)
     return jnp.broadcast_to(jnp.asarray(measurement, projected.dtype), projected.shape) - projected
 
 
 def transpose(operator: Operator, x: Array) -> Operator:
-    """A^T, from the space of the measurement to the space of x. Only the shape and type of x matter."""
+    """A^T, from the space of the measurement to the space of x.
+
+    Args:
+        operator: the operator A.
+        x: float[B, ...]; only its shape and type matter.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion.guidance import operators
+        >>> back = operators.transpose(operators.average_pool(2), jnp.zeros((1, 2, 2, 1)))
+        >>> back(jnp.full((1, 1, 1, 1), 8.0)).ravel()
+        Array([2., 2., 2., 2.], dtype=float32)
+    """
     transposed = jax.linear_transpose(operator, jax.ShapeDtypeStruct(x.shape, x.dtype))
     return lambda u: transposed(u)[0]
 
@@ -82,11 +123,24 @@ def solve(
     is 0, b must be in its range.
 
     Args:
+        operator: the operator A.
+        transposed: A^T, as `transpose` gives it.
+        b: of the shape of a measurement.
         weight: scalar or [B], at least 0.
         ridge: scalar or [B], at least 0.
         gram: where A A^T is a multiple of the identity, that number; then nothing is iterated.
         max_iterations: as many as A A^T has different eigenvalues are enough, but for rounding.
         tolerance: bound on the norm of the residual, relative to the norm of b.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion.guidance import operators
+        >>> double = lambda x: 2 * x  # A A^T = 4
+        >>> operators.solve(double, double, jnp.array([[8.0]]), weight=0.75, ridge=1.0)
+        Array([[2.]], dtype=float32)
+
+    References:
+        Hestenes and Stiefel, "Methods of Conjugate Gradients for Solving Linear Systems" (1952).
     """
     if gram is not None:
         return (b / expand(jnp.asarray(weight) * gram + ridge, b)).astype(b.dtype)

@@ -41,6 +41,14 @@ def pigdm(
         gram: where A A^T is a multiple of the identity, that number (1 / size^2 for ``average_pool(size)``,
             1 for `masked`); else conjugate gradients solve for its inverse.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, schedules
+        >>> denoise = lambda x_t, t: x_t  # of standard normal data, at alpha = sigma = 0.5
+        >>> guided = guidance.pigdm(denoise, schedules.flow(), lambda x: x, measurement=3.0, noise_std=1.0)
+        >>> print(f"{guided(jnp.zeros((1, 1)), jnp.array(0.5)).item():.3f}")  # mean of 0 (data), 0 (x_t), 3
+        1.000
+
     References:
         Song et al., "Pseudoinverse-Guided Diffusion Models for Inverse Problems" (2023), section 3.
     """

@@ -22,10 +22,20 @@ def projected(
     nothing.
 
     Args:
+        conditional: the denoiser of x_t float[B, ...] that is told the condition.
+        unconditional: the denoiser that is told none.
         scale: as in `classifier_free`; 1 (bit for bit) is the conditional denoiser.
         parallel: how much of the parallel part to keep (eta); 1 with no radius is `classifier_free`.
         radius: the longest difference of conditional and unconditional estimate, as a norm over an example;
             longer ones are shortened to it. Above 0, inf for no bound.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> conditional = lambda x, t: x + jnp.array([[1.0, 0.0]])
+        >>> unconditional = lambda x, t: x + jnp.array([[0.0, -1.0]])
+        >>> guidance.projected(conditional, unconditional, 3.0)(jnp.zeros((1, 2)), jnp.array(0.5))  # else [[3, 2]]
+        Array([[1., 2.]], dtype=float32)
 
     References:
         Sadat et al., "Eliminating Oversaturation and Artifacts of High Guidance Scales in Diffusion Models"

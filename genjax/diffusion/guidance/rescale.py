@@ -28,11 +28,20 @@ def rescale(
     scales x0_hat.
 
     Args:
-        guided: the denoiser to correct.
+        guided: the denoiser of x_t float[B, ...] to correct.
         conditional: the denoiser with the condition, without guidance.
+        schedule: schedule of x_t.
         phi: how much of the correction to apply, in [0, 1]; 0 is `guided`.
         prediction: the output to scale; any, the network itself may predict something else. Undefined where
             the prediction is, for `eps` at alpha(t) = 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, prediction, schedules
+        >>> conditional, guided = (lambda x, t: x), (lambda x, t: 3 * x)
+        >>> scaled = guidance.rescale(guided, conditional, schedules.cosine(), phi=0.5, prediction=prediction.x0)
+        >>> scaled(jnp.array([[-1.0, 1.0]]), jnp.array(0.5))  # half-way from 3 to 1
+        Array([[-2.,  2.]], dtype=float32)
 
     References:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), equations 14 to 16.

@@ -16,6 +16,17 @@ def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Denoiser:
 
     Samplers derive the noise from the clipped estimate, so that x_t = alpha x0_hat + sigma noise still holds.
 
+    Args:
+        denoise: the denoiser of x_t float[B, ...] to bound.
+        low: least value of data.
+        high: largest value of data.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> guidance.clip(lambda x_t, t: 3 * x_t)(jnp.array([[-1.0, 0.25, 1.0]]), jnp.array(0.5))
+        Array([[-1.  ,  0.75,  1.  ]], dtype=float32)
+
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), reference code (`clip_denoised`).
     """
@@ -37,11 +48,20 @@ def dynamic_threshold(
     `clip`, it also draws in the values that are not clipped.
 
     Args:
+        denoise: the denoiser of x_t float[B, ...] to bound.
         quantile: in [0, 1]; 1 is the largest value, so that nothing is clipped and all is scaled.
         maximum: at least 1, where it is `clip`, which is what diffusers' default amounts to.
 
     Raises:
         UserError: if a concrete `quantile` or `maximum` is out of range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance
+        >>> bounded = guidance.dynamic_threshold(lambda x_t, t: x_t, quantile=1.0)
+        >>> bounded(jnp.array([[-2.0, 1.0], [0.5, 0.25]]), jnp.array(0.5))  # the first is divided by 2
+        Array([[-1.  ,  0.5 ],
+               [ 0.5 ,  0.25]], dtype=float32)
 
     References:
         Saharia et al., "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding"

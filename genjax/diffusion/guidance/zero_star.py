@@ -30,6 +30,14 @@ def zero_star(
             [0, 1]. With the default this never happens. To leave out the first of K equal steps, anything
             in [1 - 1/K, 1).
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import guidance, schedules
+        >>> conditional, unconditional = (lambda x, t: 0 * x + 1), (lambda x, t: 0 * x + 2)
+        >>> guided = guidance.zero_star(conditional, unconditional, 3.0, schedules.flow(), zero_above=0.9)
+        >>> guided(jnp.full((1, 1), 0.0), jnp.array(0.5)), guided(jnp.full((1, 1), 0.25), jnp.array(1.0))  # x stays
+        (Array([[1.]], dtype=float32), Array([[0.25]], dtype=float32))
+
     References:
         Fan et al., "CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models" (2025), sections
         4.1 (optimized scale) and 4.2 (zero-init).

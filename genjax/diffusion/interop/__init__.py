@@ -39,6 +39,15 @@ def from_diffusers_config(
     Raises:
         UserError: if the class is not supported, or the value of one of its fields; if no class has such a field; or
             nothing can be read.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import from_diffusers_config
+        >>> described = from_diffusers_config({"_class_name": "DDIMScheduler", "timestep_spacing": "trailing"})
+        >>> described.times(4)
+        Array([1.  , 0.75, 0.5 , 0.25, 0.  ], dtype=float32)
+        >>> described.timestep(jnp.array([1.0, 0.25]))  # what the network of that file is told
+        Array([999., 249.], dtype=float32)
     """
     options = read(config, mu)
     return CLASSES[options.name](options)

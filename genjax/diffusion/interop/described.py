@@ -87,6 +87,9 @@ def schedule_of(options: Options, *, finite: bool = True) -> Discrete:
 def bound_of(options: Options) -> Callable[[Denoiser], Denoiser]:
     """Dynamic thresholding or, if there is none, clipping.
 
+    Returns:
+        denoiser -> denoiser of the same x_t float[B, ...].
+
     Raises:
         UserError: if one of their numbers makes no sense.
     """
@@ -101,7 +104,7 @@ def bound_of(options: Options) -> Callable[[Denoiser], Denoiser]:
 
 
 def unbounded(denoise: Denoiser) -> Denoiser:
-    """The denoiser as it is."""
+    """The denoiser of x_t float[B, ...] as it is."""
     return denoise
 
 
@@ -117,10 +120,10 @@ def discrete(
 
     Args:
         options: options of the file.
-        num_train: T. The schedule may reach further than that.
+        num_train: T, the number of trained times. The schedule may reach further than that.
         schedule: the schedule.
         sampler: the sampler.
-        times: the grid.
+        times: the grid, K -> float[K+1].
         bound: `bound_of` the options if left out.
     """
     size = schedule.table.size

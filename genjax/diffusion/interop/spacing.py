@@ -39,7 +39,12 @@ class Grid(NamedTuple):
 
 
 def checked(times: Times, most: int | None = None) -> Times:
-    """Raises a UserError for a number of steps that makes no sense."""
+    """A grid that raises a UserError for a number of steps that makes no sense.
+
+    Args:
+        times: K -> float[K+1].
+        most: the largest number of steps; none if left out.
+    """
 
     def check(num_steps: int) -> Array:
         if num_steps < 1 or (most is not None and num_steps > most):
@@ -54,10 +59,13 @@ def spaced_steps(options: Options, num_train: int, most: int, intervals: bool, w
 
     Args:
         options: timestep_spacing and steps_offset.
-        num_train: T.
+        num_train: T, the number of trained times.
         most: the number of steps, from 0 on, that are used: T or, where lambda is clipped, less.
         intervals: whether the K steps are the first of K + 1 on a line.
         whole: whether they are rounded on that line.
+
+    Returns:
+        K -> float64[K], decreasing, in [0, T - 1].
     """
     points = 1 if intervals else 0
     offset = options.number("steps_offset", "[0, inf)") if options.get("steps_offset") else 0
@@ -89,7 +97,12 @@ def whole_times(options: Options, num_train: int, final: float) -> Times:
     """Of the classes that know the T trained times only.
 
     Args:
+        options: timestep_spacing and steps_offset.
+        num_train: T, the number of trained times.
         final: the last time.
+
+    Returns:
+        K -> float[K+1], the times.
     """
     steps = spaced_steps(options, num_train, num_train, intervals=False, whole=True)
     return checked(lambda k: jnp.asarray(np.append((steps(k) + 1) / num_train, final)), num_train)
@@ -153,7 +166,7 @@ def _bound(options: Options, name: str) -> float | None:
 
 
 def ramp_of(options: Options, kinds: Mapping[str, Ramp]) -> Ramp | None:
-    """The one of these that is true in the file, or None.
+    """The one of these that is true in the file, ``(part [K], low, high) -> float64[K]``, or None.
 
     Raises:
         UserError: if several are.
@@ -169,12 +182,23 @@ def _ramp(options: Options) -> Ramp | None:
 
 
 def exponential(part: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Equal steps in log(sigma)."""
+    """Equal steps in log(sigma): float64[K], from `high` at part 0 to `low` at part 1.
+
+    Args:
+        part: float64[K].
+        low: the last sigma; a number.
+        high: the first sigma; a number.
+    """
     return np.exp(np.log(high) + part * (np.log(low) - np.log(high)))
 
 
 def beta_quantiles(part: np.ndarray, low: float, high: float) -> np.ndarray:
     """Quantiles of the beta distribution B(0.6, 0.6): short steps at both ends.
+
+    Args:
+        part: float64[K], as in `exponential`.
+        low: the last sigma; a number.
+        high: the first sigma; a number.
 
     References:
         Lee et al., "Beta Sampling is All You Need: Efficient Image Generation Strategy for Diffusion Models using
@@ -196,12 +220,14 @@ RAMPS: dict[str, Ramp] = {
 def flow_sigmas(
     options: Options, shift: float, *, from_one: bool, num_train: int
 ) -> Callable[[int], np.ndarray]:
-    """K -> sigma of rectified flow at the K steps of `use_flow_sigmas`: equal steps, then shifted.
+    """K -> sigma of rectified flow at the K steps of `use_flow_sigmas`: equal steps, then shifted; float64[K].
 
     Args:
+        options: shift_terminal.
         shift: of `schedules.flow`.
         from_one: whether the first sigma is 1, less a millionth, and the last of K + 1 is 1 / T; otherwise they are
             one minus these.
+        num_train: T, the number of trained times.
     """
 
     def shifted(u: np.ndarray) -> np.ndarray:
@@ -221,7 +247,7 @@ def flow_sigmas(
 
 
 def stretched(sigmas: np.ndarray, terminal: float) -> np.ndarray:
-    """1 - sigma times the factor that makes the last sigma `terminal`.
+    """The sigmas float64[K] with 1 - sigma times the factor that makes the last one `terminal`.
 
     Raises:
         UserError: if the last sigma is 1, as where it is the only one.

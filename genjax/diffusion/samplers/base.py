@@ -58,7 +58,16 @@ class SamplerKind(NamedTuple):
 
 
 def needs(what: Needs) -> Callable[[_Make], _Make]:
-    """Marks the constructor of a sampler that needs something else than a denoiser."""
+    """Marks the constructor of a sampler that needs something else than a denoiser.
+
+    Example:
+        >>> from genjax.diffusion.samplers import Sampler, base, consistency
+        >>> @base.needs("consistency")
+        ... def one_jump() -> Sampler:
+        ...     return consistency(sigma_min=0.002)
+        >>> base.kind(one_jump).needs, base.kind(lambda: consistency()).needs
+        ('consistency', 'denoiser')
+    """
 
     def mark(make: _Make) -> _Make:
         setattr(make, _NEEDS, what)
@@ -73,7 +82,12 @@ def kind(make: Callable[..., Sampler]) -> SamplerKind:
 
 
 def stateless(x_T: Array, times: Array) -> tuple[()]:
-    """The `init` of samplers that remember nothing between steps."""
+    """The `init` of samplers that remember nothing between steps.
+
+    Args:
+        x_T: float[N, ...], not used.
+        times: float[K+1], not used.
+    """
     del x_T, times
     return ()
 
@@ -107,12 +121,32 @@ def normal(
     """Standard normal noise, row i from ``keys[i]`` alone.
 
     Drawn in float32 and then cast, so that the noise of a key is the same in every precision.
+
+    Args:
+        keys: one key per sample.
+        shape: shape of one sample.
+        dtype: of the result.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import samplers
+        >>> keys = jax.random.split(jax.random.key(0), 3)
+        >>> noise = samplers.normal(keys, (2, 2))
+        >>> noise.shape, bool((samplers.normal(keys[2:], (2, 2))[0] == noise[2]).all())  # whatever the batch
+        ((3, 2, 2), True)
     """
     return jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(keys).astype(dtype)
 
 
 def check_range(name: str, value: ArrayLike, low: float | int, high: float | int) -> None:
-    """Raises a UserError unless all values, if they are concrete, are in [low, high]."""
+    """Raises a UserError unless all values, if they are concrete, are in [low, high].
+
+    Args:
+        name: name of the argument.
+        value: a number, or an array of any shape; arrays of jax are not checked.
+        low: least valid value.
+        high: largest valid value.
+    """
     if isinstance(value, int | float | np.ndarray | np.generic) and not np.all(
         (value >= low) & (value <= high)
     ):

@@ -20,7 +20,17 @@ def consistency(sigma_min: ArrayLike = 0.0) -> Sampler:
     Args:
         sigma_min: the noise, as sigma / alpha, that the estimates of the model still have: new noise makes up
             the difference to sigma(s). 0 for latent consistency models; epsilon of the paper, the `sigma_min`
-            of `prediction.consistency_edm`, for consistency models.
+            of `prediction.consistency_edm`, for consistency models. A scalar; it may be traced.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, schedule = jax.random.split(jax.random.key(0), 2000), schedules.shifted_cosine()
+        >>> x_T = samplers.normal(keys, (4,))
+        >>> for model in (lambda x, t: x, lambda x, t: schedule.alpha(t) * x):  # of N(0, 1): the jump, and the mean
+        ...     print(f"{sample(keys, x_T, grids.linspace(4), model, samplers.consistency(), schedule).std():.2f}")
+        1.00
+        0.58
 
     References:
         Song et al., "Consistency Models" (2023), algorithm 1; Luo et al., "Latent Consistency Models:

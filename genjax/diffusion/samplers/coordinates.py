@@ -11,8 +11,8 @@ sigma(s), as DDIM does. What a better method adds to it depends on c.
 
 References:
     Song et al., "Denoising Diffusion Implicit Models" (2021), equation 14; Karras et al., "Elucidating the
-    Design Space of Diffusion-Based Generative Models" (2022), equation 4; Liu et al., "Flow Straight and Fast"
-    (2023).
+    Design Space of Diffusion-Based Generative Models" (2022), equation 4; Liu et al., "Flow Straight and Fast:
+    Learning to Generate and Transfer Data with Rectified Flow" (2023).
 """
 
 from collections.abc import Callable
@@ -36,23 +36,57 @@ estimates, though x tells nothing of x_0 any more. Steps of a higher order from 
 
 
 def sigma_over_alpha(alpha: Array, sigma: Array) -> Array:
-    """x / alpha as a function of sigma / alpha, as EDM and k-diffusion have it; infinite at alpha = 0."""
+    """x / alpha as a function of sigma / alpha, as EDM and k-diffusion have it; infinite at alpha = 0.
+
+    Args:
+        alpha: float[...].
+        sigma: float[...], not used.
+
+    Returns:
+        float[...]: alpha.
+    """
     del sigma
     return alpha
 
 
 def flow(alpha: Array, sigma: Array) -> Array:
-    """x / (alpha + sigma) as a function of sigma / (alpha + sigma), in [0, 1], as in rectified flow."""
+    """x / (alpha + sigma) as a function of sigma / (alpha + sigma), in [0, 1], as in rectified flow.
+
+    Args:
+        alpha: float[...].
+        sigma: float[...].
+
+    Returns:
+        float[...]: alpha + sigma.
+    """
     return alpha + sigma
 
 
 def noise_estimate(schedule: Schedule, x: Array, x_0: Array, t: Array) -> Array:
-    """The noise in x at time t > 0, if x_0 is the clean data."""
+    """The noise float[N, ...] in x at time t > 0, if x_0 is the clean data.
+
+    Args:
+        schedule: schedule of x.
+        x: float[N, ...].
+        x_0: float[N, ...].
+        t: scalar.
+    """
     return (x - schedule.alpha(t) * x_0) / schedule.sigma(t)
 
 
 def ddim_step(schedule: Schedule, x: Array, x_0: Array, t: Array, s: Array) -> Array:
-    """From t to s with x_0 and the noise kept: DDIM with eta = 0, Euler's method in any of the coordinates."""
+    """From t to s with x_0 and the noise kept: DDIM with eta = 0, Euler's method in any of the coordinates.
+
+    Args:
+        schedule: schedule of x.
+        x: float[N, ...], at t.
+        x_0: float[N, ...], the estimate there.
+        t: scalar.
+        s: scalar.
+
+    Returns:
+        float[N, ...], the state at s.
+    """
     noise = noise_estimate(schedule, x, x_0, t)
     return (schedule.alpha(s) * x_0 + schedule.sigma(s) * noise).astype(x.dtype)
 
@@ -62,6 +96,17 @@ def noise_step(schedule: Schedule, x: Array, x_0: Array, change: Array, t: Array
 
     It is alpha(s) (x / alpha(t) + (u(s) - u(t)) (noise + change)), u = sigma / alpha, written such that nothing
     is divided by alpha(t) where `change` is 0.
+
+    Args:
+        schedule: schedule of x.
+        x: float[N, ...], at t.
+        x_0: float[N, ...], the estimate there.
+        change: float[N, ...], added to the noise estimate.
+        t: scalar.
+        s: scalar.
+
+    Returns:
+        float[N, ...], the state at s.
     """
     distance = schedule.sigma(s) - schedule.alpha(s) * jnp.exp(-half_log_snr(schedule, t))
     return (ddim_step(schedule, x, x_0, t, s) + distance * change).astype(x.dtype)

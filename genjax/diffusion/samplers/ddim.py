@@ -21,6 +21,16 @@ def ddim(eta: ArrayLike = 0.0) -> Sampler:
     Raises:
         UserError: if a concrete `eta` is outside [0, 1].
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T = jax.random.split(jax.random.key(0), 2), jax.numpy.ones((2, 1))
+        >>> for sampler in (samplers.ddim(eta=0.0), samplers.ddim(eta=1.0)):
+        ...     a, b = sample(keys, x_T, grids.linspace(9), lambda x, t: 0.5 * x, sampler, schedules.vp())
+        ...     print(bool(a == b))  # whether the keys make no difference
+        True
+        False
+
     References:
         Song et al., "Denoising Diffusion Implicit Models" (2021), equations 12 and 16.
     """

@@ -23,6 +23,16 @@ def ddpm(variance: ArrayLike | Callable[[Array, Array], Array] = 0.0) -> Sampler
             network as `denoise` does, the compiler merges the two calls. The last step, to s = 0, adds no noise
             whatever the variance.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, schedule = jax.random.split(jax.random.key(0), 2000), schedules.shifted_cosine()
+        >>> denoise, x_T = lambda x_t, t: schedule.alpha(t) * x_t, samplers.normal(keys, (4,))  # data from N(0, 1)
+        >>> for sampler in (samplers.ddpm(variance=0.0), samplers.ddpm(variance=1.0)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(10), denoise, sampler, schedule).std():.2f}")
+        0.83
+        0.99
+
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), algorithm 2 and section 3.2;
         Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021), equation 15.

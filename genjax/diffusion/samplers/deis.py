@@ -19,6 +19,17 @@ def deis(order: int = 3, lower_order_final: bool = True) -> Sampler:
     Raises:
         UserError: if `order` is not one of these.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.deis(1), samplers.deis(2), samplers.deis(3)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.856
+        0.934
+        0.944
+
     References:
         Zhang and Chen, "Fast Sampling of Diffusion Models with Exponential Integrator" (2023), equations 14 and 15, and
         section 3 on the change of variable to rho.

@@ -19,6 +19,17 @@ def dpm2() -> Sampler:
     It is DPM-Solver-2 with its stage in the middle. Order 2, two evaluations a step; one evaluation, and order
     1, in the step to s = 0 and in a step from alpha(t) = 0.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.full((1, 1), 80.0), schedules.edm()
+        >>> denoise = lambda x_t, t: x_t / (1 + schedule.sigma(t) ** 2)  # of data from N(0, 1): x_0 = 1
+        >>> for num_steps in (10, 20):
+        ...     x_0 = sample(keys, x_T, grids.karras(num_steps, schedule), denoise, samplers.dpm2(), schedule)
+        ...     print(f"{x_0.item():.3f}")
+        1.099
+        1.020
+
     References:
         k-diffusion (Crowson, 2022), `sample_dpm_2`; Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion
         Probabilistic Model Sampling" (2022), algorithm 1.
@@ -38,6 +49,15 @@ def dpm2_ancestral(eta: ArrayLike = 1.0) -> Sampler:
 
     Raises:
         UserError: if a concrete `eta` is outside [0, 1].
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.split(jax.random.key(0), 2), jax.numpy.ones((2, 3)), schedules.vp()
+        >>> run = lambda sampler: sample(keys, x_T, grids.linspace(6), lambda x, t: 0.5 * x, sampler, schedule)
+        >>> difference = run(samplers.dpm2_ancestral(eta=0.0)) - run(samplers.dpm2())
+        >>> bool(abs(difference).max() < 1e-5)
+        True
 
     References:
         k-diffusion (Crowson, 2022), `sample_dpm_2_ancestral`.

@@ -27,6 +27,17 @@ def dpm_solver_pp_2s(solver_type: str = "midpoint", lower_order_final: bool = Tr
     Raises:
         UserError: if `solver_type` is not one of these.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for num_steps in (8, 16):
+        ...     x_0 = sample(keys, x_T, grids.linspace(num_steps), denoise, samplers.dpm_solver_pp_2s(), schedule)
+        ...     print(f"{x_0.item():.3f}")
+        0.901
+        0.969
+
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),
         algorithm 1.
@@ -38,7 +49,22 @@ def dpm_solver_pp_2s(solver_type: str = "midpoint", lower_order_final: bool = Tr
 def dpm_solver_pp_3s(solver_type: str = "midpoint", lower_order_final: bool = True) -> Sampler:
     """DPM-Solver++ singlestep with blocks of three steps. Order 3 on smooth grids (see `dpm_solver_singlestep`).
 
-    Arguments and errors are the same as in `dpm_solver_pp_2s`.
+    Args:
+        solver_type: as in `dpm_solver_pp_2s`.
+        lower_order_final: as in `dpm_solver_singlestep`.
+
+    Raises:
+        UserError: if `solver_type` is not one of these.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.dpm_solver_pp_3s("midpoint"), samplers.dpm_solver_pp_3s("heun")):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.995
+        0.941
 
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),
@@ -58,6 +84,16 @@ def dpm_solver_pp_2m(solver_type: str = "midpoint", lower_order_final: bool = Tr
 
     Raises:
         UserError: if `solver_type` is not one of these.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.dpm_solver_pp_2m("midpoint"), samplers.dpm_solver_pp_2m("heun")):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.961
+        0.972
 
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),
@@ -82,6 +118,16 @@ def dpm_solver_pp_3m(solver_type: str = "midpoint", lower_order_final: bool = Tr
     Raises:
         UserError: if `solver_type` is not one of these.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.dpm_solver_pp_2m(), samplers.dpm_solver_pp_3m()):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.961
+        0.967
+
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),
         reference code.
@@ -104,6 +150,15 @@ def dpm_solver_pp_2m_sde(
     Raises:
         UserError: if a concrete `eta` is negative, or `solver_type` is not one of these.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.split(jax.random.key(0), 2), jax.numpy.ones((2, 3)), schedules.vp()
+        >>> run = lambda sampler: sample(keys, x_T, grids.linspace(6), lambda x, t: 0.5 * x, sampler, schedule)
+        >>> difference = run(samplers.dpm_solver_pp_2m_sde(eta=0.0)) - run(samplers.dpm_solver_pp_2m())
+        >>> bool(abs(difference).max() < 1e-5)
+        True
+
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022), section 6;
         k-diffusion (`sample_dpmpp_2m_sde`) for eta.
@@ -116,9 +171,24 @@ def dpm_solver_pp_2m_sde(
 def dpm_solver_pp_3m_sde(
     eta: ArrayLike = 1.0, solver_type: str = "heun", lower_order_final: bool = True
 ) -> Sampler:
-    """SDE-DPM-Solver++(3M), multistep; for eta = 0 as `dpm_solver_pp_3m`.
+    """SDE-DPM-Solver++(3M), multistep; for eta = 0 as `dpm_solver_pp_3m` of the same `solver_type`.
 
-    Arguments and errors are the same as in `dpm_solver_pp_2m_sde`.
+    Args:
+        eta: as in `dpm_solver_pp_2m_sde`; a scalar, or one for each example.
+        solver_type: as in `dpm_solver_pp_3m`; "heun" by default, unlike there.
+        lower_order_final: as in `dpm_solver_pp_3m`.
+
+    Raises:
+        UserError: if a concrete `eta` is negative, or `solver_type` is not one of these.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.split(jax.random.key(0), 2), jax.numpy.ones((2, 3)), schedules.vp()
+        >>> run = lambda sampler: sample(keys, x_T, grids.linspace(6), lambda x, t: 0.5 * x, sampler, schedule)
+        >>> difference = run(samplers.dpm_solver_pp_3m_sde(eta=0.0)) - run(samplers.dpm_solver_pp_3m("heun"))
+        >>> bool(abs(difference).max() < 1e-5)
+        True
 
     References:
         k-diffusion (`sample_dpmpp_3m_sde`).

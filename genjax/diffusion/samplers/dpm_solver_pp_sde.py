@@ -28,6 +28,15 @@ def dpm_solver_pp_2s_ancestral(eta: ArrayLike = 1.0) -> Sampler:
     Raises:
         UserError: if a concrete `eta` is outside [0, 1].
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.split(jax.random.key(0), 2), jax.numpy.ones((2, 3)), schedules.vp()
+        >>> run = lambda sampler: sample(keys, x_T, grids.linspace(6), lambda x, t: 0.5 * x, sampler, schedule)
+        >>> difference = run(samplers.dpm_solver_pp_2s_ancestral(0.0)) - run(samplers.dpm_solver_pp_sde(0.0))
+        >>> bool(abs(difference).max() < 1e-5)
+        True
+
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),
         algorithm 1 with r = 1/2; k-diffusion (`sample_dpmpp_2s_ancestral`).
@@ -68,6 +77,16 @@ def dpm_solver_pp_sde(eta: ArrayLike = 1.0, r: ArrayLike = 0.5) -> Sampler:
 
     Raises:
         UserError: if a concrete `eta` or `r` is out of range.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.dpm_solver_pp_sde(eta=0.0), samplers.dpm_solver_pp_sde(eta=0.0, r=1.0)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.948
+        0.955
 
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),

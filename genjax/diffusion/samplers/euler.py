@@ -15,7 +15,11 @@ from genjax.typing import Array
 
 
 class Churn(NamedTuple):
-    """New noise before each step, which takes x up to a later time; see `euler` for the four numbers."""
+    """New noise before each step, which takes x up to a later time; see `euler` for the four numbers.
+
+    References:
+        Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), algorithm 2.
+    """
 
     churn: ArrayLike
     churn_min: ArrayLike
@@ -68,11 +72,19 @@ def euler(
     Args:
         churn: S_churn of the paper, at least 0, for the whole trajectory: before each of the K steps, new noise
             raises sigma / alpha by the factor 1 + min(churn / K, sqrt(2) - 1), but never beyond t = 1.
-            Only the int or float 0 saves the drawing of noise; a traced array may be 0 too.
+            A scalar. Only the int or float 0 saves the drawing of noise; a traced array may be 0 too.
         churn_min: S_tmin, the smallest sigma / alpha with churn.
         churn_max: S_tmax, the largest one.
         churn_noise: S_noise, the standard deviation of the new noise; slightly above 1 makes up for detail that
             denoisers remove.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import sample, samplers, schedules
+        >>> keys, x_T, times = jax.random.key(0)[None], jax.numpy.array([[2.0]]), jax.numpy.array([1.0, 0.5])
+        >>> denoise = lambda x_t, t: 0.5 * x_t  # x_0 = 1, noise = 2
+        >>> sample(keys, x_T, times, denoise, samplers.euler(), schedules.flow())  # 2 - 0.5 (noise - x_0)
+        Array([[1.5]], dtype=float32)
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), algorithm 2
@@ -111,7 +123,17 @@ def euler_ancestral(eta: ArrayLike = 1.0) -> Sampler:
     Raises:
         UserError: if a concrete `eta` is outside [0, 1].
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.split(jax.random.key(0), 2), jax.numpy.ones((2, 3)), schedules.vp()
+        >>> run = lambda sampler: sample(keys, x_T, grids.linspace(6), lambda x, t: 0.5 * x, sampler, schedule)
+        >>> difference = run(samplers.euler_ancestral(0.7)) - run(samplers.ddim(0.7))
+        >>> bool(abs(difference).max() < 1e-5)
+        True
+
     References:
-        Song et al., "Denoising Diffusion Implicit Models" (2021), equations 12 and 16.
+        k-diffusion (Crowson, 2022), `sample_euler_ancestral`; Song et al., "Denoising Diffusion Implicit Models"
+        (2021), equations 12 and 16.
     """
     return ddim(eta)

@@ -35,7 +35,7 @@ _SERIES = 14  # terms; with |z| < 1/2 the next one is below float64's resolution
 
 
 class Estimate(NamedTuple):
-    """What the denoiser says at one point; ``x = alpha x0 + sigma noise``."""
+    """What the denoiser says at one point, float[N, ...] each; ``x = alpha x0 + sigma noise``."""
 
     x0: Array
     noise: Array
@@ -63,13 +63,13 @@ Weights: TypeAlias = Callable[[Array, Sequence[Array], Array], list[Array]]
 
 
 def estimate(x: Array, t: Array, denoise: Denoiser, schedule: Schedule) -> Estimate:
-    """Calls the denoiser, once; t > 0."""
+    """Calls the denoiser, once, with x float[N, ...] and a scalar t > 0."""
     x0 = denoise(x, t).astype(x.dtype)
     return Estimate(x0, noise_estimate(schedule, x, x0, t).astype(x.dtype))
 
 
 def first_order(now: Estimate, s: Array, schedule: Schedule) -> Array:
-    """The step with constant estimates: DDIM. Right at s = 0 and where alpha(t) = 0."""
+    """The step with constant estimates, float[N, ...]: DDIM. Right at s = 0 and where alpha(t) = 0; s is scalar."""
     return schedule.alpha(s) * now.x0 + schedule.sigma(s) * now.noise
 
 
@@ -77,6 +77,17 @@ def first_order_sde(
     now: Estimate, h: Array, s: Array, schedule: Schedule, eta: ArrayLike, keys: Array
 ) -> Array:
     """As `first_order` for the reverse SDE with `eta` times the usual amount of noise.
+
+    Args:
+        now: the estimates at t.
+        h: of the step, in lambda; scalar.
+        s: scalar.
+        schedule: schedule of x.
+        eta: scalar, or [N].
+        keys: Key[N].
+
+    Returns:
+        float[N, ...], the state at s.
 
     References:
         Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022), section 6,
@@ -93,6 +104,8 @@ def first_order_sde(
 def phi(n: int, z: Array) -> Array:
     """phi_n(z), the sum over j >= 0 of z^j / (j + n)!, for n >= 1. Accurate and differentiable at 0 too.
 
+    Elementwise in z, of any shape.
+
     References:
         Hochbruck and Ostermann, "Exponential integrators" (2010), equations 2.10 and 2.11.
     """
@@ -108,7 +121,7 @@ def phi(n: int, z: Array) -> Array:
 
 
 def moment(n: int, k: Array) -> Array:
-    """The integral over u in [0, 1] of ``k exp(-(1 - u) k) u^n``."""
+    """The integral over u in [0, 1] of ``k exp(-(1 - u) k) u^n``; elementwise in k, of any shape."""
     return math.factorial(n) * k * phi(n + 1, -k)
 
 
@@ -116,7 +129,11 @@ def integrals(k: Array, nodes: Sequence[Array]) -> list[Array]:
     """As `moment`, of u, u (u - u_1), u (u - u_1)(u - u_2), ...: the factors of Newton's divided differences.
 
     Args:
-        nodes: u_0 = 0, u_1, ...; one result less.
+        k: a scalar, or one for each example.
+        nodes: u_0 = 0, u_1, ..., each a scalar.
+
+    Returns:
+        One less than the nodes, each of the shape of k.
     """
     moments = [moment(n, k) for n in range(1, len(nodes))]
     coefficients: list[Array | float] = [1.0]  # of u, u^2, ...
@@ -133,6 +150,13 @@ def differences(nodes: Sequence[Array], values: Sequence[Array]) -> list[Array]:
     """Newton's divided differences f[u_0, u_1], f[u_0, u_1, u_2], ... of values at nodes.
 
     Nodes that coincide stand for estimates that do not exist yet; theirs is finite, to be multiplied by 0.
+
+    Args:
+        nodes: each a scalar.
+        values: one float[N, ...] for each node.
+
+    Returns:
+        One less than the nodes, each float[N, ...].
     """
     table, results = list(values), []
     for n in range(1, len(nodes)):
@@ -145,7 +169,7 @@ def differences(nodes: Sequence[Array], values: Sequence[Array]) -> list[Array]:
 
 
 def apart(difference: Array) -> Array:
-    """The difference, or 1 where it is 0, to divide by."""
+    """The difference, of any shape, or 1 where it is 0: to divide by."""
     return jnp.where(difference == 0, 1, difference)
 
 
@@ -159,8 +183,10 @@ def higher_order(
     """What the polynomial through the values adds to the integral of its constant term.
 
     Args:
+        weights: the factors of the divided differences.
         k: a scalar, or one for each example.
         nodes: in units of h; the first is 0.
+        values: one float[N, ...] for each node.
         order: int[], number of nodes that are used.
     """
     total = jnp.zeros_like(values[0])
@@ -188,8 +214,11 @@ def advance(
 
     Args:
         start: where the step begins.
-        h: of the step, in lambda.
-        nodes, values, order: see `higher_order`.
+        h: of the step, in lambda; scalar.
+        s: where the step ends; scalar.
+        schedule: schedule of x.
+        variable: what is a polynomial.
+        weights, nodes, values, order: see `higher_order`.
         eta: of `first_order_sde`; None: the ODE.
         keys: one for each example; for the SDE.
     """
@@ -210,7 +239,7 @@ def moderate(h: Array) -> Array:
 
 
 def previous_lambda(schedule: Schedule, times: Array, i: Array) -> Array:
-    """lambda at the i-th time; for negative i, lambda at the first time."""
+    """lambda, float[], at the i-th of the times float[K+1]; for negative i, lambda at the first time."""
     return half_log_snr(schedule, times[jnp.maximum(i, 0)])
 
 

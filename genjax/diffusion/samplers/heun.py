@@ -26,12 +26,22 @@ def heun(
     sigma / alpha also in a step from alpha(t) = 0.
 
     Args:
-        churn: see `euler`.
+        churn: see `euler`; a scalar, as the three that follow.
         churn_min: see `euler`.
         churn_max: see `euler`.
         churn_noise: see `euler`.
         coordinates: those in which the ODE is solved: `sigma_over_alpha`, as in the paper and in k-diffusion,
             or `flow`, Heun's method of rectified flow, which is second order from alpha(t) = 0 too.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import sample, samplers, schedules
+        >>> keys, x_T, times = jax.random.key(0)[None], jax.numpy.ones((1, 1)), jax.numpy.array([1.0, 0.5])
+        >>> denoise = lambda x_t, t: (1 - t) * x_t / ((1 - t) ** 2 + t**2)  # of data from N(0, 1): 0.707 is exact
+        >>> for sampler in (samplers.heun(), samplers.heun(coordinates=samplers.coordinates.flow)):
+        ...     print(f"{sample(keys, x_T, times, denoise, sampler, schedules.flow()).item():.3f}")
+        0.500
+        0.750
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), algorithm 2.

@@ -32,6 +32,17 @@ def ddim_inversion(iterations: int = 0) -> Sampler:
     Raises:
         UserError: if `iterations` is negative.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_0, times = jax.random.key(0)[None], jax.numpy.ones((1, 1)), grids.linspace(4)
+        >>> run = lambda x, times, sampler: sample(keys, x, times, lambda x, t: 0.5 * x, sampler, schedules.vp())
+        >>> for iterations in (0, 9):
+        ...     x_T = run(x_0, times[::-1], samplers.ddim_inversion(iterations))
+        ...     print(f"{run(x_T, times, samplers.ddim()).item():.3f}")
+        0.726
+        1.000
+
     References:
         Song et al., "Denoising Diffusion Implicit Models" (2021), section 4.3 and equation 13; Mokady et al.,
         "Null-text Inversion for Editing Real Images using Guided Diffusion Models" (2023), section 3.1; Pan et

@@ -15,7 +15,18 @@ EQUAL_STEPS = np.array([[24, 0, 0, 0], [36, -12, 0, 0], [46, -32, 10, 0], [55, -
 
 
 def equal_step_change(noise: Array, history: History) -> Array:
-    """What the Adams-Bashforth method of as many values as there are, and as have room, adds to the noise."""
+    """What the Adams-Bashforth method of as many values as there are, and as have room, adds to the noise.
+
+    Args:
+        noise: float[N, ...], the latest estimate.
+        history: the estimates before it.
+
+    Returns:
+        float[N, ...].
+
+    References:
+        Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.1.
+    """
     size = history.times.size
     weights = jnp.asarray(EQUAL_STEPS, history.times.dtype)[jnp.minimum(history.steps, size)]
     return weighted_change(weights[1 : size + 1], noise, history)
@@ -34,6 +45,17 @@ def ipndm(order: int = 4) -> Sampler:
 
     Raises:
         UserError: if `order` is not one of these.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.ddim(), samplers.ipndm(1), samplers.ipndm(4)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.856
+        0.856
+        0.987
 
     References:
         Zhang and Chen, "Fast Sampling of Diffusion Models with Exponential Integrator" (2023), where it

@@ -40,7 +40,13 @@ class History(NamedTuple):
 
 
 def empty_history(x_T: Array, times: Array, size: int) -> History:
-    """No estimates yet, and room for `size`."""
+    """No estimates yet, and room for `size`.
+
+    Args:
+        x_T: float[N, ...]; only its shape and type matter.
+        times: float[K+1].
+        size: how many estimates are remembered.
+    """
     return History(
         jnp.zeros((size, *x_T.shape), x_T.dtype), jnp.full(size, times[0]), jnp.zeros((), jnp.int32)
     )
@@ -68,6 +74,10 @@ def adams_bashforth(
     Args:
         positions: pairwise different where they are valid; K at most 4. The first is where the interval begins.
         valid: which values there are, the first one always; weights of the others are 0.
+        end: where the interval ends.
+
+    References:
+        Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.5.
     """
     # On [0, 1]: powers of the positions themselves may overflow.
     v = (positions - positions[0]) / (end - positions[0])
@@ -94,6 +104,17 @@ def lms(order: int = 4) -> Sampler:
 
     Raises:
         UserError: if `order` is not one of these.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.ddim(), samplers.lms(1), samplers.lms(4)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.856
+        0.856
+        0.942
 
     References:
         Hairer, Norsett and Wanner, "Solving Ordinary Differential Equations I" (1993), section III.5;

@@ -43,6 +43,13 @@ def dpm_weights(solver_type: str) -> Weights:
 
     The second difference counts half of what the quadratic polynomial asks for in its u^2, as in the authors' code and
     in the codes that follow it. So order 3 is not reached (see `dpm_solver_multistep`).
+
+    Returns:
+        ``(k, nodes, order int[]) -> weights``, each of the shape of k.
+
+    References:
+        Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022), reference
+        code.
     """
 
     def weights(k: Array, nodes: Sequence[Array], order: Array) -> list[Array]:
@@ -71,8 +78,11 @@ def multistep(
     """One evaluation a step; the first steps are of order 1, 2, ..., the step to s = 0 of order 1.
 
     Args:
+        order: the highest order.
+        variable: `DATA` or `NOISE`.
+        weights: the factors of the divided differences.
         lower_order_final: whether, if there are fewer than 15 steps, the last two are of order 2 and 1.
-        eta: noise of the reverse SDE; None for the ODE.
+        eta: noise of the reverse SDE, a scalar or one for each example; None for the ODE.
         euler_at_final: whether the last step is of order 1, wherever it ends.
     """
 

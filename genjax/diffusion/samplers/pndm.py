@@ -27,6 +27,16 @@ def pndm(skip_runge_kutta: bool = False) -> Sampler:
         skip_runge_kutta: as for Stable Diffusion (PLMS): only the first step evaluates a second time, at s, and
             takes the mean of both; then multistep of order 2, 3 and from then on 4.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.pndm(), samplers.pndm(skip_runge_kutta=True)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        0.996
+        0.987
+
     References:
         Liu et al., "Pseudo Numerical Methods for Diffusion Models on Manifolds" (2022), algorithm 2; Rombach et
         al., "High-Resolution Image Synthesis with Latent Diffusion Models" (2022), reference code, for the

@@ -23,6 +23,14 @@ def reverse_diffusion() -> Sampler:
     for an exploding variance is the same without its noise. 2 - a stands for 1 / a: it is no good where
     alpha(t) is near 0, where `ddpm` still is.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.full((1, 2), 50.0), schedules.ve()
+        >>> denoise = lambda x_t, t: 0 * x_t + 0.25  # the data is a point; the last step leaves no noise
+        >>> sample(keys, x_T, grids.linspace(5), denoise, samplers.reverse_diffusion(), schedule)
+        Array([[0.25, 0.25]], dtype=float32)
+
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021),
         equation 46 and appendix E.
@@ -51,8 +59,8 @@ def predictor_corrector(
     about (1 + snr^2) (d + 2) / (d - 2). The second factor, from the step size depending on the sample, is
     nothing for images, but 1.3 for d = 16.
 
-    A correction is x + e score + sqrt(2 e) new with e = 2 (snr |new| / |score|)^2, where the norms are taken of the
-    sample, not means over a batch as in the reference code, so that a sample depends on its key alone. The paper's
+    A correction is ``x + e score + sqrt(2 e) new`` with ``e = 2 (snr |new| / |score|)^2``, where the norms are taken of
+    the sample, not means over a batch as in the reference code, so that a sample depends on its key alone. The paper's
     factor alpha_i of e for variance-preserving schedules, nearly 1 there, is left out.
 
     Args:
@@ -63,6 +71,16 @@ def predictor_corrector(
 
     Raises:
         UserError: if `num_corrections` is negative.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1000)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1); unlike noise, x_T is all equal
+        >>> for sampler in [samplers.predictor_corrector(samplers.ddim(), num_corrections=m) for m in (0, 10)]:
+        ...     print(f"{sample(keys, x_T, grids.linspace(10), denoise, sampler, schedule).std():.1f}")
+        0.0
+        1.0
 
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021),

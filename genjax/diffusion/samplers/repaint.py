@@ -30,6 +30,15 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "..."], mask: ArrayLike) -
     Raises:
         UserError: when sampling, if `known` or `mask` does not have as many axes as x.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> known, mask = jax.numpy.array([[0.5, 0.0]]), jax.numpy.array([[1, 0]])  # the first component is known
+        >>> sampler, x_T = samplers.repaint(samplers.ddpm(), known, mask), jax.numpy.ones((1, 2))
+        >>> times = samplers.repaint_times(grids.linspace(4), jump_length=2, jump_samples=2)
+        >>> sample(jax.random.key(0)[None], x_T, times, lambda x, t: 0 * x - 1, sampler, schedules.cosine())
+        Array([[ 0.5, -1. ]], dtype=float32)
+
     References:
         Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models" (2022), algorithm 1
         and equation 8. Its line 5 gives the noise of the known region the factor 1 - alpha_bar; here it is the
@@ -84,6 +93,11 @@ def repaint_times(
 
     Raises:
         UserError: if `jump_length` or `jump_samples` is less than 1.
+
+    Example:
+        >>> from genjax.diffusion import grids, samplers
+        >>> samplers.repaint_times(grids.linspace(4), jump_length=2, jump_samples=2)
+        Array([1.  , 0.75, 0.5 , 0.25, 0.5 , 0.75, 0.5 , 0.25, 0.  ], dtype=float32)
 
     References:
         Lugmayr et al., "RePaint: Inpainting using Denoising Diffusion Probabilistic Models" (2022),

@@ -83,7 +83,12 @@ def singlestep(
         solver_type: "midpoint": the end of the block uses its first and its latest estimate only; "heun": it
             uses all.
         lower_order_final: see `block_order`.
-        eta: noise of the reverse SDE, for `DATA`; None for the ODE.
+        eta: noise of the reverse SDE, for `DATA`, a scalar or one for each example; None for the ODE.
+
+    References:
+        Lu et al., "DPM-Solver: A Fast ODE Solver for Diffusion Probabilistic Model Sampling" (2022), algorithms 1 and
+        2; Lu et al., "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models" (2022),
+        algorithm 1.
     """
 
     def weights(k: Array, nodes: Sequence[Array], order: Array) -> list[Array]:

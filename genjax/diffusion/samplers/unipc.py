@@ -69,6 +69,16 @@ def unipc(
     Raises:
         UserError: if `order`, `variant` or `predict` is not one of these.
 
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import grids, sample, samplers, schedules
+        >>> keys, x_T, schedule = jax.random.key(0)[None], jax.numpy.ones((1, 1)), schedules.shifted_cosine()
+        >>> denoise = lambda x_t, t: schedule.alpha(t) * x_t  # of data from N(0, 1), for which x_0 is x_T
+        >>> for sampler in (samplers.unipc(order=2), samplers.unipc(order=2, corrector=False)):
+        ...     print(f"{sample(keys, x_T, grids.linspace(8), denoise, sampler, schedule).item():.3f}")
+        1.001
+        0.961
+
     References:
         Zhao et al., "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models" (2023),
         theorem 3.1, algorithms 5 to 8, and appendix F (the line's coefficient of 1/2).

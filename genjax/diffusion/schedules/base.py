@@ -64,8 +64,10 @@ class VariancePreserving:
 
 
 def safe_log(x: Array) -> Array:
-    """log(x) for x >= 0. Its derivative at 0 is 0 rather than inf, which the chain rule would turn into
-    NaN."""
+    """log(x) for x >= 0 of any shape.
+
+    Its derivative at 0 is 0 rather than inf, which the chain rule would turn into NaN.
+    """
     positive = x > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
 
@@ -74,5 +76,9 @@ def after_jump(t: Array, log_snr: Array) -> Array:
     """The inverse of a log-SNR that jumps to inf at t = 0: a time above 0 for every finite log-SNR, in (0, 1].
 
     Rounding to 0 would take the least noise for none.
+
+    Args:
+        t: float[...], the inverse by its formula.
+        log_snr: float[...], of the shape of t.
     """
     return jnp.where(log_snr < jnp.inf, jnp.clip(t, _JUST_ABOVE_ZERO, 1), 0)

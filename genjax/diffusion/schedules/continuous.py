@@ -79,7 +79,7 @@ class VarianceExploding:
         return jnp.where(t > 0, -2 * self.log_sigma(t), jnp.inf)
 
     def alpha(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
-        """1."""
+        """1 at all times."""
         return jnp.ones_like(self.log_sigma(jnp.asarray(t)))
 
     def sigma(self, t: Float[ArrayLike, "*batch"]) -> Float[Array, "*batch"]:
@@ -218,6 +218,12 @@ class Polynomial(VariancePreserving):
 def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> LinearBetaVP:
     """The variance-preserving diffusion of continuous time; with the defaults, the limit of DDPM's `linear`.
 
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> schedule = schedules.vp()
+        >>> print(f"{schedule.alpha(0.5):.3f} {schedule.alpha(0.5) ** 2 + schedule.sigma(0.5) ** 2:.3f}")
+        0.281 1.000
+
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 11.
     """
@@ -227,6 +233,12 @@ def vp(beta_min: float = 0.1, beta_max: float = 20.0) -> LinearBetaVP:
 
 def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> SubVP:
     """The sub-variance-preserving diffusion: never more noise than `vp`, the same mean.
+
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> vp, sub_vp = schedules.vp(), schedules.sub_vp()
+        >>> print(f"{sub_vp.alpha(0.1) / vp.alpha(0.1):.3f} {sub_vp.sigma(0.1) / vp.sigma(0.1):.3f}")
+        1.000 0.322
 
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 12.
@@ -238,6 +250,12 @@ def sub_vp(beta_min: float = 0.1, beta_max: float = 20.0) -> SubVP:
 def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GeometricVE:
     """The variance-exploding diffusion: sigma(t) = sigma_min (sigma_max / sigma_min)^t.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import schedules
+        >>> schedules.ve(sigma_min=0.1, sigma_max=10.0).sigma(jnp.array([0.0, 0.5, 1.0])).round(3)
+        Array([ 0.,  1., 10.], dtype=float32)
+
     References:
         Song et al., "Score-Based Generative Modeling through Stochastic Differential Equations" (2021), equation 9 and
         appendix C.
@@ -248,6 +266,12 @@ def ve(sigma_min: float = 0.01, sigma_max: float = 50.0) -> GeometricVE:
 
 def edm(sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> KarrasVE:
     """alpha = 1, and sigma in steps of sigma^(1 / rho).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import schedules
+        >>> schedules.edm(sigma_min=1.0, sigma_max=9.0, rho=2.0).sigma(jnp.array([0.0, 0.5, 1.0])).round(3)
+        Array([0., 4., 9.], dtype=float32)
 
     References:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (2022), equation 5.
@@ -265,9 +289,17 @@ def flow(shift: float = 1.0) -> Flow:
     Raises:
         UserError: if `shift` is not positive.
 
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> for shift in (1.0, 3.0):
+        ...     print(f"{schedules.flow(shift).sigma(0.5):.2f}")  # a shift above 1: more noise half-way
+        0.50
+        0.75
+
     References:
-        Liu et al., "Flow Straight and Fast" (2023); Lipman et al., "Flow Matching for Generative Modeling" (2023);
-        Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis" (2024), equation 23.
+        Liu et al., "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow" (2023);
+        Lipman et al., "Flow Matching for Generative Modeling" (2023); Esser et al., "Scaling Rectified Flow
+        Transformers for High-Resolution Image Synthesis" (2024), equation 23.
     """
     if not shift > 0:
         raise UserError(f"shift = {shift} must be positive")
@@ -282,6 +314,12 @@ def shifted_cosine(ratio: float = 1.0) -> Cosine:
 
     Raises:
         UserError: if `ratio` is not positive.
+
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> large = schedules.shifted_cosine(ratio=64 / 256)  # images of 256 pixels
+        >>> print(f"{schedules.shifted_cosine().log_snr(0.5):.3f} {large.log_snr(0.5):.3f}")  # 2 log(1 / 4) lower
+        0.000 -2.773
 
     References:
         Hoogeboom et al., "Simple diffusion: End-to-end diffusion for high resolution images" (2023), equation 4.
@@ -300,6 +338,11 @@ def polynomial(power: float = 2.0, s: float = 1e-4) -> Polynomial:
 
     Raises:
         UserError: if an argument is out of range.
+
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> print(f"{schedules.polynomial(power=2.0).alpha(0.5):.3f}")  # 1 - t^2, nearly
+        0.750
 
     References:
         Hoogeboom et al., "Equivariant Diffusion for Molecule Generation in 3D" (2022), appendix B, with power 2 and,

@@ -47,10 +47,17 @@ def from_betas(betas: np.ndarray) -> Discrete:
     Computed in float64; the result is float32 unless ``jax_enable_x64`` is set.
 
     Args:
-        betas: [T], in (0, 1); the last one may be 1 (zero terminal SNR).
+        betas: float64[T], in (0, 1); the last one may be 1 (zero terminal SNR).
 
     Raises:
         UserError: if the table is empty or not one-dimensional, or a beta is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.diffusion import schedules
+        >>> schedule = schedules.from_betas(np.array([0.25, 0.5, 0.5]))
+        >>> [round(float(schedule.alpha(i / 3) ** 2), 4) for i in (1, 2, 3)]  # products of 1 - beta
+        [0.75, 0.375, 0.1875]
 
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), equations 2 and 4.
@@ -74,6 +81,13 @@ def linear(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.
 
     The defaults belong together: with fewer steps the same betas would leave signal at t = 1.
 
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> for num_steps in (1000, 100):
+        ...     print(f"{schedules.linear(num_steps).alpha(1.0):.2f}")  # what is left of the data
+        0.01
+        0.60
+
     References:
         Ho et al., "Denoising Diffusion Probabilistic Models" (2020), section 4.
     """
@@ -82,6 +96,12 @@ def linear(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.
 
 def cosine(num_steps: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> Discrete:
     """alpha_bar proportional to cos^2(pi/2 (t + s) / (1 + s)), with betas of at most `max_beta`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.diffusion import schedules
+        >>> print(*(f"{alpha:.3f}" for alpha in schedules.cosine().alpha(jnp.array([0.0, 0.5, 1.0]))))
+        1.000 0.703 0.000
 
     References:
         Nichol and Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (2021), equation 17.
@@ -94,6 +114,12 @@ def cosine(num_steps: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> 
 def scaled_linear(num_steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012) -> Discrete:
     """Betas whose square roots grow linearly; the defaults are Stable Diffusion's.
 
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> schedule = schedules.scaled_linear()
+        >>> print(f"{schedule.sigma(1.0) / schedule.alpha(1.0):.2f}")  # the largest sigma of Stable Diffusion
+        14.61
+
     References:
         Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models" (2022), reference code.
     """
@@ -102,6 +128,11 @@ def scaled_linear(num_steps: int = 1000, beta_start: float = 0.00085, beta_end: 
 
 def sigmoid(num_steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0) -> Discrete:
     """alpha_bar that falls as a sigmoid does between `start` and `end`, with betas of at most 0.999.
+
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> print(f"{schedules.sigmoid().alpha(0.5) ** 2:.3f}")  # alpha_bar is symmetric about the middle
+        0.500
 
     References:
         Jabri et al., "Scalable Adaptive Computation for Iterative Generation" (2022), section 3.2.
@@ -113,6 +144,11 @@ def sigmoid(num_steps: int = 1000, start: float = -3.0, end: float = 3.0, tau: f
 
 def sigmoid_betas(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Discrete:
     """Betas that grow as a sigmoid does between -6 and 6.
+
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> print(f"{schedules.sigmoid_betas().alpha(0.5):.3f} {schedules.linear().alpha(0.5):.3f}")
+        0.549 0.280
 
     References:
         Xu et al., "GeoDiff: a Geometric Diffusion Model for Molecular Conformation Generation" (2022), reference code.
@@ -133,6 +169,12 @@ def zero_terminal_snr(schedule: Discrete, lowest: float = LOWEST_LOG_SNR) -> Dis
 
     Raises:
         UserError: if the schedule has a single step.
+
+    Example:
+        >>> from genjax.diffusion import schedules
+        >>> schedule = schedules.scaled_linear()
+        >>> print(f"{schedule.alpha(1.0):.3f} {schedules.zero_terminal_snr(schedule).alpha(1.0):.3f}")
+        0.068 0.000
 
     References:
         Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed" (2023), algorithm 1.

@@ -75,13 +75,22 @@ def learned(
     """A schedule to be trained: its leaves are its parameters. At first the log-SNR is nearly linear in t.
 
     Args:
-        key: draws the parameters; seed 0 if left out.
+        key: Key[], draws the parameters; seed 0 if left out.
         log_snr_max: just above t = 0.
         log_snr_min: at t = 1, below `log_snr_max`.
         width: number of sigmoids.
 
     Raises:
         UserError: if the bounds are not in order.
+
+    Example:
+        >>> import jax
+        >>> from genjax.diffusion import schedules
+        >>> schedule = schedules.learned(jax.random.key(0), log_snr_max=13.3, log_snr_min=-5.0)
+        >>> print(f"{schedule.log_snr(1e-6):.2f} {schedule.log_snr(1.0):.2f}")
+        13.30 -5.00
+        >>> len(jax.tree.leaves(schedule))  # parameters: the two bounds and three arrays
+        5
 
     References:
         Kingma et al., "Variational Diffusion Models" (2021), section 4.1 and appendix H.
