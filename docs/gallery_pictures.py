@@ -32,7 +32,7 @@ def rows_of_steps(run: TrainedRun) -> np.ndarray:
 
 
 def inpainted(run: TrainedRun, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """uint8[N,8,8,1]: the right halves of the images made anew, by DDIM with 50 steps."""
+    """uint8[N,8,8,1]: the right halves of the images made anew, by DDPM with 50 steps (`ddim(1.0)`)."""
     options = run.config.method
     schedule = choices.schedule(options)
     known = data.to_float(images)
