@@ -1,4 +1,4 @@
-"""The pictures of docs/gallery.md that are made from one trained run of `ddpm-digits`: ``python docs/gallery_pictures.py RUN``.
+"""The pictures of docs/gallery.md made from a run of `ddpm-digits`: ``python docs/gallery_pictures.py RUN``.
 
 Three files beside this one: ``gallery-guidance.png``, ``gallery-steps.png``, ``gallery-inpainting.png``.
 """
