@@ -36,7 +36,9 @@ def inpainted(run: TrainedRun, images: np.ndarray, labels: np.ndarray) -> np.nda
     options = run.config.method
     schedule = choices.schedule(options)
     known = data.to_float(images)
-    mask = np.arange(images.shape[2])[:, None] < images.shape[2] // 2  # bool[W,1]: True where a pixel is known
+    mask = (
+        np.arange(images.shape[2])[:, None] < images.shape[2] // 2
+    )  # bool[W,1]: True where a pixel is known
 
     @jax.jit
     def make(keys: jax.Array, params: object) -> jax.Array:
@@ -56,7 +58,9 @@ def main(workdir: str) -> None:
     """Writes the three pictures."""
     run = genjax.load(workdir)
     test = data.load("digits", "test").read(np.arange(200))
-    first = [int(np.flatnonzero(test["label"] == label)[0]) for label in range(10)]  # one test image of each class
+    first = [
+        int(np.flatnonzero(test["label"] == label)[0]) for label in range(10)
+    ]  # one test image of each class
     images, labels = test["image"][first], test["label"][first]
     given = images.copy()
     given[:, :, images.shape[2] // 2 :] = 128  # gray: what the model does not see
