@@ -21,7 +21,7 @@ def gaussian_grid(
 
     Args:
         seed: non-negative integer or integers.
-        num: N.
+        num: N, how many draws.
 
     Returns:
         float32[N,2], the points, and int64[N], the mode that each was drawn from.

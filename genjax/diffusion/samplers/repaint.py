@@ -61,7 +61,7 @@ def repaint(sampler: Sampler, known: Float[ArrayLike, "..."], mask: ArrayLike) -
 
         def down() -> tuple[PyTree, Array]:
             after, x_s = sampler.step(fold_in(keys, 0), inner, x, t, s, denoise, schedule)
-            known_s = add_noise(schedule, jnp.asarray(known), noise, s)
+            known_s = add_noise(schedule, jnp.broadcast_to(jnp.asarray(known), x.shape), noise, s)
             weight = jnp.asarray(mask).astype(x.dtype)
             return after, (weight * known_s + (1 - weight) * x_s).astype(x.dtype)
 

@@ -37,7 +37,7 @@ class R3GANBlock(nn.Module):
     number of blocks of the network (Fixup, with three layers a block).
 
     Attributes:
-        blocks: L.
+        blocks: L, of the whole network.
         expansion: the channels in between, as a multiple of the input's.
         group_channels: of these, in one group.
         dtype: type of the computation.

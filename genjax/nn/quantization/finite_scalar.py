@@ -53,12 +53,12 @@ class FiniteScalarQuantizer(nn.Module):
 
     @property
     def num_codes(self) -> int:
-        """K."""
+        """K, the number of different codes."""
         return math.prod(self.levels)
 
     @property
     def width(self) -> int:
-        """D."""
+        """D, channels of the feature maps."""
         return len(self.levels)
 
     def setup(self) -> None:

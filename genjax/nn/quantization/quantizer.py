@@ -35,7 +35,7 @@ class Quantizer(Protocol):
     """A Linen module that quantises feature maps.
 
     Attributes:
-        num_codes: K.
+        num_codes: K, the number of different codes.
         width: D, channels of the feature maps.
     """
 
