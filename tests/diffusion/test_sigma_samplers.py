@@ -530,6 +530,15 @@ def test_up_is_the_forward_process(x64):
         np.testing.assert_allclose(sampler.step(*arguments)[1], ratio * start() + std * z, atol=1e-10)
 
 
+def test_repaint_takes_one_known_image_for_all(x64):
+    schedule, times, known = schedules.linear(), np.linspace(1, 0, 5), np.arange(float(SHAPE[1]))[None]
+    one, each = (
+        run(repaint(ddim(), image, np.full((1, 1), 0.5)), times, schedule)
+        for image in (known, np.broadcast_to(known, SHAPE))
+    )
+    np.testing.assert_array_equal(one, each)
+
+
 def test_repaint_without_a_known_region_is_the_sampler(x64):
     schedule, times = schedules.linear(), np.linspace(1, 0, 7)
     actual = run(repaint(lms(), np.zeros(SHAPE), np.zeros((1, 1))), times, schedule)
