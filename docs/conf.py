@@ -13,7 +13,7 @@ import genjax  # noqa: E402
 
 project = "genjax"
 author = "the genjax authors"
-copyright = "2026, the genjax authors"  # noqa: A001
+copyright = "2026, the genjax authors"
 version = release = genjax.__version__
 
 extensions = [

@@ -78,12 +78,14 @@ def says_shapes(value):
     lines = (inspect.getdoc(value) or "").splitlines()
     text = "\n".join(line for line in lines if not line.lstrip().startswith((">>>", "...")))
     text = f"{text} {inspect.signature(value)}"
-    arrays = r"(int|uint|float|bool|Key|Float|Int|UInt8|Bool|Num|array)s?\d*\[|\[(B|N|H|K|D|T)\b[^\]]*\]|\[\]|scalar|shape"
+    arrays = r"(u?int|float|bool|Key|Float|Int|UInt8|Bool|Num|array)s?\d*\[|\[(B|N|H|K|D|T)\b[^\]]*\]|\[\]|scalar|shape"
     return re.search(arrays, text)
 
 
 @pytest.mark.quick_compilation
-@pytest.mark.parametrize("path", [path for path, module in modules().items() if ">>>" in inspect.getsource(module)])
+@pytest.mark.parametrize(
+    "path", [path for path, module in modules().items() if ">>>" in inspect.getsource(module)]
+)
 def test_the_examples_in_docstrings(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -21,7 +21,9 @@ from genjax.diffusion import SAMPLERS, SCHEDULES, interop, prediction, schedules
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-WRITTEN = sorted(path for room in (".", "concepts", "how-to", "tutorials") for path in ROOT.glob(f"docs/{room}/*.md"))
+WRITTEN = sorted(
+    path for room in (".", "concepts", "how-to", "tutorials") for path in ROOT.glob(f"docs/{room}/*.md")
+)
 DOCS = [path.read_text(encoding="utf-8") for path in WRITTEN]
 PAGES = sorted([*ROOT.glob("*.md"), *WRITTEN, *ROOT.glob("tpu_scripts/*.md")])
 

@@ -13,7 +13,9 @@ import pytest
 
 SITE = pathlib.Path(os.environ.get("GENJAX_SITE") or "no-site").resolve()
 if not (SITE / "index.html").exists():
-    pytest.skip("no site is built: python -m sphinx -W docs docs/site, and GENJAX_SITE", allow_module_level=True)
+    pytest.skip(
+        "no site is built: python -m sphinx -W docs docs/site, and GENJAX_SITE", allow_module_level=True
+    )
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[browser]'")
 
 from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
@@ -25,7 +27,9 @@ PAGES = sorted(
     for path in SITE.rglob("*.html")
     if "_modules" not in path.parts and "_static" not in path.parts
 )
-WRITTEN = [page for page in PAGES if not page.startswith("api/") and page not in ("genindex.html", "search.html")]
+WRITTEN = [
+    page for page in PAGES if not page.startswith("api/") and page not in ("genindex.html", "search.html")
+]
 """Pages that somebody wrote. Those of the reference look all alike: one of them is looked at."""
 LOOKED_AT = [*WRITTEN, "api/genjax.diffusion.samplers.html"]
 
@@ -92,7 +96,11 @@ def test_a_page_is_quiet_fits_and_needs_no_other_site(browser, address, page):
     assert browser.execute_script("return [...document.images].filter(i => !i.alt).map(i => i.src)") == []
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    sent = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
     assert sent and all(url.startswith((address, "data:")) for url in sent)
 
 
@@ -107,7 +115,8 @@ def test_axe_finds_nothing_serious(browser, address, page):
 
 
 @pytest.mark.parametrize(
-    ("word", "page"), [("resume", "concepts/randomness"), ("FID", "concepts/metrics"), ("guidance", "concepts/guidance")]
+    ("word", "page"),
+    [("resume", "concepts/randomness"), ("FID", "concepts/metrics"), ("guidance", "concepts/guidance")],
 )
 def test_search_finds(browser, address, word, page):
     emulate(browser, "light", 1280)

@@ -1,7 +1,8 @@
 """Pages of the API reference, made from the packages themselves: a new file needs no line here.
 
-Every package is a page. On it the files follow each other: the docstring of a file, then its public names. A name stands
-under the shortest path by which a user reaches it: `genjax.diffusion.sample`, not `genjax.diffusion.sampling.sample`.
+Every package is a page. On it the files follow each other: the docstring of a file, then its public names. A name
+stands under the shortest path by which a user reaches it: `genjax.diffusion.sample`, not
+`genjax.diffusion.sampling.sample`.
 Public is what has no underscore, in a module without underscore.
 """
 
@@ -21,6 +22,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.nodes import make_refnode
 
 TOP = "genjax"
 
@@ -121,13 +123,18 @@ def pages() -> dict[str, list[str]]:
     return found
 
 
+def label(module: str) -> str:
+    """The place of a module on its page."""
+    return f"module-{module.replace('.', '-').replace('_', '-').lower()}"
+
+
 def page(package: str, paths: list[str]) -> Iterator[str]:
     """Lines of a page, in reStructuredText, as docstrings are."""
     for path in paths:
         title = path if path == package else path.removeprefix(package + ".")
         if path != package and not names(path):
             continue
-        yield from ("", title, ("=" if path == package else "-") * len(title), "")
+        yield from ("", f".. _{label(path)}:", "", title, ("=" if path == package else "-") * len(title), "")
         yield from (f".. automodule:: {path}", "   :no-index:", "")
         if path == package:
             below = [other for other in pages() if other.rpartition(".")[0] == package]
@@ -176,6 +183,9 @@ def resolve(
     if reference.get("refdomain") != "py":
         return None
     target = reference["reftarget"]
+    if target in modules():
+        package = target if is_package(modules()[target]) else target.rpartition(".")[0]
+        return make_refnode(app.builder, reference["refdoc"], f"api/{package}", label(target), text)
     path = aliases().get(target) or _by_ending().get(target)
     if path is None or path == target:
         return None
@@ -185,8 +195,8 @@ def resolve(
 
 
 def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
-    """Leaves out fields that the docstring of their class explains: of named tuples, and those whose default is somebody
-    else's function, which would bring its whole docstring."""
+    """Leaves out fields that the docstring of their class explains: of named tuples, and those whose default is
+    somebody else's function, which would bring its whole docstring."""
     module = getattr(member, "__module__", None) or TOP
     foreign = inspect.isroutine(member) and not module.startswith(TOP)
     return True if foreign or type(member).__name__ == "_tuplegetter" else None
@@ -203,9 +213,7 @@ class Sentences:
         if what in ("attribute", "data", "property"):
             self._kept[name] = list(lines)
 
-    def give_back(
-        self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-    ) -> None:
+    def give_back(self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
         """After it."""
         lines[:] = self._kept.pop(name, lines)
 

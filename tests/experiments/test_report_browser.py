@@ -10,10 +10,10 @@ from tests.experiments.fake_study import write_study
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[browser]'")
 
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
-from tests.browser import emulate, find, needs_axe, opened, serious  # noqa: E402
+from tests.browser import emulate, find, needs_axe, opened, serious
 
 
 @pytest.fixture(scope="module")
