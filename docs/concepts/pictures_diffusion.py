@@ -1,4 +1,4 @@
-"""The pictures of methods, conditions, diffusion, guidance and randomness: ``python docs/concepts/pictures_diffusion.py``.
+"""Pictures of methods, conditions, diffusion, guidance, randomness: ``python docs/concepts/pictures_diffusion.py``.
 
 Needs matplotlib (``pip install -e '.[plots]'``). Names of pictures may follow; without them all are drawn.
 """
