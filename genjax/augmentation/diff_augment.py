@@ -24,6 +24,15 @@ def diff_augment(policies: Sequence[str] = ("colour", "translation", "cutout")) 
     Raises:
         UserError: an unknown policy, or none.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.augmentation import diff_augment
+        >>> augmentation = diff_augment(["cutout"])
+        >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.ones((2, 8, 8, 3))
+        >>> sorted(set(augmentation.apply(keys, images, augmentation.init()).ravel().tolist()))
+        [0.0, 1.0]
+
     References:
         Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (2020), section 3.2.
     """

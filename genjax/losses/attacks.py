@@ -58,6 +58,15 @@ def fgsm(epsilon: ArrayLike) -> Attack:
     Raises:
         UserError: a negative epsilon.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import attacks
+        >>> objective = lambda images: images.sum((1, 2, 3))
+        >>> keys, images = jax.random.split(jax.random.key(0), 1), jnp.array([0.5, 0.95]).reshape(1, 1, 2, 1)
+        >>> [round(value, 3) for value in attacks.fgsm(0.1)(objective, keys, images).ravel().tolist()]
+        [0.6, 1.0]
+
     References:
         Goodfellow, Shlens and Szegedy, "Explaining and Harnessing Adversarial Examples" (2015), section 4.
     """
@@ -82,6 +91,16 @@ def pgd(
 
     Raises:
         UserError: a value that is not valid.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import attacks
+        >>> attack = attacks.pgd(epsilon=0.3, step_size=0.2, num_steps=4)
+        >>> keys, images = jax.random.split(jax.random.key(0), 1), jnp.array([0.5, 0.9]).reshape(1, 1, 2, 1)
+        >>> attacked = attack(lambda images: images.sum((1, 2, 3)), keys, images)
+        >>> [round(value, 3) for value in attacked.ravel().tolist()]
+        [0.8, 1.0]
 
     References:
         Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), section 2.1.

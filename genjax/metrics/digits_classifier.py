@@ -85,6 +85,14 @@ def load_digits_classifier(
 
     Raises:
         UserError: if there is no such file, its digest is another one, or its arrays are not the network's.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics import load_digits_classifier
+        >>> stroke = jnp.full((1, 28, 28, 1), -1.0).at[0, 5:23, 13:16].set(1.0)  # white on black
+        >>> features, logits = load_digits_classifier().apply(stroke)
+        >>> features.shape, logits.argmax(-1).item()
+        ((1, 64), 1)
     """
     digest, params = _load(path, sha256)
     return Extractor(NAME, digest, FEATURE_DIM, RESIZE, functools.partial(classify, params))

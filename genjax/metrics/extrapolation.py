@@ -42,6 +42,13 @@ def extrapolate(
 
     Raises:
         UserError: too few sizes, as many values are not there, or one that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.extrapolation import extrapolate
+        >>> line = extrapolate([100, 200, 400], np.array([8.0, 6.5, 5.75]))  # 5 + 300 / N
+        >>> print(f"{line.limit:.3f} {line.slope:.3f}")
+        5.000 300.000
     """
     n, y = np.asarray(sizes, np.int64), np.asarray(values, np.float64)
     if n.ndim != 1 or n.shape != y.shape or len(n) < 3 or len(np.unique(n)) < 2 or n.min() < 1:
@@ -81,6 +88,15 @@ def fd_infinity(
 
     Raises:
         UserError: fewer than three points, a smallest size out of range, or as `frechet.distance`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.extrapolation import fd_infinity
+        >>> generated, real = np.random.default_rng(0).normal(size=(2, 1000, 8))  # one distribution
+        >>> found = fd_infinity(generated, moments(real), smallest=50)
+        >>> print(f"{found.values[0]:.1f} from {found.sizes[0]} images, {found.limit:.1f} from infinitely many")
+        0.4 from 50 images, 0.1 from infinitely many
 
     References:
         Chong and Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020).

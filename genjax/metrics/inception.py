@@ -75,7 +75,14 @@ def load_inception(
         UserError: if there is no such file, its digest is another one, its arrays are not the network's, or there is
             no such protocol.
 
-    Reference:
+    Example:
+        >>> from genjax.metrics import load_inception
+        >>> load_inception("inception.pth")
+        Traceback (most recent call last):
+            ...
+        genjax.typing.UserError: path is 'inception.pth': no such weights file. Download it from https://...
+
+    References:
         Heusel et al. 2017, "GANs trained by a two time-scale update rule"; Salimans et al. 2016, "Improved techniques
         for training GANs"; Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation".
     """

@@ -97,6 +97,16 @@ def fd(name: str, generated: Moments, reference: Reference) -> Result:
 
     Raises:
         UserError: as `frechet.distance`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.reference_statistics import Reference, fd
+        >>> features = np.array([[0.0], [2.0]])
+        >>> real = Reference.of(moments(features), extractor="mine@0", resize="none", images="two/test")
+        >>> result = fd("run 1", moments(features + 3), real)
+        >>> print(f"{result.value:.3f}", result.protocol.num_samples)
+        9.000 2
     """
     if reference.count is None:
         value = frechet_distance(generated.mean, covariance(generated), reference.mean, reference.covariance)
@@ -110,6 +120,15 @@ def save(path: str | os.PathLike[str], reference: Reference) -> None:
 
     Raises:
         UserError: if the path does not end in .npz, or its folder is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.reference_statistics import Reference, load, save
+        >>> real = Reference.of(moments(np.eye(3)), extractor="mine@0", resize="none", images="three/test")
+        >>> save("three.npz", real)
+        >>> load("three.npz").sha256 == real.sha256
+        True
     """
     path = _npz(path)
     if not path.parent.is_dir():
@@ -134,6 +153,15 @@ def load(path: str | os.PathLike[str]) -> Reference:
 
     Raises:
         UserError: if there is no such file, it is of another format, or its content is not what was written.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.reference_statistics import Reference, load, save
+        >>> m = moments(np.array([[0.0], [2.0]]))
+        >>> save("two.npz", Reference.of(m, extractor="mine@0", resize="none", images="two/test"))
+        >>> load("two.npz").covariance.tolist(), load("two.npz").count
+        ([[2.0]], 2)
     """
     path = _npz(path)
     arrays = _arrays(path, ("format", "mean", "covariance", "description", "sha256"))
@@ -176,6 +204,14 @@ def load_foreign(
 
     Raises:
         UserError: if there is no such file, it is of another format, or its arrays are no mean and covariance.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.reference_statistics import load_foreign
+        >>> np.savez("fid_stats.npz", mu=np.zeros(2), sigma=np.eye(2))
+        >>> real = load_foreign("fid_stats.npz", extractor="inception@6726825d")
+        >>> real.covariance.tolist(), real.count, real.resize
+        ([[1.0, 0.0], [0.0, 1.0]], None, 'unknown')
     """
     path = pathlib.Path(path).expanduser()
     if count is not None and count < 2:

@@ -40,7 +40,7 @@ def pillow(
     Raises:
         UserError: for another filter or a size below 1.
 
-    Reference:
+    References:
         Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation", section 3.
     """
     if filter not in FILTERS:
@@ -76,7 +76,7 @@ def tf1_bilinear(images: Float[Array, "B H W C"], size: tuple[int, int]) -> Floa
     Raises:
         UserError: for a size below 1, or images without pixels.
 
-    Reference:
+    References:
         TensorFlow 1.x, core/kernels/resize_bilinear_op.cc with align_corners and half_pixel_centers off.
     """
     if min(*size, *images.shape[1:3]) < 1:

@@ -26,6 +26,17 @@ def consistency(augment: Augment, weight: ArrayLike = 10.0) -> Penalty:
     Raises:
         UserError: a negative weight.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1, 1, 1))
+        >>> penalty = penalties.consistency(lambda keys, images: -images, weight=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 10 (1 - (-1))^2
+        Array([40.], dtype=float32)
+
     References:
         Zhang et al., "Consistency Regularization for Generative Adversarial Networks" (2020), section 2.
     """
@@ -44,6 +55,17 @@ def balanced_consistency(
 
     Raises:
         UserError: a negative weight.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 1, 1, 1)), jnp.ones((1, 1, 1, 1))
+        >>> penalty = penalties.balanced_consistency(lambda keys, images: -images, fake_weight=5.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 5 (1 - (-1))^2
+        Array([20.], dtype=float32)
 
     References:
         Zhao et al., "Improved Consistency Regularization for GANs" (2021), algorithm 1.

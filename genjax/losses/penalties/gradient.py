@@ -30,6 +30,17 @@ def gradient_penalty(weight: ArrayLike = 10.0, target: ArrayLike = 1.0, one_side
     Raises:
         UserError: a negative weight or target.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: 3 * images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1, 1, 1))
+        >>> penalty = penalties.gradient_penalty(weight=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> print(f"{values[0]:.3f}")  # 10 (3 - 1)^2
+        40.000
+
     References:
         Gulrajani et al., "Improved Training of Wasserstein GANs" (2017), equation 3; one-sided: its section 4, and
         Petzka et al., "On the regularization of Wasserstein GANs" (2018).
@@ -58,6 +69,17 @@ def dragan(weight: ArrayLike = 10.0, target: ArrayLike = 1.0, std: ArrayLike | N
     Raises:
         UserError: a negative argument.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: (images**2).sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1, 1, 1))
+        >>> penalty = penalties.dragan(weight=10.0, std=0.0)  # no noise: the slope at the real image, which is 2
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> print(f"{values[0]:.3f}")
+        10.000
+
     References:
         Kodali et al., "On Convergence and Stability of GANs" (2017), algorithm 1.
     """
@@ -84,6 +106,18 @@ def r1(gamma: ArrayLike = 10.0) -> Penalty:
     Raises:
         UserError: a negative gamma.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: (images**2).sum((1, 2, 3))  # its slope is 2 x
+        >>> keys, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1))
+        >>> real = 3 * fake
+        >>> penalty = penalties.r1(gamma=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 10 / 2 * 6^2
+        Array([180.], dtype=float32)
+
     References:
         Mescheder et al., "Which Training Methods for GANs do actually Converge?" (2018), equation 9.
     """
@@ -98,6 +132,18 @@ def r2(gamma: ArrayLike = 10.0) -> Penalty:
 
     Raises:
         UserError: a negative gamma.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: (images**2).sum((1, 2, 3))  # its slope is 2 x
+        >>> keys, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1))
+        >>> real = 3 * fake
+        >>> penalty = penalties.r2(gamma=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 10 / 2 * 2^2
+        Array([20.], dtype=float32)
 
     References:
         Mescheder et al., "Which Training Methods for GANs do actually Converge?" (2018), equation 10.

@@ -42,6 +42,19 @@ def lecam(weight: ArrayLike = 0.3, decay: float = 0.99, start: int = 1, one_side
     Raises:
         UserError: a value that is not valid.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> penalty, critic = penalties.lecam(weight=0.3), lambda images: images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 2)), -jnp.ones((1, 1, 1, 1))
+        >>> state = penalty.init()
+        >>> for step in range(2):  # in the first step there are no averages yet
+        ...     values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), state)
+        ...     print(f"{values[0]:.3f}")
+        0.000
+        5.400
+
     References:
         Tseng et al., "Regularizing Generative Adversarial Networks under Limited Data" (2021), section 3.
     """
