@@ -62,7 +62,7 @@ def adaptive(
     initial: float = 0.0,
     maximum: float = 1.0,
 ) -> Augmentation:
-    """Moves p so that ``r = E[sign(D(real))]``, D the logit, comes to `target`.
+    """Moves p, float32[], so that ``r = E[sign(D(real))]``, D the logit, comes to `target`.
 
     A discriminator that overfits is sure of the training images, so that r goes to 1. In every `every`-th step::
 

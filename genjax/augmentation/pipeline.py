@@ -33,6 +33,9 @@ def pipeline(groups: Sequence[str] = BGC) -> Pipeline:
     Args:
         groups: names from `PLACE` and `VALUE`.
 
+    Returns:
+        ``(keys Key[B], images float[B,H,W,C], p float[]) -> float[B,H,W,C]``.
+
     Raises:
         UserError: an unknown group, one twice, or none.
 

@@ -53,7 +53,7 @@ def fgsm(epsilon: ArrayLike) -> Attack:
     """One step of the gradient's sign: ``x + epsilon sign(gradient)``, kept in [-1, 1].
 
     Args:
-        epsilon: largest change of a pixel, 0 or more.
+        epsilon: float[], largest change of a pixel, 0 or more.
 
     Raises:
         UserError: a negative epsilon.
@@ -83,8 +83,8 @@ def pgd(
     """Projected gradient ascent: steps uphill, each followed by the projection on the ball and on [-1, 1].
 
     Args:
-        epsilon: radius of the ball, 0 or more.
-        step_size: norm of a step, 0 or more.
+        epsilon: float[], radius of the ball, 0 or more.
+        step_size: float[], norm of a step, 0 or more.
         num_steps: at least 1.
         random_start: from a point drawn evenly from the ball, instead of from the image.
         norm: of the change; a name in `NORMS`, or one of your own.

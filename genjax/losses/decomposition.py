@@ -141,7 +141,7 @@ def decompose_data_set(
 
 
 def exact(batch_size: int, dataset_size: int) -> Array:
-    """Every example has the weight 1/B: right if the batch is the data set.
+    """Every example has the weight 1/B, ``-log B`` as float32[]: right if the batch is the data set.
 
     Raises:
         UserError: if it is not.
@@ -160,7 +160,7 @@ def exact(batch_size: int, dataset_size: int) -> Array:
 
 
 def minibatch_weighted(batch_size: int, dataset_size: int) -> Array:
-    """Every example has the weight 1/(N B).
+    """Every example has the weight 1/(N B), ``-log(N B)`` as float32[].
 
     Biased: q(z) comes out too small, B times where no two posteriors overlap, about N times where all are alike, and so
     does each q(z_j). Most of that is a constant: good for gradients, not for values to report.
@@ -196,7 +196,7 @@ def minibatch_stratified(batch_size: int, dataset_size: int) -> Array:
         dataset_size: N, at least B.
 
     Returns:
-        float[B,B].
+        float32[B,B], the logarithms of the weights.
 
     Raises:
         UserError: sizes out of range.

@@ -23,7 +23,7 @@ class Gaussian(NamedTuple):
 
 
 def standard(shape: tuple[int, ...], dtype: jnp.dtype | None = None) -> Gaussian:
-    """Mean 0 and variance 1.
+    """Mean 0 and variance 1, that is, log-variance 0.
 
     Example:
         >>> from genjax.losses import gaussian
@@ -63,7 +63,7 @@ def sample(keys: Key[Array, "B"], distribution: Gaussian, temperature: float | A
 def log_density(
     x: Float[Array, "*shape"], mean: Float[Array, "*shape"], log_variance: Float[Array, "*shape"]
 ) -> Float[Array, "*shape"]:
-    """Of each component.
+    """Logarithm of the density of each component.
 
     Example:
         >>> import jax.numpy as jnp
@@ -76,7 +76,7 @@ def log_density(
 
 
 def kl(q: Gaussian, p: Gaussian) -> Array:
-    """KL(q || p) of each component.
+    """KL(q || p) of each component, float[B, ...] as the means.
 
     Example:
         >>> import jax.numpy as jnp

@@ -40,7 +40,7 @@ class Likelihood(NamedTuple):
 
 
 def check_support(x: Array) -> None:
-    """Raises UserError where concrete images leave [-1, 1]: a likelihood of levels says nothing of them.
+    """Raises UserError where concrete images, of any shape, leave [-1, 1]: a likelihood of levels says nothing of them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,6 +69,9 @@ def bernoulli() -> Likelihood:
         >>> logits, white = jnp.zeros((1, 2, 2, 1)), jnp.ones((1, 2, 2, 1))
         >>> print(f"{likelihood.bernoulli().log_prob(logits, white)[0]:.3f}")  # 4 log(1 / 2)
         -2.773
+
+    References:
+        Kingma and Welling, "Auto-Encoding Variational Bayes" (2014), appendix C.1.
     """
 
     def log_prob(logits: Float[Array, "B H W C"], x: Float[Array, "B H W C"]) -> Float[Array, "B"]:

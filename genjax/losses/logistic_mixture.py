@@ -36,7 +36,8 @@ def logistic_mixture(num_mixtures: int = 10) -> Likelihood:
         1.000
 
     References:
-        Salimans et al., "PixelCNN++" (2017), section 2.1 and 2.2.
+        Salimans et al., "PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other
+        Modifications" (2017), sections 2.1 and 2.2.
     """
     if num_mixtures < 1:
         raise UserError(f"num_mixtures={num_mixtures}: valid are 1 and more")
@@ -90,6 +91,9 @@ def log_mass(
         >>> inner, last = jnp.exp(log_mass(x, mean=jnp.zeros(2), log_scale=jnp.zeros(2)))
         >>> print(f"{inner:.4f} {last:.4f}")
         0.0020 0.2697
+
+    References:
+        Salimans et al. (2017), see `logistic_mixture`, section 2.1.
     """
     inverse = jnp.exp(-log_scale)
     above, below = (x - mean + _HALF) * inverse, (x - mean - _HALF) * inverse

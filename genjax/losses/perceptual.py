@@ -33,7 +33,7 @@ def perceptual(features: Features, weights: Sequence[Array] | None = None) -> Di
             are what its learned weights are published as, see `genjax.metrics.lpips`); None: all 1.
 
     Returns:
-        The distance, 0 for equal images.
+        The distance, ``(images float[B,H,W,C], images float[B,H,W,C]) -> float[B]``, 0 for equal images.
 
     Raises:
         UserError: from the distance, weights of another number of layers or channels than the feature maps.

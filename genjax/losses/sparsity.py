@@ -22,7 +22,7 @@ def kl(mean_activation: Float[Array, "D"], target: float = 0.05) -> Float[Array,
     """``sum_j KL(target || mean_activation_j)`` between Bernoulli distributions, in nats.
 
     Args:
-        mean_activation: of each component over the examples, in (0, 1).
+        mean_activation: mean of each component over the examples, in (0, 1).
         target: what it should be, in (0, 1).
 
     Example:

@@ -21,8 +21,9 @@ def bleu(captions: Sequence[str], references: Sequence[str | Sequence[str]]) -> 
         references: for each caption, one that is right or several.
 
     Returns:
-        In [0, 100]; 100 if every caption is one of its references. It is not the mean over captions, so the score of
-        fewer than some hundred captions says little.
+        In [0, 100]; 100 if every caption is one of its references and any has four words or more. Four words in a row
+        are compared too, so that captions of three words and fewer have a score of 0, even against themselves. It is
+        not the mean over captions, so the score of fewer than some hundred captions says little.
 
     Raises:
         UserError: sacrebleu is not installed; there are no captions, not as many references, or a caption without

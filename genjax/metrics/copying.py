@@ -1,7 +1,8 @@
 """Whether a generator copies its training images, told from a third set: real images it has not seen.
 
 * `copying_rank`, `copying_score`: is a generated image nearer to the training images than a held-out one is? Over all
-  of them (Z_U), and cell by cell of the space (C_T), so that copies in one place are not made up for elsewhere.
+  of them (Z_U), and cell by cell of the space (C_T), so that copies in one place are not made up for elsewhere:
+  Meehan, Chaudhuri and Dasgupta, "A Non-Parametric Test to Detect Data-Copying in Generative Models" (2020).
 * `authentic`: of each generated image, whether it is farther from its training image than real images are from that.
 
 `genjax.metrics.neighbours.memorisation_rate` asks a third way, by a threshold.
@@ -98,7 +99,8 @@ def copying_score(
         -8.6 [0.5 0.5]
 
     References:
-        Meehan, Chaudhuri and Dasgupta (2020), the statistic C_T.
+        Meehan, Chaudhuri and Dasgupta, "A Non-Parametric Test to Detect Data-Copying in Generative Models" (2020), the
+        statistic C_T.
     """
     found = locate(generated, test, train, cells=cells, seed=seed)
     return copying_score_of(found, cells=cells, at_least=at_least)
@@ -237,7 +239,8 @@ def authentic(generated: Float[np.ndarray, "M D"], train: Float[np.ndarray, "T _
     """Of each generated image, whether its nearest training image has another training image nearer than it.
 
     The mean of it is the authenticity, with `genjax.metrics.intervals.share_interval` around it. Copies are never
-    authentic, exact ones of duplicates in the training set included. Of images as the data has them about half are, so
+    authentic, exact ones of duplicates in the training set included. What share of new images is authentic depends on
+    the features: of 2,000 normal ones among as many, 0.34 in one dimension, 0.58 in 8 and 0.82 in 64. So
     compare it with the value of held-out images to see how many images are copies.
 
     Args:

@@ -106,6 +106,12 @@ def load_feature_maps(
     Args:
         path: as for `load_digits_classifier`.
         sha256: as for `load_digits_classifier`.
+
+    Returns:
+        ``images float32[B,H,W,1] -> (float32[B,14,14,32], ...)``, the maps that `feature_maps` names.
+
+    Raises:
+        UserError: as `load_digits_classifier`.
     """
     return functools.partial(feature_maps, _load(path, sha256)[1])
 
@@ -142,7 +148,7 @@ def feature_maps(params: PyTree, images: Array) -> tuple[Array, ...]:
 
 
 def init_params(key: Array) -> PyTree:
-    """Fresh parameters, for training."""
+    """Fresh parameters from a key, Key[], for training."""
     return DigitsClassifier().init(key, jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 1)))["params"]
 
 

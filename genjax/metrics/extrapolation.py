@@ -37,8 +37,8 @@ def extrapolate(
     """The least-squares line in 1/N, and its value at 0 with the standard error that regression gives it.
 
     Args:
-        sizes: numbers of images N, at least three of which two differ.
-        values: values of a metric at these.
+        sizes: int[S], numbers of images N, at least three of which two differ.
+        values: float[S], values of a metric at these.
 
     Raises:
         UserError: too few sizes, as many values are not there, or one that is not finite.
@@ -82,7 +82,7 @@ def fd_infinity(
     Args:
         features: features of the generated images.
         reference: moments of the real images' features.
-        smallest: size of the smallest subset; below twice D, distances are far from the line (and warned of).
+        smallest: size of the smallest subset; below twice D, distances are far from the line; nothing warns of it.
         points: number of sizes, evenly spaced from the smallest to N.
         seed: seed of the subsets, each of which is drawn by itself.
 

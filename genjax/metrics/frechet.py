@@ -125,8 +125,8 @@ def merge(a: Moments, b: Moments) -> Moments:
         (4, [1.0], [[12.0]])
 
     References:
-        Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
-        variances", eq 1.5.
+        Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979),
+        equation 1.5.
     """
     if a.mean.shape != b.mean.shape:
         raise UserError(
@@ -139,7 +139,7 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 
 def covariance(m: Moments) -> Float64[np.ndarray, "D D"]:
-    """Unbiased covariance: divided by N - 1, as in the reference code of the FID (`numpy.cov`).
+    """Unbiased covariance, float64[D,D]: divided by N - 1, as in the reference code of the FID (`numpy.cov`).
 
     Raises:
         UserError: for fewer than two vectors.
@@ -159,8 +159,8 @@ def distance(a: Moments, b: Moments) -> float:
     """`frechet_distance` of the normal distributions with these moments: FID, where the features are Inception's.
 
     With few vectors it depends more on their number than on their distribution: the distance of N draws to the
-    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, once
-    in a process, and `genjax.metrics.extrapolation` estimates the limit of many.
+    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, in
+    a process once for these numbers, and `genjax.metrics.extrapolation` estimates the limit of many.
 
     Args:
         a: moments of one set of features.
@@ -226,8 +226,8 @@ def frechet_distance(
         2.000
 
     References:
-        Dowson and Landau 1982, "The Fréchet distance between multivariate normal distributions", eq 4;
-        Heusel et al. 2017, "GANs trained by a two time-scale update rule", eq 6.
+        Dowson and Landau, "The Fréchet Distance between Multivariate Normal Distributions" (1982), equation 4; Heusel
+        et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium" (2017), equation 6.
     """
     mean1, mean2 = np.asarray(mean1, np.float64), np.asarray(mean2, np.float64)
     if mean1.shape != mean2.shape:

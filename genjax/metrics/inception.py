@@ -83,8 +83,9 @@ def load_inception(
         genjax.typing.UserError: path is 'inception.pth': no such weights file. Download it from https://...
 
     References:
-        Heusel et al. 2017, "GANs trained by a two time-scale update rule"; Salimans et al. 2016, "Improved techniques
-        for training GANs"; Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation".
+        Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium" (2017);
+        Salimans et al., "Improved Techniques for Training GANs" (2016); Parmar, Zhang and Zhu, "On Aliased Resizing
+        and Surprising Subtleties in GAN Evaluation" (2022).
     """
     if protocol not in _PROTOCOLS:
         raise UserError(f"protocol is {protocol!r}: valid are {', '.join(get_args(Resize))}")

@@ -3,7 +3,7 @@
 ``MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)``, with a cubic kernel for KID and a Gaussian one for CMMD. Kernel
 matrices are made and added up block by block, in float64; the scalar products in them have the precision of the
 features. With float32 features they take half the time, which changed a KID of 1.4e-4, of 5,000 x 2048 features, by
-2e-7 of itself.
+2e-7 of itself. The sources are at `kid` and `cmmd`.
 """
 
 import functools
@@ -112,7 +112,7 @@ def kid(
     float32.
 
     Args:
-        real: features; `KID` says in what precision they are multiplied.
+        real: features; the top of the module says in what precision they are multiplied.
         generated: features.
         subsets: number of subsets.
         subset_size: images of each set in a subset.

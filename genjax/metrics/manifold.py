@@ -9,8 +9,8 @@ taken, with the balls as they are.
     density = bootstrap_interval(found.generated / 5)
     coverage = bootstrap_interval(found.reached.astype(float))
 
-Neighbours are exact (`genjax.metrics.neighbours`). From two sets of other sizes come other numbers: recall and coverage
-grow with the generated images, precision and density fall with the real ones.
+Neighbours are exact (`genjax.metrics.neighbours`). From two sets of other sizes come other numbers. Coverage depends
+on them most: it grows with the number of generated images and falls with the number of real ones.
 """
 
 from typing import NamedTuple

@@ -79,7 +79,7 @@ def mode_scores(
 
 
 def uniform(num_modes: int) -> Int64[np.ndarray, "K"]:
-    """The reference of equally likely modes.
+    """The reference of equally likely modes: int64[K] of ones.
 
     Example:
         >>> from genjax.metrics import modes
@@ -133,8 +133,8 @@ def kl_divergence(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"
     modes and 25,600 samples.
 
     Args:
-        counts: counts of generated samples, or shares.
-        reference: counts or shares of the data; `uniform` for the divergence to equally likely modes.
+        counts: float[K] or int[K], counts of generated samples, or shares.
+        reference: the same of the data; `uniform` for the divergence to equally likely modes.
 
     Returns:
         In [0, inf]: infinite if the generator makes a mode that the data does not have, or no mode at all.
@@ -149,8 +149,8 @@ def kl_divergence(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"
         0.693
 
     References:
-        Metz et al., "Unrolled Generative Adversarial Networks" (2017), and Srivastava et al., "VEEGAN" (2017), for
-        the experiments on Stacked-MNIST.
+        Metz et al., "Unrolled Generative Adversarial Networks" (2017), and Srivastava et al., "VEEGAN: Reducing Mode
+        Collapse in GANs using Implicit Variational Learning" (2017), for the experiments on Stacked-MNIST.
     """
     q = _shares(reference, counts)
     if not counts.sum():
@@ -164,6 +164,10 @@ def kl_divergence(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"
 
 def total_variation(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"]) -> float:
     """Half the sum of the absolute differences of the shares, in [0, 1]; 1 if no sample has a mode.
+
+    Args:
+        counts: float[K] or int[K], see `kl_divergence`.
+        reference: see `kl_divergence`.
 
     Raises:
         UserError: as `kl_divergence`.
@@ -254,7 +258,7 @@ def samples_needed(
     bound at most ``1 - confidence`` there and for every larger N. Mistakes of the classifier are not considered.
 
     Args:
-        reference: counts or shares of the data.
+        reference: float[K] or int[K], counts or shares of the data.
         fraction: as for `collapse`.
         confidence: in (0, 1).
 
@@ -347,6 +351,9 @@ def nearest_mode(
         >>> points, centres = np.array([[0.9, 1.0], [5.0, 5.0]]), np.array([[0.0, 0.0], [1.0, 1.0]])
         >>> modes.nearest_mode(points, centres, radius=0.5).tolist()
         [1, -1]
+
+    References:
+        Srivastava et al., "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning" (2017).
     """
     distance = np.square(points[:, None].astype(np.float64) - centres[None]).sum(-1)
     near = distance.argmin(1)

@@ -203,7 +203,8 @@ def load_foreign(
         spatial: in ADM's files, ``mu_s`` and ``sigma_s``: statistics of sFID's features.
 
     Raises:
-        UserError: if there is no such file, it is of another format, or its arrays are no mean and covariance.
+        UserError: if there is no such file, it is of another format, its arrays are no mean and covariance, or the
+            count is below 2.
 
     Example:
         >>> import numpy as np

@@ -41,7 +41,7 @@ def pillow(
         UserError: for another filter or a size below 1.
 
     References:
-        Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation", section 3.
+        Parmar, Zhang and Zhu, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation" (2022), section 3.
     """
     if filter not in FILTERS:
         raise UserError(f"filter is {filter!r}: valid are {', '.join(FILTERS)}")

@@ -75,5 +75,8 @@ def robust_accuracy(
         >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.array([0.5, 0.1]).reshape(2, 1, 1, 1)
         >>> robust_accuracy(classify, attacks.fgsm(0.2), keys, images, jnp.array([1, 1])).item()
         0.5
+
+    References:
+        Madry et al. (2018), see `robust_correct`.
     """
     return jnp.mean(robust_correct(classify, attack, keys, images, labels), dtype=jnp.float32)

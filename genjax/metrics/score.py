@@ -188,7 +188,7 @@ def label_agreement(classes: np.ndarray, labels: np.ndarray) -> float:
 
 
 def subset(array: np.ndarray, n: int) -> np.ndarray:
-    """Rows of `array` at the first n entries of one fixed permutation; all rows, in order, if there are n.
+    """Rows of `array`, of shape [N, ...], at the first n entries of one fixed permutation; all, in order, if N is n.
 
     The permutation is ``numpy.random.Generator(PCG64(0)).permutation(len(array))``: data sets are often
     sorted by class, where the first n rows would not be a sample.
@@ -205,7 +205,7 @@ def subset(array: np.ndarray, n: int) -> np.ndarray:
 
 
 def quantize(images: np.ndarray, name: str = "images") -> np.ndarray:
-    """Images as uint8: floats in [-1, 1] are scaled to 0..255, rounded and clipped; uint8 passes unchanged.
+    """Images as uint8[N,H,W,C]: floats in [-1, 1] are scaled to 0..255, rounded and clipped; uint8 passes unchanged.
 
     Raises:
         UserError: if `images` is not [N,H,W,C], of another type, or has a value that is not finite.

@@ -68,7 +68,9 @@ def vendi_score_of_kernel(kernel: Float[np.ndarray, "N N"], *, q: float = 1.0) -
         3.00 1.00
 
     References:
-        Friedman and Dieng (2023); Pasarkar and Dieng, "Cousins of the Vendi Score" (2024).
+        Friedman and Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning" (2023);
+        Pasarkar and Dieng, "Cousins of the Vendi Score: A Family of Similarity-Based Diversity Metrics for Science and
+        Machine Learning" (2024).
     """
     k = np.asarray(kernel, np.float64)
     if (

@@ -21,7 +21,7 @@ def consistency(augment: Augment, weight: ArrayLike = 10.0) -> Penalty:
     Args:
         augment: a change that leaves an image what it is; a strength is closed over. The shape of the critic's logits
             must stay.
-        weight: lambda, 0 or more.
+        weight: float[], lambda, 0 or more.
 
     Raises:
         UserError: a negative weight.
@@ -50,8 +50,8 @@ def balanced_consistency(
 
     Args:
         augment: see `consistency`; the draws for an image and its fake are independent.
-        real_weight: 0 or more.
-        fake_weight: 0 or more; None: fakes are not looked at.
+        real_weight: float[], 0 or more.
+        fake_weight: float[], 0 or more; None: fakes are not looked at.
 
     Raises:
         UserError: a negative weight.

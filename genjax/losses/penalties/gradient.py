@@ -23,8 +23,8 @@ def gradient_penalty(weight: ArrayLike = 10.0, target: ArrayLike = 1.0, one_side
     """``weight * (|slope| - target)^2`` at one point, drawn evenly, of the line from each real image to its fake.
 
     Args:
-        weight: lambda, 0 or more.
-        target: what the norm of the slope should be, 0 or more.
+        weight: float[], lambda, 0 or more.
+        target: float[], what the norm of the slope should be, 0 or more.
         one_sided: smaller slopes are free.
 
     Raises:
@@ -60,11 +60,11 @@ def dragan(weight: ArrayLike = 10.0, target: ArrayLike = 1.0, std: ArrayLike | N
     """``weight * (|slope| - target)^2`` at real images with noise, whose components are normal.
 
     Args:
-        weight: lambda, 0 or more.
-        target: k, 0 or more.
-        std: standard deviation of the noise, 0 or more. It is the root of the paper's c, a constant. None: half the
-            standard deviation of all components of the real images of the global batch, as implementations of the
-            method have it (with even noise). Then, and only then, the value of an example depends on the others.
+        weight: float[], lambda, 0 or more.
+        target: float[], k, 0 or more.
+        std: float[], standard deviation of the noise, 0 or more. It is the root of the paper's c, a constant. None:
+            half the standard deviation of all components of the real images of the global batch, as implementations of
+            the method have it (with even noise). Then, and only then, the value of an example depends on the others.
 
     Raises:
         UserError: a negative argument.
@@ -101,7 +101,7 @@ def r1(gamma: ArrayLike = 10.0) -> Penalty:
     """``gamma / 2 * |slope|^2`` at the real images.
 
     Args:
-        gamma: 0 or more. The half is in the papers' formula, so their values can be taken as they are.
+        gamma: float[], 0 or more. The half is in the papers' formula, so their values can be taken as they are.
 
     Raises:
         UserError: a negative gamma.
@@ -128,7 +128,7 @@ def r2(gamma: ArrayLike = 10.0) -> Penalty:
     """``gamma / 2 * |slope|^2`` at the fake images.
 
     Args:
-        gamma: see `r1`.
+        gamma: float[], see `r1`.
 
     Raises:
         UserError: a negative gamma.

@@ -33,7 +33,7 @@ def lecam(weight: ArrayLike = 0.3, decay: float = 0.99, start: int = 1, one_side
     not depend on the examples beside it.
 
     Args:
-        weight: lambda, 0 or more.
+        weight: float[], lambda, 0 or more.
         decay: decay of the moving averages, in [0, 1).
         start: number of steps without the penalty, at least 1: before the first there is no average.
         one_sided: only real logits above the fakes' average and fake ones below the reals' count, as implementations

@@ -72,7 +72,7 @@ def clip_weights(params: PyTree, bound: ArrayLike = 0.01) -> PyTree:
 
     Args:
         params: parameters of a critic.
-        bound: above 0.
+        bound: float[], above 0.
 
     Raises:
         UserError: a bound that is not above 0.

@@ -27,7 +27,7 @@ def path_length(weight: ArrayLike = 2.0, decay: float = 0.99) -> GeneratorPenalt
     then the mean over the layers. Of a pytree of latents it is the sum over the leaves.
 
     Args:
-        weight: 0 or more.
+        weight: float[], 0 or more.
         decay: decay of the moving average, in [0, 1).
 
     Raises:
