@@ -5,7 +5,7 @@ of weights for either coordinate. Products over all pixels look wasteful beside 
 images they are cheap, where the gradient of picking, adding up at random places, is not, and a wide kernel and a border
 that reflects without an end come at no cost. Work grows as the square of the number of pixels: above 64x64 it is felt.
 
-Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), appendix B, resamples with "sym6", too.
+Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), appendix B, resamples with "sym6".
 """
 
 import functools

@@ -1,6 +1,6 @@
 """The KL divergence of a VAE, split by what it costs: mutual information, total correlation, dimension-wise KL.
 
-With q(z) the posterior averaged over the data set,
+With q(z) the posterior averaged over the data set::
 
     KL(q(z|x) || p(z)) = [log q(z|x) - log q(z)] + [log q(z) - sum_j log q(z_j)] + [sum_j log q(z_j) - log p(z)]
 

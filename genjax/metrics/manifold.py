@@ -3,7 +3,7 @@
 Each image has a ball that reaches to its k-th nearest neighbour in its own set; the balls of a set stand for where its
 distribution is. Images of the other set lie in them or not, which `memberships` counts for every image: the metrics are
 means of it, and `genjax.metrics.intervals.bootstrap_interval` of it is their interval over the images whose mean is
-taken, with the balls as they are.
+taken, with the balls as they are::
 
     found = memberships(real, generated, k=5, closed=False)
     density = bootstrap_interval(found.generated / 5)

@@ -3,7 +3,7 @@
 A file of ours also holds the number of images, so that more can be merged, how the features were made, and a digest.
 Files of others hold ``mu`` and ``sigma``, and say neither of how many images these are nor how those were prepared. Who
 reads one may say so; what nobody says is "unknown", and is so in the protocol of every number measured with it, which
-can be compared with no number whose protocol is known.
+can be compared with no number whose protocol is known::
 
     flowers = Reference.of(moments(features), extractor="inception@6f3a", resize="none", images="flowers/test")
     save("flowers.npz", flowers)
