@@ -37,6 +37,13 @@ def fixed(pipeline: Pipeline, p: ArrayLike) -> Augmentation:
 
     Raises:
         UserError: a p that is not valid.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.augmentation import fixed, pipeline
+        >>> augmentation = fixed(pipeline(), p=0.25)
+        >>> augmentation.update(augmentation.init(), jnp.ones(()), 64).item()  # whatever the discriminator says
+        0.25
     """
     _check_probability(p=p)
     return Augmentation(
@@ -55,7 +62,7 @@ def adaptive(
     initial: float = 0.0,
     maximum: float = 1.0,
 ) -> Augmentation:
-    """Moves p so that ``r = E[sign(D(real))]``, D the logit, comes to `target`.
+    """Moves p, float32[], so that ``r = E[sign(D(real))]``, D the logit, comes to `target`.
 
     A discriminator that overfits is sure of the training images, so that r goes to 1. In every `every`-th step::
 
@@ -73,6 +80,15 @@ def adaptive(
 
     Raises:
         UserError: a value that is not valid.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.augmentation import adaptive, pipeline
+        >>> augmentation = adaptive(pipeline(), speed_images=1000, every=1)
+        >>> sure = jnp.ones(())  # every real image of the batch is judged real
+        >>> state = augmentation.update(augmentation.init(), sure, 100)
+        >>> print(f"{state.p:.3f}")
+        0.100
 
     References:
         Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), section 3, equation 1

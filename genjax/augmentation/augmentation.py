@@ -25,7 +25,17 @@ class Augmentation(NamedTuple):
 
 
 def none() -> Augmentation:
-    """Leaves images as they are."""
+    """Leaves images as they are.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.augmentation import none
+        >>> augmentation = none()
+        >>> keys, images = jax.random.split(jax.random.key(0), 1), jnp.full((1, 1, 1, 1), 0.5)
+        >>> augmentation.apply(keys, images, augmentation.init()).item()
+        0.5
+    """
     return constant(lambda keys, images: images)
 
 

@@ -18,6 +18,16 @@ def check_differentiable(augmentation: Augmentation, image_shape: tuple[int, int
     Args:
         augmentation: what to check.
         image_shape: (H, W, C).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.augmentation import check_differentiable, none
+        >>> check_differentiable(none(), (8, 8, 3))
+        >>> rounding = none()._replace(apply=lambda keys, images, state: jnp.round(images))
+        >>> check_differentiable(rounding, (8, 8, 3))
+        Traceback (most recent call last):
+            ...
+        genjax.typing.UserError: augmentation: its derivative in the images is zero everywhere...
     """
     with jax.ensure_compile_time_eval():
         strongest = augmentation.strongest or augmentation.init

@@ -1,4 +1,7 @@
-"""Transforms of colour: brightness, contrast, hue and saturation, composed into one affine map of (r, g, b)."""
+"""Transforms of colour: brightness, contrast, hue and saturation, composed into one affine map of (r, g, b).
+
+Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), appendix B.
+"""
 
 import functools
 import math

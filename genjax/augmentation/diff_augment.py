@@ -1,4 +1,7 @@
-"""DiffAugment: three differentiable changes of colour, place and extent, each applied to every image."""
+"""DiffAugment: three differentiable changes of colour, place and extent, each applied to every image.
+
+Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (2020), section 3.2.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -24,6 +27,15 @@ def diff_augment(policies: Sequence[str] = ("colour", "translation", "cutout")) 
     Raises:
         UserError: an unknown policy, or none.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.augmentation import diff_augment
+        >>> augmentation = diff_augment(["cutout"])
+        >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.ones((2, 8, 8, 3))
+        >>> sorted(set(augmentation.apply(keys, images, augmentation.init()).ravel().tolist()))
+        [0.0, 1.0]
+
     References:
         Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training" (2020), section 3.2.
     """
@@ -40,7 +52,7 @@ def diff_augment(policies: Sequence[str] = ("colour", "translation", "cutout")) 
 
 
 def colour(key: Array, image: Array) -> Array:
-    """Brightness, saturation and contrast, in this order.
+    """Brightness, saturation and contrast of an image float[H,W,C], in this order.
 
     Adds a number of U(-0.5, 0.5), multiplies the distance from the pixel's mean over channels by one of U(0, 2), and
     that from the image's mean by one of U(0.5, 1.5).
@@ -53,7 +65,7 @@ def colour(key: Array, image: Array) -> Array:
 
 
 def translation(key: Array, image: Array, ratio: float = 0.125) -> Array:
-    """Moves by whole pixels, up to `ratio` of height and width, evenly drawn; zeros (grey) come in."""
+    """Moves an image float[H,W,C] by whole pixels, up to `ratio` of its size, evenly drawn; zeros (grey) come in."""
     height, width, _ = image.shape
     limits = jnp.array([round(height * ratio), round(width * ratio)])
     down, right = jax.random.randint(key, (2,), -limits, limits + 1)
@@ -64,7 +76,7 @@ def translation(key: Array, image: Array, ratio: float = 0.125) -> Array:
 
 
 def cutout(key: Array, image: Array, ratio: float = 0.5) -> Array:
-    """Sets a rectangle of `ratio` times height and width to zero (grey); its centre is anywhere in the image."""
+    """Sets a rectangle of `ratio` times the size of an image float[H,W,C] to zero (grey); its centre is anywhere."""
     height, width, _ = image.shape
     sizes = [int(n * ratio + 0.5) for n in (height, width)]
     # An even rectangle has its centre between two pixels, so that it has one place more.

@@ -10,7 +10,7 @@ from genjax.typing import Array
 
 
 def sometimes(key: Array, p: ArrayLike, value: Array, neutral: ArrayLike) -> Array:
-    """`value` with probability `p`, else `neutral`; `value` must be drawn from another key."""
+    """`value`, of any shape, with probability `p`, else `neutral`; `value` must be drawn from another key."""
     return jnp.where(jax.random.uniform(key) < p, value, neutral)
 
 

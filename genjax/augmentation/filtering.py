@@ -1,4 +1,7 @@
-"""Amplification of frequency bands."""
+"""Amplification of frequency bands.
+
+Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), appendix B.
+"""
 
 import functools
 
@@ -50,7 +53,8 @@ def draw_gains(key: Array, p: ArrayLike) -> Array:
 
 
 def band_filters() -> list[np.ndarray]:
-    """Taps of the four bands, symmetric about the middle: an octave bank of "sym2", whose sum is the identity."""
+    """Taps of the four bands, float64[K] each, symmetric about the middle: an octave bank of "sym2", whose sum is the
+    identity."""
     low = half_band(2)
     high = -low
     high[len(high) // 2] += 1.0

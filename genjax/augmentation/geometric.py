@@ -3,6 +3,8 @@
 Each group is ``(key, p, size) -> float[3,3]``, the map from target to source pixels, (y, x, 1) from the middle of the
 image of `size` (H, W), in homogeneous coordinates. Where one transform follows another, the map of the first is
 applied last, so the product is from left to right.
+
+Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), appendix B.
 """
 
 import functools
@@ -19,7 +21,7 @@ Size = tuple[int, int]
 
 
 def blit(key: Array, p: ArrayLike, size: Size) -> Array:
-    """Mirror left to right, turn by quarters, move by whole pixels: no pixel's value changes.
+    """float[3,3]: mirror left to right, turn by quarters, move by whole pixels: no pixel's value changes.
 
     A draw of the mirror is no mirror half of the time, and one of four turns is none. Moves are U(-1/8, 1/8) of height
     and width, rounded.
@@ -35,7 +37,7 @@ def blit(key: Array, p: ArrayLike, size: Size) -> Array:
 
 
 def geometric(key: Array, p: ArrayLike, size: Size) -> Array:
-    """Scale, turn, stretch, turn and move.
+    """float[3,3]: scale, turn, stretch, turn and move.
 
     Scales are log-normal with a fifth of an octave, in both directions alike, and then inversely in the two. Turns are
     by any angle, each with the probability ``1 - sqrt(1 - p)``, so that one or both happen with p. Moves are normal

@@ -33,8 +33,20 @@ def pipeline(groups: Sequence[str] = BGC) -> Pipeline:
     Args:
         groups: names from `PLACE` and `VALUE`.
 
+    Returns:
+        ``(keys Key[B], images float[B,H,W,C], p float[]) -> float[B,H,W,C]``.
+
     Raises:
         UserError: an unknown group, one twice, or none.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.augmentation import pipeline
+        >>> augment = pipeline(["cutout"])
+        >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.ones((2, 8, 8, 3))
+        >>> [augment(keys, images, p).min((1, 2, 3)).tolist() for p in (0.0, 1.0)]
+        [[1.0, 1.0], [0.0, 0.0]]
 
     References:
         Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), section 2.2 and appendix B.

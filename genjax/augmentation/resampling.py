@@ -4,6 +4,8 @@ The kernel is separable along the axes of the source, so the value at a point is
 of weights for either coordinate. Products over all pixels look wasteful beside picking a few neighbours; but for small
 images they are cheap, where the gradient of picking, adding up at random places, is not, and a wide kernel and a border
 that reflects without an end come at no cost. Work grows as the square of the number of pixels: above 64x64 it is felt.
+
+Karras et al., "Training Generative Adversarial Networks with Limited Data" (2020), appendix B, resamples with "sym6".
 """
 
 import functools

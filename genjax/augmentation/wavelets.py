@@ -30,21 +30,22 @@ def half_band(moments: int) -> np.ndarray:
 
 
 def spread(taps: np.ndarray, factor: int) -> np.ndarray:
-    """The filter with ``factor - 1`` zeros between its taps: its frequency response is compressed by `factor`."""
+    """The filter, float64[K], with ``factor - 1`` zeros between its taps: its frequency response is compressed by
+    `factor`."""
     result = np.zeros(factor * (len(taps) - 1) + 1)
     result[::factor] = taps
     return result
 
 
 def reflect(index: np.ndarray, size: int) -> np.ndarray:
-    """Where in 0..size-1 an index of any size lands if the image is mirrored at the centres of its border pixels."""
+    """Where in 0..size-1 an index lands, int[N], if the image is mirrored at the centres of its border pixels."""
     period = max(2 * (size - 1), 1)
     index = np.mod(index, period)
     return np.asarray(np.minimum(index, period - index) if size > 1 else np.zeros_like(index))
 
 
 def filter_matrix(taps: np.ndarray, size: int) -> np.ndarray:
-    """float64[size,size]: the matrix that filters a reflected row of pixels; the middle tap is at the pixel."""
+    """float64[N,N], N the size: the matrix that filters a reflected row of pixels; the middle tap is at the pixel."""
     matrix = np.zeros((size, size))
     for offset, tap in enumerate(taps, start=-(len(taps) // 2)):
         # Several offsets land on one pixel.

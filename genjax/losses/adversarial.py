@@ -39,6 +39,13 @@ def minimax(real_weight: float = 1.0, smoothing: float = 0.0) -> AdversarialLoss
     Raises:
         UserError: a value that is not valid.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import adversarial
+        >>> game, logits = adversarial.minimax(), jnp.array([0.0])  # D(x) = D(fake) = 1/2
+        >>> print(f"{game.discriminator(logits, logits)[0]:.3f} {game.generator(logits, logits)[0]:.3f}")
+        1.386 -0.693
+
     References:
         Goodfellow et al., "Generative Adversarial Nets" (2014), equation 1. Smoothing of one side: Salimans et al.,
         "Improved Techniques for Training GANs" (2016), section 3.4.
@@ -57,6 +64,16 @@ def non_saturating(real_weight: float = 1.0, smoothing: float = 0.0) -> Adversar
     Raises:
         UserError: a value that is not valid.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import adversarial
+        >>> fake = jnp.array([-10.0])  # D is sure that the image is fake
+        >>> for game in (adversarial.minimax(), adversarial.non_saturating()):
+        ...     print(f"{jax.grad(lambda fake: game.generator(fake, fake).sum())(fake)[0]:.5f}")
+        -0.00005
+        -0.99995
+
     References:
         Goodfellow et al., "Generative Adversarial Nets" (2014), section 3.
     """
@@ -66,6 +83,12 @@ def non_saturating(real_weight: float = 1.0, smoothing: float = 0.0) -> Adversar
 
 def hinge() -> AdversarialLoss:
     """``max(0, 1 - D(x)) + max(0, 1 + D(fake))`` against ``-D(fake)``, D the logit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import adversarial
+        >>> adversarial.hinge().discriminator(jnp.array([2.0]), jnp.array([0.0]))
+        Array([1.], dtype=float32)
 
     References:
         Lim and Ye, "Geometric GAN" (2017), section 3; Miyato et al., "Spectral Normalization for Generative Adversarial
@@ -86,6 +109,13 @@ def least_squares(a: float = 0.0, b: float = 1.0, c: float = 1.0) -> Adversarial
         b: label of real images.
         c: what the generator wants the discriminator to say.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import adversarial
+        >>> game, logits = adversarial.least_squares(), jnp.array([0.0])
+        >>> game.discriminator(logits, logits), game.generator(logits, logits)
+        (Array([0.5], dtype=float32), Array([0.5], dtype=float32))
+
     References:
         Mao et al., "Least Squares Generative Adversarial Networks" (2017), equation 2.
     """
@@ -101,6 +131,13 @@ def wasserstein() -> AdversarialLoss:
 
     It says something of a distance only where the critic's slope is bounded: `genjax.losses.penalties`.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import adversarial
+        >>> real, fake = jnp.array([[[2.0, 4.0]]]), jnp.array([[[1.0, 1.0]]])  # one image, two patches
+        >>> adversarial.wasserstein().discriminator(real, fake)
+        Array([-2.], dtype=float32)
+
     References:
         Arjovsky et al., "Wasserstein GAN" (2017), equation 2 and algorithm 1.
     """
@@ -111,6 +148,13 @@ def relativistic() -> AdversarialLoss:
     """``-log sigmoid(D(x) - D(fake))`` against ``-log sigmoid(D(fake) - D(x))``, D the logit.
 
     Real image i is paired with fake image i, and a patch with the patch at the same place.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import adversarial
+        >>> real, fake = jnp.array([100.0]), jnp.array([100.0])  # only their difference counts
+        >>> print(f"{adversarial.relativistic().discriminator(real, fake)[0]:.3f}")
+        0.693
 
     References:
         Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN" (2018),
@@ -139,6 +183,14 @@ def top_k(game: AdversarialLoss, fraction: ArrayLike) -> AdversarialLoss:
 
     Raises:
         UserError: a fraction that is not valid.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import adversarial
+        >>> game = adversarial.top_k(adversarial.wasserstein(), fraction=0.5)
+        >>> fake = jnp.array([1.0, 4.0, 2.0, 3.0])
+        >>> game.generator(fake, fake).mean().item()  # of the fakes with the logits 4 and 3
+        -3.5
 
     References:
         Sinha et al., "Top-k Training of GANs: Improving GAN Performance by Throwing Away Bad Samples" (2020).

@@ -53,10 +53,19 @@ def fgsm(epsilon: ArrayLike) -> Attack:
     """One step of the gradient's sign: ``x + epsilon sign(gradient)``, kept in [-1, 1].
 
     Args:
-        epsilon: largest change of a pixel, 0 or more.
+        epsilon: float[], largest change of a pixel, 0 or more.
 
     Raises:
         UserError: a negative epsilon.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import attacks
+        >>> objective = lambda images: images.sum((1, 2, 3))
+        >>> keys, images = jax.random.split(jax.random.key(0), 1), jnp.array([0.5, 0.95]).reshape(1, 1, 2, 1)
+        >>> [round(value, 3) for value in attacks.fgsm(0.1)(objective, keys, images).ravel().tolist()]
+        [0.6, 1.0]
 
     References:
         Goodfellow, Shlens and Szegedy, "Explaining and Harnessing Adversarial Examples" (2015), section 4.
@@ -74,14 +83,24 @@ def pgd(
     """Projected gradient ascent: steps uphill, each followed by the projection on the ball and on [-1, 1].
 
     Args:
-        epsilon: radius of the ball, 0 or more.
-        step_size: norm of a step, 0 or more.
+        epsilon: float[], radius of the ball, 0 or more.
+        step_size: float[], norm of a step, 0 or more.
         num_steps: at least 1.
         random_start: from a point drawn evenly from the ball, instead of from the image.
         norm: of the change; a name in `NORMS`, or one of your own.
 
     Raises:
         UserError: a value that is not valid.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import attacks
+        >>> attack = attacks.pgd(epsilon=0.3, step_size=0.2, num_steps=4)
+        >>> keys, images = jax.random.split(jax.random.key(0), 1), jnp.array([0.5, 0.9]).reshape(1, 1, 2, 1)
+        >>> attacked = attack(lambda images: images.sum((1, 2, 3)), keys, images)
+        >>> [round(value, 3) for value in attacked.ravel().tolist()]
+        [0.8, 1.0]
 
     References:
         Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), section 2.1.

@@ -1,6 +1,6 @@
 """The KL divergence of a VAE, split by what it costs: mutual information, total correlation, dimension-wise KL.
 
-With q(z) the posterior averaged over the data set,
+With q(z) the posterior averaged over the data set::
 
     KL(q(z|x) || p(z)) = [log q(z|x) - log q(z)] + [log q(z) - sum_j log q(z_j)] + [sum_j log q(z_j) - log p(z)]
 
@@ -66,6 +66,16 @@ def decompose(
     Raises:
         UserError: arrays that do not fit, or a chunk size below 1.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses.decomposition import decompose, exact
+        >>> from genjax.losses.gaussian import Gaussian
+        >>> means = jnp.array([[-10.0, -10.0], [10.0, 10.0]])  # of two examples; both components say which
+        >>> terms = jax.jit(decompose)(means, Gaussian(means, jnp.zeros((2, 2))), exact(2, 2))
+        >>> print(f"{terms.mutual_information[0]:.3f} {terms.total_correlation[0]:.3f}")  # log 2
+        0.693 0.693
+
     References:
         Chen et al., "Isolating Sources of Disentanglement in Variational Autoencoders" (2018), equation 2.
     """
@@ -113,6 +123,15 @@ def decompose_data_set(
 
     Raises:
         UserError: as `decompose`, or `num` outside 1..N.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses.decomposition import decompose_data_set
+        >>> from genjax.losses.gaussian import Gaussian
+        >>> means = jnp.linspace(-100, 100, 8).reshape(8, 1)  # the posteriors of 8 examples do not overlap
+        >>> terms = decompose_data_set(means, Gaussian(means, jnp.zeros((8, 1))), num=2)
+        >>> print(f"{terms.mutual_information[0]:.3f}")  # log 8
+        2.079
     """
     num = len(z) if num is None else num
     if not 1 <= num <= len(z):
@@ -122,10 +141,15 @@ def decompose_data_set(
 
 
 def exact(batch_size: int, dataset_size: int) -> Array:
-    """Every example has the weight 1/B: right if the batch is the data set.
+    """Every example has the weight 1/B, ``-log B`` as float32[]: right if the batch is the data set.
 
     Raises:
         UserError: if it is not.
+
+    Example:
+        >>> from genjax.losses import decomposition
+        >>> print(f"{decomposition.exact(4, 4):.3f}")  # log(1 / 4)
+        -1.386
     """
     if dataset_size != batch_size:
         raise UserError(
@@ -136,7 +160,7 @@ def exact(batch_size: int, dataset_size: int) -> Array:
 
 
 def minibatch_weighted(batch_size: int, dataset_size: int) -> Array:
-    """Every example has the weight 1/(N B).
+    """Every example has the weight 1/(N B), ``-log(N B)`` as float32[].
 
     Biased: q(z) comes out too small, B times where no two posteriors overlap, about N times where all are alike, and so
     does each q(z_j). Most of that is a constant: good for gradients, not for values to report.
@@ -147,6 +171,11 @@ def minibatch_weighted(batch_size: int, dataset_size: int) -> Array:
 
     Raises:
         UserError: sizes out of range.
+
+    Example:
+        >>> from genjax.losses import decomposition
+        >>> print(f"{decomposition.minibatch_weighted(4, 100):.3f}")  # log(1 / 400)
+        -5.991
 
     References:
         Chen et al., "Isolating Sources of Disentanglement in Variational Autoencoders" (2018), equation 5 and
@@ -167,10 +196,18 @@ def minibatch_stratified(batch_size: int, dataset_size: int) -> Array:
         dataset_size: N, at least B.
 
     Returns:
-        float[B,B].
+        float32[B,B], the logarithms of the weights.
 
     Raises:
         UserError: sizes out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.losses import decomposition
+        >>> print(np.exp(decomposition.minibatch_stratified(3, 10)).round(2))
+        [[0.1 0.4 0.5]
+         [0.5 0.1 0.4]
+         [0.4 0.5 0.1]]
 
     References:
         Chen et al., "Isolating Sources of Disentanglement in Variational Autoencoders" (2018), appendix C.2.

@@ -40,7 +40,16 @@ class Likelihood(NamedTuple):
 
 
 def check_support(x: Array) -> None:
-    """Raises UserError where concrete images leave [-1, 1]: a likelihood of levels says nothing of them."""
+    """Raises UserError where concrete images, of any shape, leave [-1, 1]: a likelihood of levels says nothing of them.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import likelihood
+        >>> likelihood.check_support(jnp.array([0.0, 255.0]))
+        Traceback (most recent call last):
+            ...
+        genjax.typing.UserError: x reaches from 0.0 to 255.0: the likelihood's support is [-1, 1]
+    """
     if isinstance(x, jax.core.Tracer) or not x.size:
         return
     levels = np.asarray(x)  # of NumPy: inside `jit`, where x may be a constant, JAX's minimum would be traced
@@ -53,6 +62,16 @@ def bernoulli() -> Likelihood:
     """Black (-1) or white (1), each component on its own; the output is the logit of white.
 
     Grey x counts as a mixture, ``(1 + x)/2`` of white: the cross-entropy, which is no likelihood of a grey image.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import likelihood
+        >>> logits, white = jnp.zeros((1, 2, 2, 1)), jnp.ones((1, 2, 2, 1))
+        >>> print(f"{likelihood.bernoulli().log_prob(logits, white)[0]:.3f}")  # 4 log(1 / 2)
+        -2.773
+
+    References:
+        Kingma and Welling, "Auto-Encoding Variational Bayes" (2014), appendix C.1.
     """
 
     def log_prob(logits: Float[Array, "B H W C"], x: Float[Array, "B H W C"]) -> Float[Array, "B"]:
@@ -75,6 +94,13 @@ def gaussian(scale: float = 1.0) -> Likelihood:
 
     Raises:
         UserError: a scale that is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import likelihood
+        >>> images = jnp.zeros((1, 1, 1, 3))
+        >>> print(f"{likelihood.gaussian(scale=0.5).log_prob(images, images)[0]:.3f}")  # 3 log(2 / sqrt(2 pi))
+        -0.677
     """
     if not scale > 0:
         raise UserError(f"scale={scale}: a standard deviation is valid in (0, inf)")
@@ -97,6 +123,14 @@ def gaussian_learned(min_log_scale: float = _MIN_LOG_SCALE) -> Likelihood:
     Args:
         min_log_scale: bound from below, approached softly: the likelihood of an image that the mean meets exactly
             grows without end as the scale goes to 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import likelihood
+        >>> model = likelihood.gaussian_learned()
+        >>> outputs = jnp.array([0.0, 0.0]).reshape(1, 1, 1, 2)  # the mean 0 and the standard deviation exp(0)
+        >>> print(model.outputs(1), f"{model.log_prob(outputs, jnp.zeros((1, 1, 1, 1)))[0]:.2f}")
+        2 -0.92
 
     References:
         Rybkin et al., "Simple and Effective VAE Training with Calibrated Decoders" (2021), section 3.1.

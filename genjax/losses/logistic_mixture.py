@@ -25,8 +25,19 @@ def logistic_mixture(num_mixtures: int = 10) -> Likelihood:
     Raises:
         UserError: fewer than one component.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses.logistic_mixture import logistic_mixture
+        >>> model = logistic_mixture(num_mixtures=5)
+        >>> levels = jnp.linspace(-1, 1, 256).reshape(256, 1, 1, 1)  # 256 images of one pixel
+        >>> outputs = jnp.zeros((256, 1, 1, model.outputs(1)))
+        >>> print(f"{jnp.exp(jax.jit(model.log_prob)(outputs, levels)).sum():.3f}")
+        1.000
+
     References:
-        Salimans et al., "PixelCNN++" (2017), section 2.1 and 2.2.
+        Salimans et al., "PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other
+        Modifications" (2017), sections 2.1 and 2.2.
     """
     if num_mixtures < 1:
         raise UserError(f"num_mixtures={num_mixtures}: valid are 1 and more")
@@ -72,6 +83,17 @@ def log_mass(
     """log P(level x): the logistic distribution's mass within half a level of x, in nats.
 
     ``s(b) - s(a) = s(b) s(-a) (1 - exp(a - b))`` for the sigmoid s, whose factors have exact logarithms.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses.logistic_mixture import log_mass
+        >>> x = jnp.array([0.0, 1.0])  # 1.0, the last level, has all that is above it
+        >>> inner, last = jnp.exp(log_mass(x, mean=jnp.zeros(2), log_scale=jnp.zeros(2)))
+        >>> print(f"{inner:.4f} {last:.4f}")
+        0.0020 0.2697
+
+    References:
+        Salimans et al. (2017), see `logistic_mixture`, section 2.1.
     """
     inverse = jnp.exp(-log_scale)
     above, below = (x - mean + _HALF) * inverse, (x - mean - _HALF) * inverse

@@ -33,10 +33,18 @@ def perceptual(features: Features, weights: Sequence[Array] | None = None) -> Di
             are what its learned weights are published as, see `genjax.metrics.lpips`); None: all 1.
 
     Returns:
-        The distance, 0 for equal images.
+        The distance, ``(images float[B,H,W,C], images float[B,H,W,C]) -> float[B]``, 0 for equal images.
 
     Raises:
         UserError: from the distance, weights of another number of layers or channels than the feature maps.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses.perceptual import perceptual
+        >>> distance = perceptual(lambda images: (images,))  # the only feature map: the image itself
+        >>> red, blue = jnp.array([1.0, 0.0, 0.0]).reshape(1, 1, 1, 3), jnp.array([0.0, 0.0, 1.0]).reshape(1, 1, 1, 3)
+        >>> print(f"{distance(red, blue)[0]:.3f} {distance(red, 0.1 * red)[0]:.3f}")
+        2.000 0.000
     """
 
     def distance(x: Float[Array, "B H W C"], y: Float[Array, "B H W C"]) -> Float[Array, "B"]:

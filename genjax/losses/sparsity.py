@@ -7,7 +7,14 @@ from genjax.typing import Array
 
 
 def l1(code: Float[Array, "B D"]) -> Float[Array, ""]:
-    """Mean over the examples of the sum of absolute values."""
+    """Mean over the examples of the sum of absolute values.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import sparsity
+        >>> sparsity.l1(jnp.array([[1.0, -2.0], [0.0, 1.0]])).item()
+        2.0
+    """
     return jnp.abs(code).sum(1).mean()
 
 
@@ -15,8 +22,14 @@ def kl(mean_activation: Float[Array, "D"], target: float = 0.05) -> Float[Array,
     """``sum_j KL(target || mean_activation_j)`` between Bernoulli distributions, in nats.
 
     Args:
-        mean_activation: of each component over the examples, in (0, 1).
+        mean_activation: mean of each component over the examples, in (0, 1).
         target: what it should be, in (0, 1).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import sparsity
+        >>> print(f"{sparsity.kl(jnp.array([0.05, 0.5])):.3f}")  # the first component is as it should be
+        0.495
 
     References:
         Ng, "Sparse autoencoder" (CS294A lecture notes, 2011), section 3.

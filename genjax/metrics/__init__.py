@@ -10,7 +10,9 @@
 * `modes`, `neighbours`, `intervals`, `stacked`: mode collapse, near copies, and confidence intervals.
 * `reconstruction`, `lpips`: how near an image is to another, by pixels and as people see it; `sharpness`: one alone.
 * `captions`: images and text.
+* `disentanglement`: of codes, where the factors of variation are known; `editing`: of an attribute, by a latent.
 * `purity`: of codes that were found without labels; `robustness`: accuracy under attack.
+* `mixture`: weights of several models, fitted to training images.
 * `suite`: metrics by name; `score`: one call from images to numbers, ``genjax.metrics.score.score``.
 """
 

@@ -21,12 +21,19 @@ def bleu(captions: Sequence[str], references: Sequence[str | Sequence[str]]) -> 
         references: for each caption, one that is right or several.
 
     Returns:
-        In [0, 100]; 100 if every caption is one of its references. It is not the mean over captions, so the score of
-        fewer than some hundred captions says little.
+        In [0, 100]; 100 if every caption is one of its references and any has four words or more. Four words in a row
+        are compared too, so that captions of three words and fewer have a score of 0, even against themselves. It is
+        not the mean over captions, so the score of fewer than some hundred captions says little.
 
     Raises:
         UserError: sacrebleu is not installed; there are no captions, not as many references, or a caption without
             any.
+
+    Example:
+        >>> from genjax.metrics.captions import bleu
+        >>> caption = "a small bird with a red head"
+        >>> print(f"{bleu([caption], [caption]):.1f} {bleu([caption], [['no words in common', caption]]):.1f}")
+        100.0 100.0
 
     References:
         Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation" (2002), section 2.3; Post, "A
@@ -73,6 +80,15 @@ def caption_round_trip(
     Raises:
         UserError: as from `bleu`, or if the captioner does not give one caption for each image.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.captions import caption_round_trip
+        >>> captions = ["a black image of one colour", "a white image of one colour"]
+        >>> images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
+        >>> captioner = lambda images: [captions[int(image.mean() > 127)] for image in images]
+        >>> print(f"{caption_round_trip(images, captions, captioner):.1f}")
+        100.0
+
     References:
         Hong et al., "Inferring Semantic Layout for Hierarchical Text-to-Image Synthesis" (2018).
     """
@@ -99,6 +115,13 @@ def clip_score(image_features: Float[Array, "B D"], text_features: Float[Array, 
 
     Returns:
         Of each pair, in [0, 100]; NaN where a feature vector is 0, which has no direction.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics.captions import clip_score
+        >>> images, texts = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([[1.0, 0.0], [0.0, -1.0]])
+        >>> print(*(f"{score:.1f}" for score in clip_score(images, texts)))
+        100.0 0.0
 
     References:
         Hessel et al., "CLIPScore: A Reference-free Evaluation Metric for Image Captioning" (2021), equation 1.

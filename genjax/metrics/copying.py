@@ -1,7 +1,8 @@
 """Whether a generator copies its training images, told from a third set: real images it has not seen.
 
 * `copying_rank`, `copying_score`: is a generated image nearer to the training images than a held-out one is? Over all
-  of them (Z_U), and cell by cell of the space (C_T), so that copies in one place are not made up for elsewhere.
+  of them (Z_U), and cell by cell of the space (C_T), so that copies in one place are not made up for elsewhere:
+  Meehan, Chaudhuri and Dasgupta, "A Non-Parametric Test to Detect Data-Copying in Generative Models" (2020).
 * `authentic`: of each generated image, whether it is farther from its training image than real images are from that.
 
 `genjax.metrics.neighbours.memorisation_rate` asks a third way, by a threshold.
@@ -49,6 +50,13 @@ def copying_rank(
     Raises:
         UserError: no vector, widths that differ, or a value that is not finite.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.copying import copying_rank
+        >>> train, test = np.random.default_rng(0).normal(size=(2, 100, 4))
+        >>> print(f"{copying_rank(train, test, train):.1f}")  # nothing but copies
+        -12.2
+
     References:
         Meehan, Chaudhuri and Dasgupta, "A Non-Parametric Test to Detect Data-Copying in Generative Models" (2020);
         Mann and Whitney, "On a Test of Whether One of Two Random Variables is Stochastically Larger" (1947).
@@ -82,8 +90,17 @@ def copying_score(
     Raises:
         UserError: as `copying_rank`; more cells than training images, or no cell that has enough images.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.copying import copying_score
+        >>> train = np.repeat([[0.0], [100.0]], 50, axis=0)
+        >>> found = copying_score(train, train + 1, train, cells=2)  # copies in both cells
+        >>> print(f"{found.score:.1f}", found.weights)
+        -8.6 [0.5 0.5]
+
     References:
-        Meehan, Chaudhuri and Dasgupta (2020), the statistic C_T.
+        Meehan, Chaudhuri and Dasgupta, "A Non-Parametric Test to Detect Data-Copying in Generative Models" (2020), the
+        statistic C_T.
     """
     found = locate(generated, test, train, cells=cells, seed=seed)
     return copying_score_of(found, cells=cells, at_least=at_least)
@@ -113,6 +130,14 @@ def locate(
 
     Raises:
         UserError: as `copying_rank`, or more cells than training images.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.copying import locate
+        >>> train = np.array([[0.0], [100.0]])
+        >>> found = locate(np.array([[1.0]]), np.array([[102.0]]), train, cells=2)
+        >>> found.generated[:, 1].tolist(), found.test[:, 1].tolist()
+        ([1.0], [2.0])
     """
     _check(generated=generated, test=test, train=train)
     if not 1 <= cells <= len(train):
@@ -149,6 +174,13 @@ def copying_score_of(found: Located, *, cells: int = 10, at_least: float | None 
 
     Raises:
         UserError: no cell that has enough images.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.copying import Located, copying_score_of
+        >>> copies, others = np.zeros((30, 2)), np.tile([0.0, 1.0], (30, 1))  # cell 0, distances 0 and 1
+        >>> print(f"{copying_score_of(Located(copies, others), cells=1).score:.2f}")
+        -6.65
     """
     at_least = 20 / len(found.generated) if at_least is None else at_least
     scores, weights = np.full(cells, np.nan), np.zeros(cells)
@@ -182,6 +214,15 @@ def copying_interval(
 
     Raises:
         UserError: as `copying_score_of` and `genjax.metrics.intervals.bootstrap`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.copying import Located, copying_interval
+        >>> distances = np.abs(np.random.default_rng(0).normal(size=(2, 100)))
+        >>> found = Located(*(np.stack([np.zeros(100), x], 1) for x in distances))  # all in cell 0
+        >>> interval = copying_interval(found, cells=1, resamples=50)
+        >>> interval.low < 0 < interval.high
+        True
     """
     counted = np.flatnonzero(copying_score_of(found, cells=cells).weights)
     some = (x[np.isin(x[:, 0], counted)] for x in found)
@@ -198,7 +239,8 @@ def authentic(generated: Float[np.ndarray, "M D"], train: Float[np.ndarray, "T _
     """Of each generated image, whether its nearest training image has another training image nearer than it.
 
     The mean of it is the authenticity, with `genjax.metrics.intervals.share_interval` around it. Copies are never
-    authentic, exact ones of duplicates in the training set included. Of images as the data has them about half are, so
+    authentic, exact ones of duplicates in the training set included. What share of new images is authentic depends on
+    the features: of 2,000 normal ones among as many, 0.34 in one dimension, 0.58 in 8 and 0.82 in 64. So
     compare it with the value of held-out images to see how many images are copies.
 
     Args:
@@ -207,6 +249,12 @@ def authentic(generated: Float[np.ndarray, "M D"], train: Float[np.ndarray, "T _
 
     Raises:
         UserError: too few vectors, widths that differ, or a value that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.copying import authentic
+        >>> authentic(np.array([[0.1], [3.0]]), train=np.array([[0.0], [1.0]])).tolist()
+        [False, True]
 
     References:
         Alaa et al., "How Faithful is your Synthetic Data? Sample-level Metrics for Evaluating and Auditing Generative

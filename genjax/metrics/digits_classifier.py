@@ -85,6 +85,14 @@ def load_digits_classifier(
 
     Raises:
         UserError: if there is no such file, its digest is another one, or its arrays are not the network's.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics import load_digits_classifier
+        >>> stroke = jnp.full((1, 28, 28, 1), -1.0).at[0, 5:23, 13:16].set(1.0)  # white on black
+        >>> features, logits = load_digits_classifier().apply(stroke)
+        >>> features.shape, logits.argmax(-1).item()
+        ((1, 64), 1)
     """
     digest, params = _load(path, sha256)
     return Extractor(NAME, digest, FEATURE_DIM, RESIZE, functools.partial(classify, params))
@@ -98,6 +106,12 @@ def load_feature_maps(
     Args:
         path: as for `load_digits_classifier`.
         sha256: as for `load_digits_classifier`.
+
+    Returns:
+        ``images float32[B,H,W,1] -> (float32[B,14,14,32], ...)``, the maps that `feature_maps` names.
+
+    Raises:
+        UserError: as `load_digits_classifier`.
     """
     return functools.partial(feature_maps, _load(path, sha256)[1])
 
@@ -134,7 +148,7 @@ def feature_maps(params: PyTree, images: Array) -> tuple[Array, ...]:
 
 
 def init_params(key: Array) -> PyTree:
-    """Fresh parameters, for training."""
+    """Fresh parameters from a key, Key[], for training."""
     return DigitsClassifier().init(key, jnp.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 1)))["params"]
 
 

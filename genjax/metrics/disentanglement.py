@@ -135,7 +135,7 @@ def beta_vae_score(
     otherwise; point i is about factor ``i mod K``. The classifier is logistic regression on standardised points.
 
     Args:
-        codes: from factors to codes.
+        codes: from factors int[N,K] to codes float[N,D].
         sizes: number of values of each of the K factors.
         seed: seed of the examples.
         num_train: points the classifier is fitted to.
@@ -198,7 +198,7 @@ def factor_vae_score(
     relative to its variance over all examples; group i is about factor ``i mod K``.
 
     Args:
-        codes: from factors to codes.
+        codes: from factors int[N,K] to codes float[N,D].
         sizes: number of values of each of the K factors.
         seed: seed of the examples.
         num_train: groups that vote; as many single examples give the variances to compare with.

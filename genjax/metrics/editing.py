@@ -28,6 +28,9 @@ def class_directions(
 
     Raises:
         UserError: a class without an image, or labels out of range.
+
+    References:
+        Larsen et al., "Autoencoding beyond Pixels using a Learned Similarity Metric" (2016), on attribute vectors.
     """
     counts = np.bincount(labels, minlength=num_classes)
     if labels.min() < 0 or len(counts) > num_classes or not counts.all():

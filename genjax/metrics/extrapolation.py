@@ -37,11 +37,18 @@ def extrapolate(
     """The least-squares line in 1/N, and its value at 0 with the standard error that regression gives it.
 
     Args:
-        sizes: numbers of images N, at least three of which two differ.
-        values: values of a metric at these.
+        sizes: int[S], numbers of images N, at least three of which two differ.
+        values: float[S], values of a metric at these.
 
     Raises:
         UserError: too few sizes, as many values are not there, or one that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.extrapolation import extrapolate
+        >>> line = extrapolate([100, 200, 400], np.array([8.0, 6.5, 5.75]))  # 5 + 300 / N
+        >>> print(f"{line.limit:.3f} {line.slope:.3f}")
+        5.000 300.000
     """
     n, y = np.asarray(sizes, np.int64), np.asarray(values, np.float64)
     if n.ndim != 1 or n.shape != y.shape or len(n) < 3 or len(np.unique(n)) < 2 or n.min() < 1:
@@ -75,12 +82,21 @@ def fd_infinity(
     Args:
         features: features of the generated images.
         reference: moments of the real images' features.
-        smallest: size of the smallest subset; below twice D, distances are far from the line (and warned of).
+        smallest: size of the smallest subset; below twice D, distances are far from the line; nothing warns of it.
         points: number of sizes, evenly spaced from the smallest to N.
         seed: seed of the subsets, each of which is drawn by itself.
 
     Raises:
         UserError: fewer than three points, a smallest size out of range, or as `frechet.distance`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.extrapolation import fd_infinity
+        >>> generated, real = np.random.default_rng(0).normal(size=(2, 1000, 8))  # one distribution
+        >>> found = fd_infinity(generated, moments(real), smallest=50)
+        >>> print(f"{found.values[0]:.1f} from {found.sizes[0]} images, {found.limit:.1f} from infinitely many")
+        0.4 from 50 images, 0.1 from infinitely many
 
     References:
         Chong and Forsyth, "Effectively Unbiased FID and Inception Score and Where to Find Them" (2020).

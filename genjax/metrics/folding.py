@@ -26,8 +26,8 @@ def fold(arrays: Mapping[str, np.ndarray], conv: str, norm: str, epsilon: float)
     ``r = scale / sqrt(variance + epsilon)`` of each output channel; computed in float64.
 
     Args:
-        arrays: a state dict of PyTorch, with ``{conv}.weight`` [O,C,h,w] and ``{norm}.weight``, ``.bias``,
-            ``.running_mean`` and ``.running_var`` [O].
+        arrays: a state dict of PyTorch, with ``{conv}.weight`` float[O,C,h,w] and ``{norm}.weight``, ``.bias``,
+            ``.running_mean`` and ``.running_var`` float[O].
         conv: name of the convolution.
         norm: name of the normalisation.
         epsilon: epsilon of the normalisation.

@@ -46,6 +46,13 @@ def moments(features: Float[np.ndarray, "N D"]) -> Moments:
 
     Raises:
         UserError: if there is no row, or a value is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> m = moments(np.array([[0.0, 0.0], [2.0, 4.0]]))
+        >>> m.count, m.mean.tolist(), m.m2.tolist()
+        (2, [1.0, 2.0], [[2.0, 4.0], [4.0, 8.0]])
     """
     return stream([features])
 
@@ -62,6 +69,13 @@ def stream(batches: Iterable[Float[np.ndarray, "_ D"]]) -> Moments:
 
     Raises:
         UserError: if there is no row, widths differ, or a value is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import stream
+        >>> m = stream(np.full((rows, 1), float(rows)) for rows in (1, 3))
+        >>> m.count, m.mean.tolist()
+        (4, [2.5])
     """
     count, mean, m2 = 0, np.zeros(0), np.zeros((0, 0))
     width = 0
@@ -103,9 +117,16 @@ def merge(a: Moments, b: Moments) -> Moments:
     Raises:
         UserError: if the widths differ.
 
-    Reference:
-        Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample
-        variances", eq 1.5.
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import merge, moments
+        >>> m = merge(moments(np.zeros((3, 1))), moments(np.full((1, 1), 4.0)))
+        >>> m.count, m.mean.tolist(), m.m2.tolist()
+        (4, [1.0], [[12.0]])
+
+    References:
+        Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979),
+        equation 1.5.
     """
     if a.mean.shape != b.mean.shape:
         raise UserError(
@@ -118,10 +139,16 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 
 def covariance(m: Moments) -> Float64[np.ndarray, "D D"]:
-    """Unbiased covariance: divided by N - 1, as in the reference code of the FID (`numpy.cov`).
+    """Unbiased covariance, float64[D,D]: divided by N - 1, as in the reference code of the FID (`numpy.cov`).
 
     Raises:
         UserError: for fewer than two vectors.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import covariance, moments
+        >>> covariance(moments(np.array([[0.0], [2.0]]))).tolist()
+        [[2.0]]
     """
     if m.count < 2:
         raise TooFewError(f"count is {m.count}: a covariance needs at least 2 vectors")
@@ -132,8 +159,8 @@ def distance(a: Moments, b: Moments) -> float:
     """`frechet_distance` of the normal distributions with these moments: FID, where the features are Inception's.
 
     With few vectors it depends more on their number than on their distribution: the distance of N draws to the
-    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, once
-    in a process, and `genjax.metrics.extrapolation` estimates the limit of many.
+    distribution they are from is about ``c / N``. Below twice as many vectors as features a warning is logged, in
+    a process once for these numbers, and `genjax.metrics.extrapolation` estimates the limit of many.
 
     Args:
         a: moments of one set of features.
@@ -141,6 +168,13 @@ def distance(a: Moments, b: Moments) -> float:
 
     Raises:
         UserError: for fewer than two vectors, or widths that differ.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import distance, moments
+        >>> features = np.array([[0.0], [2.0]])
+        >>> print(f"{distance(moments(features), moments(features + 10)):.3f}")
+        100.000
     """
     count, width = min(a.count, b.count), len(a.mean)
     if count < 2 * width and (count, width) not in _warned:
@@ -185,9 +219,15 @@ def frechet_distance(
     Raises:
         UserError: if the shapes do not fit, a value is not finite, or a covariance is not one.
 
-    Reference:
-        Dowson and Landau 1982, "The Fréchet distance between multivariate normal distributions", eq 4;
-        Heusel et al. 2017, "GANs trained by a two time-scale update rule", eq 6.
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import frechet_distance
+        >>> print(f"{frechet_distance(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2)):.3f}")
+        2.000
+
+    References:
+        Dowson and Landau, "The Fréchet Distance between Multivariate Normal Distributions" (1982), equation 4; Heusel
+        et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium" (2017), equation 6.
     """
     mean1, mean2 = np.asarray(mean1, np.float64), np.asarray(mean2, np.float64)
     if mean1.shape != mean2.shape:

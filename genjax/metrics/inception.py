@@ -75,9 +75,17 @@ def load_inception(
         UserError: if there is no such file, its digest is another one, its arrays are not the network's, or there is
             no such protocol.
 
-    Reference:
-        Heusel et al. 2017, "GANs trained by a two time-scale update rule"; Salimans et al. 2016, "Improved techniques
-        for training GANs"; Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation".
+    Example:
+        >>> from genjax.metrics import load_inception
+        >>> load_inception("inception.pth")
+        Traceback (most recent call last):
+            ...
+        genjax.typing.UserError: path is 'inception.pth': no such weights file. Download it from https://...
+
+    References:
+        Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium" (2017);
+        Salimans et al., "Improved Techniques for Training GANs" (2016); Parmar, Zhang and Zhu, "On Aliased Resizing
+        and Surprising Subtleties in GAN Evaluation" (2022).
     """
     if protocol not in _PROTOCOLS:
         raise UserError(f"protocol is {protocol!r}: valid are {', '.join(get_args(Resize))}")

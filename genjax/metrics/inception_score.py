@@ -40,6 +40,13 @@ def inception_score(
     Raises:
         UserError: fewer images than splits, or values that are not finite.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.inception_score import inception_score
+        >>> logits = np.tile(100 * np.eye(4), (10, 1))  # 40 images: sure of each, four classes equally often
+        >>> print(f"{inception_score(logits, splits=1).mean:.3f}")
+        4.000
+
     References:
         Salimans et al., "Improved Techniques for Training GANs" (2016), section 4; Barratt and Sharma, "A Note on the
         Inception Score" (2018), on the splits.

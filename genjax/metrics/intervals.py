@@ -39,6 +39,12 @@ def mean_interval(values: Float[np.ndarray, "N"] | list[float], confidence: floa
     Raises:
         UserError: fewer than two values, one that is not finite, or a confidence out of range.
 
+    Example:
+        >>> from genjax.metrics.intervals import mean_interval
+        >>> interval = mean_interval([1.0, 2.0, 3.0])
+        >>> print(f"{interval.estimate:.2f} in [{interval.low:.2f}, {interval.high:.2f}]")
+        2.00 in [-0.48, 4.48]
+
     References:
         Student, "The Probable Error of a Mean" (1908).
     """
@@ -62,6 +68,12 @@ def share_interval(successes: int, trials: int, confidence: float = 0.95) -> Int
 
     Raises:
         UserError: an argument out of range.
+
+    Example:
+        >>> from genjax.metrics.intervals import share_interval
+        >>> interval = share_interval(0, 10)
+        >>> print(f"{interval.estimate:.2f} in [{interval.low:.2f}, {interval.high:.2f}]")
+        0.00 in [0.00, 0.28]
 
     References:
         Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927).
@@ -103,6 +115,12 @@ def bootstrap_interval(
     Raises:
         UserError: as `mean_interval`, or fewer than one resample.
 
+    Example:
+        >>> from genjax.metrics.intervals import bootstrap_interval
+        >>> interval = bootstrap_interval([0.0, 1.0] * 50, resamples=1000)
+        >>> print(f"{interval.estimate:.1f} in [{interval.low:.1f}, {interval.high:.1f}]")
+        0.5 in [0.4, 0.6]
+
     References:
         Efron, "Bootstrap Methods: Another Look at the Jackknife" (1979).
     """
@@ -141,6 +159,14 @@ def bootstrap(
         UserError: no set, one of fewer than two rows, fewer than two resamples, a confidence out of range, or a value
             of the metric that is not finite.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.intervals import bootstrap
+        >>> real, generated = np.random.default_rng(0).normal(size=(2, 400, 1)) + [[[0.0]], [[1.0]]]
+        >>> interval = bootstrap(lambda x, y: y.mean() - x.mean(), real, generated)
+        >>> print(f"{interval.estimate:.1f} in [{interval.low:.1f}, {interval.high:.1f}]")
+        1.0 in [0.9, 1.1]
+
     References:
         Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8 (two samples) and 10 (bias).
     """
@@ -166,6 +192,13 @@ def scatter_interval(
 
     Raises:
         UserError: a confidence out of range, or a value that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.intervals import scatter_interval
+        >>> interval = scatter_interval(1.0, np.linspace(2.0, 3.0, 1001))  # the mean of the resamples does not count
+        >>> print(f"{interval.estimate:.3f} in [{interval.low:.3f}, {interval.high:.3f}]")
+        1.000 in [0.525, 1.475]
     """
     _check_confidence(confidence)
     if not (np.isfinite(resampled).all() and np.isfinite(estimate)):
@@ -175,7 +208,14 @@ def scatter_interval(
 
 
 def resample_counts(n: int, resamples: int, seed: int) -> Int[np.ndarray, "R N"]:
-    """How often each of n rows is drawn in each resample: weights, for metrics that are sums over rows or pairs."""
+    """How often each of n rows is drawn in each resample: weights, for metrics that are sums over rows or pairs.
+
+    Example:
+        >>> from genjax.metrics.intervals import resample_counts
+        >>> counts = resample_counts(5, resamples=2, seed=0)
+        >>> counts.shape, counts.sum(1).tolist()
+        ((2, 5), [5, 5])
+    """
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
 
 

@@ -3,7 +3,7 @@
 ``MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)``, with a cubic kernel for KID and a Gaussian one for CMMD. Kernel
 matrices are made and added up block by block, in float64; the scalar products in them have the precision of the
 features. With float32 features they take half the time, which changed a KID of 1.4e-4, of 5,000 x 2048 features, by
-2e-7 of itself.
+2e-7 of itself. The sources are at `kid` and `cmmd`.
 """
 
 import functools
@@ -55,7 +55,14 @@ class MMD(NamedTuple):
 
 
 def polynomial(x: Float[np.ndarray, "B D"], y: Float[np.ndarray, "M D"]) -> Float64[np.ndarray, "B M"]:
-    """``(x.y / D + 1)^3``, the kernel of KID."""
+    """``(x.y / D + 1)^3``, the kernel of KID.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import kernel
+        >>> kernel.polynomial(np.ones((1, 4)), np.ones((2, 4))).tolist()
+        [[8.0, 8.0]]
+    """
     k = (x @ y.T).astype(np.float64, copy=False)
     k /= x.shape[1]
     k += 1.0
@@ -72,6 +79,12 @@ def gaussian(
 
     The constant drops out of MMD^2 as it is estimated from all pairs; left in, it would take ten digits of CMMD with
     it, whose kernel is between 0.98 and 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import kernel
+        >>> print(kernel.gaussian(np.zeros((1, 1)), np.array([[0.0], [10.0]]), sigma=10.0).round(3))
+        [[ 0.    -0.393]]
     """
     x, y = x.astype(np.float64), y.astype(np.float64)
     exponent = x @ y.T
@@ -99,7 +112,7 @@ def kid(
     float32.
 
     Args:
-        real: features; `KID` says in what precision they are multiplied.
+        real: features; the top of the module says in what precision they are multiplied.
         generated: features.
         subsets: number of subsets.
         subset_size: images of each set in a subset.
@@ -108,6 +121,14 @@ def kid(
     Raises:
         UserError: fewer vectors than a subset takes, widths that differ, values that are not finite, or a number out of
             range.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import kernel
+        >>> real, generated = np.random.default_rng(0).normal(size=(2, 100, 4)) + [[[0.0]], [[1.0]]]
+        >>> found = kernel.kid(real, generated, subsets=10, subset_size=50)
+        >>> print(f"{found.mean:.1f} +- {found.standard_error:.1f}")
+        8.8 +- 0.3
 
     References:
         Binkowski et al., "Demystifying MMD GANs" (2018); Gretton et al., "A Kernel Two-Sample Test" (2012), lemma 6.
@@ -150,6 +171,13 @@ def mmd(
 
     Raises:
         UserError: too few vectors, widths that differ, or values that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import kernel
+        >>> features = np.random.default_rng(0).normal(size=(50, 4))
+        >>> kernel.mmd(features, features).value < 0 < kernel.mmd(features, features + 1).value
+        True
 
     References:
         Gretton et al., "A Kernel Two-Sample Test" (2012), lemma 6; Efron and Stein, "The Jackknife Estimate of
@@ -202,6 +230,14 @@ def mmd_interval(
     Raises:
         UserError: as `mmd`; fewer than two resamples, or a confidence out of range.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import kernel
+        >>> real, generated = np.random.default_rng(0).normal(size=(2, 100, 4)) + [[[0.0]], [[1.0]]]
+        >>> interval = kernel.mmd_interval(real, generated, resamples=100)
+        >>> print(f"{interval.estimate:.0f} in [{interval.low:.0f}, {interval.high:.0f}]")
+        9 in [6, 12]
+
     References:
         Arcones and Giné, "On the Bootstrap of U and V Statistics" (1992).
     """
@@ -232,6 +268,14 @@ def kernel_means(
 
     Raises:
         UserError: a set of fewer than two vectors, widths that differ, or values that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import kernel
+        >>> x, y = np.random.default_rng(0).normal(size=(2, 10, 4))
+        >>> m = kernel.kernel_means([x, y])
+        >>> bool(np.isclose(m[0, 0] + m[1, 1] - 2 * m[0, 1], kernel.mmd(x, y).value))
+        True
     """
     for x in sets:
         _check(sets[0], x)
@@ -270,6 +314,13 @@ def cmmd(
 
     Raises:
         UserError: no vector, widths that differ, values that are not finite, or a sigma that is not above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import kernel
+        >>> x, y = np.array([[0.0]]), np.array([[10.0]])
+        >>> print(f"{kernel.cmmd(x, x):.1f} {kernel.cmmd(x, y):.1f}")  # 2000 (1 - exp(-1 / 2))
+        0.0 786.9
 
     References:
         Jayasumana et al., "Rethinking FID: Towards a Better Evaluation Metric for Image Generation" (2024);

@@ -127,7 +127,8 @@ def load_lpips(
             installed; from the distance, images that are not in colour or too small.
 
     References:
-        Zhang et al. (2018), equation 1; the scaling of the colours came with version 0.1 of the weights.
+        Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (2018), equation 1;
+        the scaling of the colours came with version 0.1 of the weights.
     """
     if backbone not in BACKBONES:
         raise UserError(f"backbone={backbone!r}: valid are {', '.join(map(repr, BACKBONES))}")
@@ -150,12 +151,12 @@ def load_heads(path: str | os.PathLike[str], sha256: str | None) -> tuple[Array,
     """Reads the learned weights of LPIPS for `genjax.losses.perceptual.perceptual`.
 
     Args:
-        path: path of a file with one array for each layer, [c] or, as in the published state dictionaries, [1,c,1,1].
-            The first number in the name of an array ("lin0.model.1.weight") is the number of its layer.
+        path: path of a file with one array for each layer, float[c] or, as in the published state dictionaries,
+            float[1,c,1,1]. The first number in the name of an array ("lin0.model.1.weight") is the number of its layer.
         sha256: hexadecimal digest that the file must have; None accepts any.
 
     Returns:
-        float32[c] of each layer.
+        For each layer its weights, of shape [c].
 
     Raises:
         UserError: no such file, another digest, or a file that holds something else.

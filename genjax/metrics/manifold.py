@@ -3,14 +3,14 @@
 Each image has a ball that reaches to its k-th nearest neighbour in its own set; the balls of a set stand for where its
 distribution is. Images of the other set lie in them or not, which `memberships` counts for every image: the metrics are
 means of it, and `genjax.metrics.intervals.bootstrap_interval` of it is their interval over the images whose mean is
-taken, with the balls as they are.
+taken, with the balls as they are::
 
     found = memberships(real, generated, k=5, closed=False)
     density = bootstrap_interval(found.generated / 5)
     coverage = bootstrap_interval(found.reached.astype(float))
 
-Neighbours are exact (`genjax.metrics.neighbours`). From two sets of other sizes come other numbers: recall and coverage
-grow with the generated images, precision and density fall with the real ones.
+Neighbours are exact (`genjax.metrics.neighbours`). From two sets of other sizes come other numbers. Coverage depends
+on them most: it grows with the number of generated images and falls with the number of real ones.
 """
 
 from typing import NamedTuple
@@ -80,6 +80,13 @@ def precision_recall(
     Raises:
         UserError: too few images, widths that differ, a value that is not finite, or a k below 1.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.manifold import precision_recall
+        >>> real, generated = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[0.5], [1.5]])
+        >>> precision_recall(real, generated, k=1)  # the real image at 3 is in no ball
+        PrecisionRecall(precision=1.0, recall=0.75)
+
     References:
         Kynkäänniemi et al., "Improved Precision and Recall Metric for Assessing Generative Models" (2019), equations
         1 and 2.
@@ -104,6 +111,13 @@ def density_coverage(
     Raises:
         UserError: as `precision_recall`.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.manifold import density_coverage
+        >>> real, generated = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[0.5], [1.5]])
+        >>> density_coverage(real, generated, k=1)  # each generated image lies in two balls
+        DensityCoverage(density=2.0, coverage=0.75)
+
     References:
         Naeem et al., "Reliable Fidelity and Diversity Metrics for Generative Models" (2020).
     """
@@ -126,6 +140,14 @@ def memberships(
 
     Raises:
         UserError: as `precision_recall`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.manifold import memberships
+        >>> real, generated = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[0.5], [1.5]])
+        >>> found = memberships(real, generated, k=1, closed=False)
+        >>> found.generated.tolist(), found.reached.tolist()
+        ([2, 2], [True, True, True, False])
     """
     for name, features in (("real", real), ("generated", generated)):
         if not 1 <= k < len(features):

@@ -60,7 +60,15 @@ def mode_scores(
     at_least: int = 1,
     fraction: float = FRACTION,
 ) -> ModeScores:
-    """All scores at once; see each function for arguments and errors."""
+    """All scores at once; see each function for arguments and errors.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> scores = modes.mode_scores(np.repeat([0, 1], 50), modes.uniform(4))  # two of four modes
+        >>> print(scores.covered, scores.collapse, round(scores.kl, 3))
+        2 0.5 0.693
+    """
     counts = mode_counts(modes, len(reference))
     return ModeScores(
         modes_covered(counts, at_least=at_least),
@@ -71,7 +79,13 @@ def mode_scores(
 
 
 def uniform(num_modes: int) -> Int64[np.ndarray, "K"]:
-    """The reference of equally likely modes."""
+    """The reference of equally likely modes: int64[K] of ones.
+
+    Example:
+        >>> from genjax.metrics import modes
+        >>> modes.uniform(3).tolist()
+        [1, 1, 1]
+    """
     return np.ones(num_modes, np.int64)
 
 
@@ -80,6 +94,12 @@ def mode_counts(modes: Int[np.ndarray, "N"], num_modes: int) -> Int64[np.ndarray
 
     Raises:
         UserError: no sample, or a mode outside ``-1..num_modes-1``.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> modes.mode_counts(np.array([0, 0, 2, -1]), num_modes=3).tolist()
+        [2, 0, 1]
     """
     modes = np.asarray(modes)
     if not modes.size:
@@ -94,6 +114,12 @@ def modes_covered(counts: Int[np.ndarray, "K"], *, at_least: int = 1) -> int:
 
     Raises:
         UserError: `at_least` below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> modes.modes_covered(np.array([5, 0, 1])), modes.modes_covered(np.array([5, 0, 1]), at_least=2)
+        (2, 1)
     """
     if at_least < 1:
         raise UserError(f"at_least={at_least}: valid are 1 and more")
@@ -107,8 +133,8 @@ def kl_divergence(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"
     modes and 25,600 samples.
 
     Args:
-        counts: counts of generated samples, or shares.
-        reference: counts or shares of the data; `uniform` for the divergence to equally likely modes.
+        counts: float[K] or int[K], counts of generated samples, or shares.
+        reference: the same of the data; `uniform` for the divergence to equally likely modes.
 
     Returns:
         In [0, inf]: infinite if the generator makes a mode that the data does not have, or no mode at all.
@@ -116,9 +142,15 @@ def kl_divergence(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"
     Raises:
         UserError: lengths that differ, a negative value, or a reference that is 0 everywhere.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> print(f"{modes.kl_divergence(np.array([50, 50, 0, 0]), modes.uniform(4)):.3f}")  # log 2
+        0.693
+
     References:
-        Metz et al., "Unrolled Generative Adversarial Networks" (2017), and Srivastava et al., "VEEGAN" (2017), for
-        the experiments on Stacked-MNIST.
+        Metz et al., "Unrolled Generative Adversarial Networks" (2017), and Srivastava et al., "VEEGAN: Reducing Mode
+        Collapse in GANs using Implicit Variational Learning" (2017), for the experiments on Stacked-MNIST.
     """
     q = _shares(reference, counts)
     if not counts.sum():
@@ -133,8 +165,18 @@ def kl_divergence(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"
 def total_variation(counts: Real[np.ndarray, "K"], reference: Real[np.ndarray, "_"]) -> float:
     """Half the sum of the absolute differences of the shares, in [0, 1]; 1 if no sample has a mode.
 
+    Args:
+        counts: float[K] or int[K], see `kl_divergence`.
+        reference: see `kl_divergence`.
+
     Raises:
         UserError: as `kl_divergence`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> modes.total_variation(np.array([50, 50, 0, 0]), modes.uniform(4))
+        0.5
     """
     q = _shares(reference, counts)
     return float(np.abs(counts / counts.sum() - q).sum() / 2) if counts.sum() else 1.0
@@ -160,6 +202,12 @@ def lost_modes(
 
     Raises:
         UserError: as `kl_divergence`; no sample; a fraction out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> modes.lost_modes(np.array([86, 10, 4, 0]), modes.uniform(4)).tolist()  # 2.5 samples are needed
+        [False, False, False, True]
     """
     if not 0 < fraction < 1:
         raise UserError(f"fraction={fraction}: valid are numbers in (0, 1)")
@@ -188,6 +236,12 @@ def collapse(
 
     Raises:
         UserError: as `lost_modes`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> modes.collapse(np.array([90, 10, 0]), np.array([50, 25, 25]))  # a mode that is a quarter of the data
+        0.25
     """
     lost = lost_modes(counts, reference, num_samples=num_samples, fraction=fraction)
     return math.fsum(reference[lost].tolist()) / math.fsum(reference.tolist())
@@ -204,12 +258,17 @@ def samples_needed(
     bound at most ``1 - confidence`` there and for every larger N. Mistakes of the classifier are not considered.
 
     Args:
-        reference: counts or shares of the data.
+        reference: float[K] or int[K], counts or shares of the data.
         fraction: as for `collapse`.
         confidence: in (0, 1).
 
     Raises:
         UserError: as `kl_divergence`; a fraction or confidence out of range.
+
+    Example:
+        >>> from genjax.metrics import modes
+        >>> modes.samples_needed(modes.uniform(10))
+        66
     """
     from scipy.special import bdtr  # comes with scikit-learn
 
@@ -237,7 +296,13 @@ def samples_needed(
 
 
 def has_collapsed(collapse: float, threshold: float = COLLAPSED) -> bool:
-    """Whether a run counts as collapsed: ``collapse >= threshold``."""
+    """Whether a run counts as collapsed: ``collapse >= threshold``.
+
+    Example:
+        >>> from genjax.metrics import modes
+        >>> modes.has_collapsed(0.29), modes.has_collapsed(0.3)
+        (False, True)
+    """
     return collapse >= threshold
 
 
@@ -253,6 +318,12 @@ def collapse_rate(
 
     Raises:
         UserError: no run, a collapse outside [0, 1], or a threshold out of range.
+
+    Example:
+        >>> from genjax.metrics import modes
+        >>> rate = modes.collapse_rate([0.0, 0.1, 0.6, 0.9])
+        >>> print(f"{rate.estimate:.2f} in [{rate.low:.2f}, {rate.high:.2f}]")
+        0.50 in [0.15, 0.85]
     """
     if not 0 < threshold <= 1:
         raise UserError(f"threshold={threshold}: valid are numbers in (0, 1]")
@@ -273,6 +344,16 @@ def nearest_mode(
         points: generated samples; one that is not finite is of no mode.
         centres: centres of the modes.
         radius: for example ``3 * std``.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> points, centres = np.array([[0.9, 1.0], [5.0, 5.0]]), np.array([[0.0, 0.0], [1.0, 1.0]])
+        >>> modes.nearest_mode(points, centres, radius=0.5).tolist()
+        [1, -1]
+
+    References:
+        Srivastava et al., "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning" (2017).
     """
     distance = np.square(points[:, None].astype(np.float64) - centres[None]).sum(-1)
     near = distance.argmin(1)
@@ -280,7 +361,14 @@ def nearest_mode(
 
 
 def high_quality(modes: Int[np.ndarray, "N"]) -> float:
-    """Share of the samples that are of some mode."""
+    """Share of the samples that are of some mode.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import modes
+        >>> modes.high_quality(np.array([0, 3, -1, 1]))
+        0.75
+    """
     return float((modes >= 0).mean())
 
 

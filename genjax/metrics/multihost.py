@@ -40,13 +40,13 @@ def merge_processes(m: Moments) -> Moments:
 
 
 def pack(m: Moments) -> UInt32[np.ndarray, "_"]:
-    """The moments as one array of 32-bit words: no rounding where float64 is not enabled."""
+    """The moments as 32-bit words, uint32[2 + 2 D + 2 D^2]: no rounding where float64 is not enabled."""
     count = np.array([m.count], np.int64).view(np.uint32)
     return np.concatenate([count, *(np.ascontiguousarray(x).ravel().view(np.uint32) for x in (m.mean, m.m2))])
 
 
 def unpack(bits: UInt32[np.ndarray, "_"], width: int) -> Moments:
-    """What `pack` packed, bit for bit.
+    """What `pack` packed, uint32[2 + 2 D + 2 D^2] for a `width` of D, bit for bit.
 
     Raises:
         UserError: if the array is not one of moments of this width.

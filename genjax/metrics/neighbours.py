@@ -50,6 +50,13 @@ def nearest(
 
     Raises:
         UserError: nothing to be near to, widths that differ, a value that is not finite, or a k below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.neighbours import nearest
+        >>> found = nearest(np.array([[0.0], [1.0], [5.0]]))  # none is its own neighbour
+        >>> found.distance.tolist(), found.index.tolist()
+        ([1.0, 1.0, 4.0], [1, 0, 1])
     """
     others = gallery is None
     gallery = queries if gallery is None else gallery
@@ -94,6 +101,13 @@ def squared_distances(
 
     Raises:
         UserError: widths that differ, or a value that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.neighbours import squared_distances
+        >>> for rows, squares, bounds in squared_distances(np.array([[0.0], [3.0]]), np.array([[1.0]])):
+        ...     print(squares.round(3).tolist())
+        [[1.0], [4.0]]
     """
     if x.shape[1] != y.shape[1]:
         raise UserError(f"queries are {x.shape[1]} wide, gallery {y.shape[1]}: they must be alike")
@@ -119,7 +133,15 @@ def squared_distances(
 def pair_distances(
     x: Float[np.ndarray, "N D"], y: Float[np.ndarray, "M _"], i: Int[np.ndarray, "P"], j: Int[np.ndarray, "P"]
 ) -> Float64[np.ndarray, "P"]:
-    """Distances of ``x[i]`` and ``y[j]``, from the differences: the same to the last bit for the same two vectors."""
+    """Distances of ``x[i]`` and ``y[j]``, from the differences: the same to the last bit for the same two vectors.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.neighbours import pair_distances
+        >>> x, y = np.zeros((1, 2)), np.array([[9.0, 9.0], [3.0, 4.0]])
+        >>> pair_distances(x, y, np.array([0]), np.array([1])).tolist()
+        [5.0]
+    """
     distance = np.empty(len(i), np.float64)
     for start in range(0, len(i), _ROWS):
         part = slice(start, start + _ROWS)
@@ -138,6 +160,12 @@ def duplicate_threshold(real: Float[np.ndarray, "N D"], quantile: float = 0.01) 
 
     Raises:
         UserError: as `nearest`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.neighbours import duplicate_threshold
+        >>> duplicate_threshold(np.array([[0.0], [1.0], [3.0], [7.0]]), quantile=0.5)  # of 1, 1, 2, 4
+        1.5
     """
     return float(np.quantile(nearest(real).distance, quantile))
 
@@ -153,6 +181,12 @@ def duplicate_rate(generated: Float[np.ndarray, "N D"], threshold: float) -> flo
 
     Raises:
         UserError: as `nearest`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.neighbours import duplicate_rate
+        >>> duplicate_rate(np.array([[0.0], [0.0], [5.0], [9.0]]), threshold=0.0)
+        0.5
     """
     return float((nearest(generated).distance <= threshold).mean())
 
@@ -169,6 +203,12 @@ def memorisation_threshold(
 
     Raises:
         UserError: as `nearest`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.neighbours import memorisation_threshold
+        >>> memorisation_threshold(np.array([[1.0], [3.0]]), train=np.array([[0.0]]), quantile=0.5)
+        2.0
     """
     return float(np.quantile(nearest(test, train).distance, quantile))
 
@@ -185,5 +225,11 @@ def memorisation_rate(
 
     Raises:
         UserError: as `nearest`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.neighbours import memorisation_rate
+        >>> memorisation_rate(np.array([[0.1], [5.0]]), train=np.array([[0.0], [1.0]]), threshold=0.5)
+        0.5
     """
     return float((nearest(generated, train).distance <= threshold).mean())

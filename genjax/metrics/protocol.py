@@ -75,6 +75,16 @@ def compare(a: Result, b: Result) -> float:
 
     Raises:
         ProtocolError: if the protocols differ; the message names each field that does, with both values.
+
+    Example:
+        >>> from genjax.metrics import Protocol, Result, compare
+        >>> many, few = (Protocol("fd", "inception@6726825d", "none", n, "mnist/test") for n in (10_000, 500))
+        >>> compare(Result("mine", 4.5, many), Result("baseline", 6.0, many))
+        -1.5
+        >>> compare(Result("mine", 4.5, many), Result("baseline", 6.0, few))
+        Traceback (most recent call last):
+            ...
+        genjax.metrics.protocol.ProtocolError: ...they differ in num_samples (10000 and 500)...
     """
     _check_same(a, b)
     return a.value - b.value
@@ -85,6 +95,12 @@ def ratio(a: Result, b: Result) -> float:
 
     Raises:
         ProtocolError: as `compare`.
+
+    Example:
+        >>> from genjax.metrics import Protocol, Result, protocol
+        >>> how = Protocol("fd", "inception@6726825d", "none", 10_000, "mnist/test")
+        >>> protocol.ratio(Result("mine", 4.5, how), Result("train set", 3.0, how))
+        1.5
     """
     _check_same(a, b)
     return a.value / b.value if b.value else float("inf")

@@ -19,6 +19,12 @@ def purity(codes: Int[np.ndarray, "N"], labels: Int[np.ndarray, "M"]) -> float:
     Raises:
         UserError: if there is nothing, or not one of each.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.purity import purity
+        >>> print(purity(codes=np.array([0, 0, 1, 1]), labels=np.array([7, 7, 7, 3])))
+        0.75
+
     References:
         Manning, Raghavan and Schütze, "Introduction to Information Retrieval" (2008), section 16.3.
     """

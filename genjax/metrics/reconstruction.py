@@ -24,6 +24,12 @@ def mean_absolute_error(
     Args:
         images: for example reconstructions.
         references: the images that should have come out; the measure is symmetric.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics.reconstruction import mean_absolute_error
+        >>> mean_absolute_error(jnp.full((1, 2, 2, 1), -0.5), jnp.zeros((1, 2, 2, 1)))
+        Array([0.5], dtype=float32)
     """
     return jnp.abs(images - references).mean((1, 2, 3))
 
@@ -36,6 +42,12 @@ def mean_squared_error(
     Args:
         images: for example reconstructions.
         references: the images that should have come out; the measure is symmetric.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics.reconstruction import mean_squared_error
+        >>> mean_squared_error(jnp.full((1, 2, 2, 1), -0.5), jnp.zeros((1, 2, 2, 1)))
+        Array([0.25], dtype=float32)
     """
     return jnp.square(images - references).mean((1, 2, 3))
 
@@ -57,6 +69,12 @@ def psnr(
 
     Raises:
         UserError: a range that is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics.reconstruction import psnr
+        >>> print(f"{psnr(jnp.full((1, 2, 2, 1), 0.2), jnp.zeros((1, 2, 2, 1)))[0]:.2f}")
+        20.00
     """
     _check_range(data_range)
     return 10.0 * (2.0 * math.log10(data_range) - jnp.log10(mean_squared_error(images, references)))
@@ -85,6 +103,13 @@ def ssim(
 
     Raises:
         UserError: a window that is even or larger than the image, or a range that is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics.reconstruction import ssim
+        >>> grey, brighter = jnp.zeros((1, 8, 8, 1)), jnp.full((1, 8, 8, 1), 0.02)
+        >>> print(f"{ssim(grey, grey, window=7)[0]:.3f} {ssim(grey, brighter, window=7)[0]:.3f}")
+        1.000 0.500
 
     References:
         Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity" (2004), equations
@@ -131,6 +156,13 @@ def ms_ssim(
     Raises:
         UserError: an image too small for the window at the coarsest scale (176 pixels are the fewest for the paper's
             window and scales), an even window, weights that are not above 0, or a range that is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics.reconstruction import ms_ssim
+        >>> grey, brighter = jnp.zeros((1, 16, 16, 1)), jnp.full((1, 16, 16, 1), 0.02)
+        >>> print(f"{ms_ssim(grey, brighter, window=7, weights=(0.5, 0.5))[0]:.3f}")  # the root of 1/2
+        0.707
 
     References:
         Wang, Simoncelli and Bovik, "Multi-scale Structural Similarity for Image Quality Assessment" (2003), equation 7.

@@ -3,7 +3,7 @@
 A file of ours also holds the number of images, so that more can be merged, how the features were made, and a digest.
 Files of others hold ``mu`` and ``sigma``, and say neither of how many images these are nor how those were prepared. Who
 reads one may say so; what nobody says is "unknown", and is so in the protocol of every number measured with it, which
-can be compared with no number whose protocol is known.
+can be compared with no number whose protocol is known::
 
     flowers = Reference.of(moments(features), extractor="inception@6f3a", resize="none", images="flowers/test")
     save("flowers.npz", flowers)
@@ -97,6 +97,16 @@ def fd(name: str, generated: Moments, reference: Reference) -> Result:
 
     Raises:
         UserError: as `frechet.distance`.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.reference_statistics import Reference, fd
+        >>> features = np.array([[0.0], [2.0]])
+        >>> real = Reference.of(moments(features), extractor="mine@0", resize="none", images="two/test")
+        >>> result = fd("run 1", moments(features + 3), real)
+        >>> print(f"{result.value:.3f}", result.protocol.num_samples)
+        9.000 2
     """
     if reference.count is None:
         value = frechet_distance(generated.mean, covariance(generated), reference.mean, reference.covariance)
@@ -110,6 +120,15 @@ def save(path: str | os.PathLike[str], reference: Reference) -> None:
 
     Raises:
         UserError: if the path does not end in .npz, or its folder is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.reference_statistics import Reference, load, save
+        >>> real = Reference.of(moments(np.eye(3)), extractor="mine@0", resize="none", images="three/test")
+        >>> save("three.npz", real)
+        >>> load("three.npz").sha256 == real.sha256
+        True
     """
     path = _npz(path)
     if not path.parent.is_dir():
@@ -134,6 +153,15 @@ def load(path: str | os.PathLike[str]) -> Reference:
 
     Raises:
         UserError: if there is no such file, it is of another format, or its content is not what was written.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import moments
+        >>> from genjax.metrics.reference_statistics import Reference, load, save
+        >>> m = moments(np.array([[0.0], [2.0]]))
+        >>> save("two.npz", Reference.of(m, extractor="mine@0", resize="none", images="two/test"))
+        >>> load("two.npz").covariance.tolist(), load("two.npz").count
+        ([[2.0]], 2)
     """
     path = _npz(path)
     arrays = _arrays(path, ("format", "mean", "covariance", "description", "sha256"))
@@ -175,7 +203,16 @@ def load_foreign(
         spatial: in ADM's files, ``mu_s`` and ``sigma_s``: statistics of sFID's features.
 
     Raises:
-        UserError: if there is no such file, it is of another format, or its arrays are no mean and covariance.
+        UserError: if there is no such file, it is of another format, its arrays are no mean and covariance, or the
+            count is below 2.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.reference_statistics import load_foreign
+        >>> np.savez("fid_stats.npz", mu=np.zeros(2), sigma=np.eye(2))
+        >>> real = load_foreign("fid_stats.npz", extractor="inception@6726825d")
+        >>> real.covariance.tolist(), real.count, real.resize
+        ([[1.0, 0.0], [0.0, 1.0]], None, 'unknown')
     """
     path = pathlib.Path(path).expanduser()
     if count is not None and count < 2:

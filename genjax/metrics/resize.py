@@ -40,8 +40,8 @@ def pillow(
     Raises:
         UserError: for another filter or a size below 1.
 
-    Reference:
-        Parmar, Zhang, Zhu 2022, "On aliased resizing and surprising subtleties in GAN evaluation", section 3.
+    References:
+        Parmar, Zhang and Zhu, "On Aliased Resizing and Surprising Subtleties in GAN Evaluation" (2022), section 3.
     """
     if filter not in FILTERS:
         raise UserError(f"filter is {filter!r}: valid are {', '.join(FILTERS)}")
@@ -76,7 +76,7 @@ def tf1_bilinear(images: Float[Array, "B H W C"], size: tuple[int, int]) -> Floa
     Raises:
         UserError: for a size below 1, or images without pixels.
 
-    Reference:
+    References:
         TensorFlow 1.x, core/kernels/resize_bilinear_op.cc with align_corners and half_pixel_centers off.
     """
     if min(*size, *images.shape[1:3]) < 1:

@@ -34,6 +34,16 @@ def robust_correct(
         images: in [-1, 1].
         labels: true classes.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import attacks
+        >>> from genjax.metrics.robustness import robust_correct
+        >>> classify = lambda images: jnp.concatenate([-images, images], -1)[:, 0, 0]  # class 1: above 0
+        >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.array([0.5, 0.1]).reshape(2, 1, 1, 1)
+        >>> robust_correct(classify, attacks.fgsm(0.2), keys, images, jnp.array([1, 1])).tolist()
+        [True, False]
+
     References:
         Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), section 2.
     """
@@ -54,5 +64,19 @@ def robust_accuracy(
     images: Float[Array, "B H W C"],
     labels: Int[Array, "B"],
 ) -> Float[Array, ""]:
-    """The share of the images that are `robust_correct`, in [0, 1]."""
+    """The share of the images that are `robust_correct`, in [0, 1].
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import attacks
+        >>> from genjax.metrics.robustness import robust_accuracy
+        >>> classify = lambda images: jnp.concatenate([-images, images], -1)[:, 0, 0]  # class 1: above 0
+        >>> keys, images = jax.random.split(jax.random.key(0), 2), jnp.array([0.5, 0.1]).reshape(2, 1, 1, 1)
+        >>> robust_accuracy(classify, attacks.fgsm(0.2), keys, images, jnp.array([1, 1])).item()
+        0.5
+
+    References:
+        Madry et al. (2018), see `robust_correct`.
+    """
     return jnp.mean(robust_correct(classify, attack, keys, images, labels), dtype=jnp.float32)

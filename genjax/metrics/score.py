@@ -59,6 +59,15 @@ def score(
     Raises:
         UserError: if there are fewer than two images on a side, shapes or types do not fit, a value is not finite, or
             a metric is not known.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import load_digits_classifier
+        >>> from genjax.metrics.score import score
+        >>> train, test = np.random.default_rng(0).integers(0, 256, (2, 130, 8, 8, 1), dtype=np.uint8)
+        >>> found = score(255 - train, test, train, extractor=load_digits_classifier(), batch_size=130)
+        >>> print(f"{found['rho']:.1f}")
+        1.1
     """
     scorer = Scorer(
         test,
@@ -168,15 +177,27 @@ def label_agreement(classes: np.ndarray, labels: np.ndarray) -> float:
     Args:
         classes: int[N], what the classifier says.
         labels: int[N], what was asked for.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics import label_agreement
+        >>> label_agreement(classes=np.array([3, 1, 7, 7]), labels=np.array([3, 1, 7, 0]))
+        0.75
     """
     return float(np.mean(classes == labels))
 
 
 def subset(array: np.ndarray, n: int) -> np.ndarray:
-    """Rows of `array` at the first n entries of one fixed permutation; all rows, in order, if there are n.
+    """Rows of `array`, of shape [N, ...], at the first n entries of one fixed permutation; all, in order, if N is n.
 
     The permutation is ``numpy.random.Generator(PCG64(0)).permutation(len(array))``: data sets are often
     sorted by class, where the first n rows would not be a sample.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.score import subset
+        >>> subset(np.arange(10), 3).tolist()
+        [4, 6, 2]
     """
     if n == len(array):
         return array
@@ -184,10 +205,16 @@ def subset(array: np.ndarray, n: int) -> np.ndarray:
 
 
 def quantize(images: np.ndarray, name: str = "images") -> np.ndarray:
-    """Images as uint8: floats in [-1, 1] are scaled to 0..255, rounded and clipped; uint8 passes unchanged.
+    """Images as uint8[N,H,W,C]: floats in [-1, 1] are scaled to 0..255, rounded and clipped; uint8 passes unchanged.
 
     Raises:
         UserError: if `images` is not [N,H,W,C], of another type, or has a value that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.score import quantize
+        >>> quantize(np.array([-1.0, 0.0, 1.0]).reshape(1, 1, 3, 1)).ravel().tolist()
+        [0, 128, 255]
     """
     images = np.asarray(images)
     if images.ndim != 4:
@@ -235,6 +262,12 @@ def _check_shapes(sets: dict[str, Images]) -> None:
 
 
 def describe(name: str, size: int, n: int, digest: str) -> str:
-    """Name, size and content of the reference: two sets of one name must not pass for each other."""
+    """Name, size and content of the reference: two sets of one name must not pass for each other.
+
+    Example:
+        >>> from genjax.metrics.score import describe
+        >>> describe("mnist/test", size=10_000, n=500, digest="0123456789abcdef")
+        'mnist/test[permutation(10000, seed=0)[:500]]#0123456789abcdef'
+    """
     rows = f"[:{n}]" if n == size else f"[permutation({size}, seed={SUBSET_SEED})[:{n}]]"
     return f"{name}{rows}#{digest}"

@@ -30,6 +30,15 @@ def perceptual_blur(images: Float[Array, "B H W C"], window: int = 11) -> Float[
     Raises:
         UserError: images of another number of channels or of less than 4x4 pixels, or a window below 2.
 
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.metrics.sharpness import perceptual_blur
+        >>> slope = jnp.indices((16, 16)).sum(0).reshape(1, 16, 16, 1) / 30
+        >>> edge, blur = jnp.round(slope), jax.jit(perceptual_blur)
+        >>> print(f"{blur(edge)[0]:.2f} {blur(slope)[0]:.2f}")
+        0.31 0.77
+
     References:
         Crété-Roffet et al., "The Blur Effect: Perception and Estimation with a New No-reference Perceptual Blur Metric"
         (2007), with the slopes, the window and the luminance of scikit-image's `blur_effect`.

@@ -108,7 +108,9 @@ def _kernel_interval(sets: Sets, resamples: int) -> dict[str, Interval]:
 
 def memberships(sets: Sets) -> dict[str, np.ndarray]:
     """One number an image for each metric, of which it is the mean: ``precision`` and ``recall`` from the third
-    neighbours, ``density`` and ``coverage`` from the fifth."""
+    neighbours, ``density`` and ``coverage`` from the fifth.
+
+    Precision and density are float64[M] over M generated images, recall and coverage float64[N] over N test images."""
     real, generated = sets.test.values, sets.generated.values
     third = manifold.memberships(real, generated, k=3, closed=True)
     fifth = manifold.memberships(real, generated, k=5, closed=False)

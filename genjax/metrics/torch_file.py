@@ -68,7 +68,7 @@ class _Tensor(NamedTuple):
 
 
 def read(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a state dict by name; bfloat16, which numpy has not, as float32.
+    """The arrays of a state dict by name, with their shapes; bfloat16, which numpy has not, as float32.
 
     Args:
         content: the whole file.

@@ -25,6 +25,13 @@ def vendi_score(features: Float[np.ndarray, "N D"], *, q: float = 1.0) -> float:
     Raises:
         UserError: no vector, one that is 0 or not finite, or an order out of range.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.vendi import vendi_score
+        >>> features = np.eye(4)  # four images with nothing in common
+        >>> print(f"{vendi_score(features):.2f} {vendi_score(features[[0, 0, 1, 1]]):.2f}")
+        4.00 2.00
+
     References:
         Friedman and Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning" (2023),
         with the dual form for features that are few.
@@ -54,8 +61,16 @@ def vendi_score_of_kernel(kernel: Float[np.ndarray, "N N"], *, q: float = 1.0) -
     Raises:
         UserError: if the kernel is not one, or the order is out of range.
 
+    Example:
+        >>> import numpy as np
+        >>> from genjax.metrics.vendi import vendi_score_of_kernel
+        >>> print(f"{vendi_score_of_kernel(np.eye(3)):.2f} {vendi_score_of_kernel(np.ones((3, 3))):.2f}")
+        3.00 1.00
+
     References:
-        Friedman and Dieng (2023); Pasarkar and Dieng, "Cousins of the Vendi Score" (2024).
+        Friedman and Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine Learning" (2023);
+        Pasarkar and Dieng, "Cousins of the Vendi Score: A Family of Similarity-Based Diversity Metrics for Science and
+        Machine Learning" (2024).
     """
     k = np.asarray(kernel, np.float64)
     if (

@@ -30,7 +30,7 @@ def read(
             converted to safetensors, is then as good, and has the digest `sha256`: its numbers are the same.
 
     Returns:
-        The file's digest, and its arrays by name.
+        The file's digest, and its arrays by name, with their shapes.
 
     Raises:
         UserError: if there is no such file, its digest is another one, it is of another format, or it is a checkpoint

@@ -21,10 +21,21 @@ def consistency(augment: Augment, weight: ArrayLike = 10.0) -> Penalty:
     Args:
         augment: a change that leaves an image what it is; a strength is closed over. The shape of the critic's logits
             must stay.
-        weight: lambda, 0 or more.
+        weight: float[], lambda, 0 or more.
 
     Raises:
         UserError: a negative weight.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1, 1, 1))
+        >>> penalty = penalties.consistency(lambda keys, images: -images, weight=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 10 (1 - (-1))^2
+        Array([40.], dtype=float32)
 
     References:
         Zhang et al., "Consistency Regularization for Generative Adversarial Networks" (2020), section 2.
@@ -39,11 +50,22 @@ def balanced_consistency(
 
     Args:
         augment: see `consistency`; the draws for an image and its fake are independent.
-        real_weight: 0 or more.
-        fake_weight: 0 or more; None: fakes are not looked at.
+        real_weight: float[], 0 or more.
+        fake_weight: float[], 0 or more; None: fakes are not looked at.
 
     Raises:
         UserError: a negative weight.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 1, 1, 1)), jnp.ones((1, 1, 1, 1))
+        >>> penalty = penalties.balanced_consistency(lambda keys, images: -images, fake_weight=5.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 5 (1 - (-1))^2
+        Array([20.], dtype=float32)
 
     References:
         Zhao et al., "Improved Consistency Regularization for GANs" (2021), algorithm 1.

@@ -23,12 +23,23 @@ def gradient_penalty(weight: ArrayLike = 10.0, target: ArrayLike = 1.0, one_side
     """``weight * (|slope| - target)^2`` at one point, drawn evenly, of the line from each real image to its fake.
 
     Args:
-        weight: lambda, 0 or more.
-        target: what the norm of the slope should be, 0 or more.
+        weight: float[], lambda, 0 or more.
+        target: float[], what the norm of the slope should be, 0 or more.
         one_sided: smaller slopes are free.
 
     Raises:
         UserError: a negative weight or target.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: 3 * images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1, 1, 1))
+        >>> penalty = penalties.gradient_penalty(weight=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> print(f"{values[0]:.3f}")  # 10 (3 - 1)^2
+        40.000
 
     References:
         Gulrajani et al., "Improved Training of Wasserstein GANs" (2017), equation 3; one-sided: its section 4, and
@@ -49,14 +60,25 @@ def dragan(weight: ArrayLike = 10.0, target: ArrayLike = 1.0, std: ArrayLike | N
     """``weight * (|slope| - target)^2`` at real images with noise, whose components are normal.
 
     Args:
-        weight: lambda, 0 or more.
-        target: k, 0 or more.
-        std: standard deviation of the noise, 0 or more. It is the root of the paper's c, a constant. None: half the
-            standard deviation of all components of the real images of the global batch, as implementations of the
-            method have it (with even noise). Then, and only then, the value of an example depends on the others.
+        weight: float[], lambda, 0 or more.
+        target: float[], k, 0 or more.
+        std: float[], standard deviation of the noise, 0 or more. It is the root of the paper's c, a constant. None:
+            half the standard deviation of all components of the real images of the global batch, as implementations of
+            the method have it (with even noise). Then, and only then, the value of an example depends on the others.
 
     Raises:
         UserError: a negative argument.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: (images**2).sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1)), jnp.zeros((1, 1, 1, 1))
+        >>> penalty = penalties.dragan(weight=10.0, std=0.0)  # no noise: the slope at the real image, which is 2
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> print(f"{values[0]:.3f}")
+        10.000
 
     References:
         Kodali et al., "On Convergence and Stability of GANs" (2017), algorithm 1.
@@ -79,10 +101,22 @@ def r1(gamma: ArrayLike = 10.0) -> Penalty:
     """``gamma / 2 * |slope|^2`` at the real images.
 
     Args:
-        gamma: 0 or more. The half is in the papers' formula, so their values can be taken as they are.
+        gamma: float[], 0 or more. The half is in the papers' formula, so their values can be taken as they are.
 
     Raises:
         UserError: a negative gamma.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: (images**2).sum((1, 2, 3))  # its slope is 2 x
+        >>> keys, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1))
+        >>> real = 3 * fake
+        >>> penalty = penalties.r1(gamma=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 10 / 2 * 6^2
+        Array([180.], dtype=float32)
 
     References:
         Mescheder et al., "Which Training Methods for GANs do actually Converge?" (2018), equation 9.
@@ -94,10 +128,22 @@ def r2(gamma: ArrayLike = 10.0) -> Penalty:
     """``gamma / 2 * |slope|^2`` at the fake images.
 
     Args:
-        gamma: see `r1`.
+        gamma: float[], see `r1`.
 
     Raises:
         UserError: a negative gamma.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: (images**2).sum((1, 2, 3))  # its slope is 2 x
+        >>> keys, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1))
+        >>> real = 3 * fake
+        >>> penalty = penalties.r2(gamma=10.0)
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values  # 10 / 2 * 2^2
+        Array([20.], dtype=float32)
 
     References:
         Mescheder et al., "Which Training Methods for GANs do actually Converge?" (2018), equation 10.

@@ -33,7 +33,7 @@ def lecam(weight: ArrayLike = 0.3, decay: float = 0.99, start: int = 1, one_side
     not depend on the examples beside it.
 
     Args:
-        weight: lambda, 0 or more.
+        weight: float[], lambda, 0 or more.
         decay: decay of the moving averages, in [0, 1).
         start: number of steps without the penalty, at least 1: before the first there is no average.
         one_sided: only real logits above the fakes' average and fake ones below the reals' count, as implementations
@@ -41,6 +41,19 @@ def lecam(weight: ArrayLike = 0.3, decay: float = 0.99, start: int = 1, one_side
 
     Raises:
         UserError: a value that is not valid.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> penalty, critic = penalties.lecam(weight=0.3), lambda images: images.sum((1, 2, 3))
+        >>> keys, real, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 2)), -jnp.ones((1, 1, 1, 1))
+        >>> state = penalty.init()
+        >>> for step in range(2):  # in the first step there are no averages yet
+        ...     values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), state)
+        ...     print(f"{values[0]:.3f}")
+        0.000
+        5.400
 
     References:
         Tseng et al., "Regularizing Generative Adversarial Networks under Limited Data" (2021), section 3.

@@ -30,6 +30,13 @@ def orthogonal(params: PyTree, select: Callable[[str], bool] = is_kernel) -> Flo
     Raises:
         UserError: if `select` selects none, or one without two axes.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> params = {"conv": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}
+        >>> penalties.orthogonal(params).item()  # W^T W is 2 everywhere: 1 + 4 + 4 + 1
+        10.0
+
     References:
         Brock et al., "Neural Photo Editing with Introspective Adversarial Networks" (2017), in the form of
         Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (2019), equation 2.
@@ -47,6 +54,13 @@ def off_diagonal_orthogonal(params: PyTree, select: Callable[[str], bool] = is_k
     Raises:
         UserError: see `orthogonal`.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> params = {"conv": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}
+        >>> penalties.off_diagonal_orthogonal(params).item()  # W^T W is 2 everywhere: 4 + 4
+        8.0
+
     References:
         Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis" (2019), equation 3.
     """
@@ -58,10 +72,16 @@ def clip_weights(params: PyTree, bound: ArrayLike = 0.01) -> PyTree:
 
     Args:
         params: parameters of a critic.
-        bound: above 0.
+        bound: float[], above 0.
 
     Raises:
         UserError: a bound that is not above 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> penalties.clip_weights({"kernel": jnp.array([-1.0, 0.25, 2.0])}, bound=0.5)["kernel"].tolist()
+        [-0.5, 0.25, 0.5]
 
     References:
         Arjovsky et al., "Wasserstein GAN" (2017), algorithm 1.

@@ -27,11 +27,22 @@ def path_length(weight: ArrayLike = 2.0, decay: float = 0.99) -> GeneratorPenalt
     then the mean over the layers. Of a pytree of latents it is the sum over the leaves.
 
     Args:
-        weight: 0 or more.
+        weight: float[], 0 or more.
         decay: decay of the moving average, in [0, 1).
 
     Raises:
         UserError: a value that is not valid.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> penalty = penalties.path_length(weight=2.0)
+        >>> generate = lambda w: 3 * w.reshape(1, 32, 32, 1)  # an image moves three times as far as its latent
+        >>> keys, latent = jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 1024))
+        >>> values, average = penalty.apply(generate, keys, latent, penalty.init())
+        >>> print(f"{jnp.sqrt(values / 2.0)[0]:.0f}")  # the length, as the average starts at 0
+        3
 
     References:
         Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), section 3.2, equation 4, and

@@ -58,7 +58,20 @@ AnyPenalty = TypeVar("AnyPenalty", Penalty, GeneratorPenalty)
 
 
 def combine(*penalties: Penalty) -> Penalty:
-    """The sum of penalties of a critic, each with randomness of its own; of none, 0. The state is a tuple."""
+    """The sum of penalties of a critic, each with randomness of its own; of none, 0. The state is a tuple.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic = lambda images: (images**2).sum((1, 2, 3))
+        >>> keys, fake = jax.random.split(jax.random.key(0), 1), jnp.ones((1, 1, 1, 1))
+        >>> real = 3 * fake
+        >>> penalty = penalties.combine(penalties.r1(10.0), penalties.r2(10.0))
+        >>> values, state = penalty.apply(critic, keys, real, fake, critic(real), critic(fake), penalty.init())
+        >>> values, state
+        (Array([200.], dtype=float32), ((), ()))
+    """
 
     def apply(critic: Callable[..., Any], keys: Array, *args: Any) -> tuple[Array, PyTree]:
         *views, states = args
@@ -84,6 +97,19 @@ def lazy(penalty: AnyPenalty, every: int) -> AnyPenalty:
 
     Raises:
         UserError: less than 1.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from genjax.losses import penalties
+        >>> critic, images = lambda images: images.sum((1, 2, 3)), jnp.ones((1, 1, 1, 1))
+        >>> penalty, keys = penalties.lazy(penalties.r1(2.0), every=4), jax.random.split(jax.random.key(0), 1)
+        >>> state = penalty.init()
+        >>> for step in range(2):
+        ...     values, state = penalty.apply(critic, keys, images, images, critic(images), critic(images), state)
+        ...     print(values)
+        [4.]
+        [0.]
 
     References:
         Karras et al., "Analyzing and Improving the Image Quality of StyleGAN" (2020), section 3.1 and appendix B.
