@@ -27,7 +27,7 @@ BUDGETS = {
     "nn": 50,
     "parity": 160,
     "train": 330,
-    ".": 50,
+    ".": 120,
 }
 """Seconds of a folder's tests, on two cores that nothing else uses and with programs kept from an earlier run.
 

@@ -1,4 +1,4 @@
-"""Docstrings: their examples are run, and what a user calls directly has an example, shapes and a source."""
+"""Docstrings: their examples are run, and what a user calls directly has an example, and says shapes."""
 
 import doctest
 import functools
@@ -25,10 +25,6 @@ metrics.reconstruction metrics.reference_statistics metrics.robustness metrics.s
 train.feed train.fit train.options
 """
 """Files whose functions a user calls by the name of the file. What a package exports is called directly, too."""
-
-ROOMS_WITH_SOURCES = ("diffusion", "losses", "methods", "metrics", "models", "nn", "augmentation")
-"""Rooms in which a function or a network comes from a paper, or says in its docstring what it is."""
-
 
 @functools.cache
 def modules():

@@ -166,7 +166,7 @@ def minibatch_weighted(batch_size: int, dataset_size: int) -> Array:
     does each q(z_j). Most of that is a constant: good for gradients, not for values to report.
 
     Args:
-        batch_size: B.
+        batch_size: B, at least 1.
         dataset_size: N, at least B.
 
     Raises:

@@ -24,7 +24,7 @@ def class_directions(
     Args:
         latents: latents of N images, for example the training set.
         labels: their classes, or values of a factor, in ``range(num_classes)``.
-        num_classes: K.
+        num_classes: K, how many classes there are.
 
     Raises:
         UserError: a class without an image, or labels out of range.

@@ -224,7 +224,7 @@ def mmd_interval(
         generated: as for `mmd`.
         kernel: as for `mmd`.
         confidence: in (0, 1).
-        resamples: R.
+        resamples: R, how many.
         seed: seed of the draws.
 
     Raises:

@@ -17,7 +17,7 @@ def stacked(extractor: Extractor, channels: int = 3) -> Extractor:
 
     Args:
         extractor: extractor of images [B,H,W,1].
-        channels: C.
+        channels: C, how many there are.
 
     Returns:
         The extractor, whose `apply` refuses another number of channels with a `UserError`.
