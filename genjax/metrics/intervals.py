@@ -150,7 +150,7 @@ def bootstrap(
     Args:
         metric: ``(*sets) -> float``; called ``resamples + 1`` times. For a Fréchet distance of 2048 features each call
             takes seconds.
-        sets: arrays of N_i >= 2 rows each, one for each argument of `metric`.
+        sets: arrays float[N_i,...] of N_i >= 2 rows each, one for each argument of `metric`.
         confidence: in (0, 1).
         resamples: how often all sets are drawn.
         seed: seed of the draws.

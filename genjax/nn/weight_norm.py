@@ -12,6 +12,6 @@ WeightNorm: TypeAlias = Callable[[nn.Module], Callable[..., Array]]
 
 
 def apply_layer(weight_norm: WeightNorm | None, layer: Any, x: Array, train: bool) -> Array:
-    """``layer(x)``, or what the wrapped layer makes of it."""
+    """``layer(x)`` of x float[B,...], or what the wrapped layer makes of it."""
     y: Array = layer(x) if weight_norm is None else weight_norm(layer)(x, train=train)
     return y

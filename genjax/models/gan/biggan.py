@@ -114,6 +114,8 @@ def biggan_discriminator(
 ) -> ResidualDiscriminator:
     """A projection discriminator: the residual one, with orthogonal kernels at the start (the label's embedding apart).
 
+    It takes images float[B,H,W,C], and gives logits float[B].
+
     Args:
         num_classes: number of labels.
         channels: channels of the blocks.
