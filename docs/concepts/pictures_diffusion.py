@@ -1,4 +1,4 @@
-"""The pictures of docs/concepts/{methods,conditions,diffusion,guidance,randomness}.md: ``python docs/concepts/pictures_diffusion.py``.
+"""Pictures of the pages on methods, conditions, diffusion, guidance and randomness: ``python pictures_diffusion.py``.
 
 Needs matplotlib (``pip install -e '.[plots]'``). Names of pictures may follow; without them all are drawn.
 """
@@ -85,7 +85,10 @@ def box(axes, x, y, width, height, title, text="", colour=INK, size=9):
 def arrow(axes, start, end, colour=GREY):
     """An arrow from one point to another."""
     axes.annotate(
-        "", xytext=start, xy=end, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
+        "",
+        xytext=start,
+        xy=end,
+        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.2, "shrinkA": 0, "shrinkB": 0},
     )
 
 
@@ -128,7 +131,12 @@ def conditions():
     """A condition of four examples with masks, and what the network takes each example for."""
     figure, axes = diagram(92)
     columns = [("label", 9), ("_has_label", 28), ("text", 49), ("_has_text", 70)]
-    rows = [("3", True, "“a rose”", True), ("7", False, "“a fern”", True), ("1", True, "“…”", False), ("5", False, "“…”", False)]
+    rows = [
+        ("3", True, "“a rose”", True),
+        ("7", False, "“a fern”", True),
+        ("1", True, "“…”", False),
+        ("5", False, "“…”", False),
+    ]
     seen = ["3, a rose", "–, a fern", "1, –", "–, –"]
     note(axes, 40, 5, "condition: arrays by name", INK, 9, weight="bold")
     note(axes, 90, 5, "the network\nis told", BLUE, 8.5, weight="bold")
@@ -142,12 +150,25 @@ def conditions():
             face = FILL[colour] if mask else ("white" if there else "#e2e2e2")
             width = 17 if x > 25 else 14
             axes.add_patch(
-                plt.Rectangle((x - width / 2, y - 4), width, 8, facecolor=face, edgecolor=colour, linewidth=0.8)
+                plt.Rectangle(
+                    (x - width / 2, y - 4), width, 8, facecolor=face, edgecolor=colour, linewidth=0.8
+                )
             )
-            axes.text(x, y, str(value), ha="center", va="center", size=8, color="#b0b0b0" if not there else INK)
+            axes.text(
+                x, y, str(value), ha="center", va="center", size=8, color="#b0b0b0" if not there else INK
+            )
         note(axes, 91, y, seen[i], BLUE, 8.5)
     note(axes, 50, 68, "A grey value is there, and is not read.", GREY, 8.5)
-    box(axes, 2, 75, 96, 14, "no key at all  =  a mask that is all False", "the same output, bit for bit", colour=BLUE)
+    box(
+        axes,
+        2,
+        75,
+        96,
+        14,
+        "no key at all  =  a mask that is all False",
+        "the same output, bit for bit",
+        colour=BLUE,
+    )
     save(figure, "conditions.svg")
 
 
@@ -235,8 +256,11 @@ def trajectories():
         std = np.sqrt(alpha**2 * 0.15**2 + sigma**2)
         density += weight * np.exp(-0.5 * ((x[:, None] - alpha * mean) / std) ** 2) / std
     figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), layout="constrained", sharey=True)
-    for axis, stochastic, title in ((axes[0], False, "ddim: deterministic"), (axes[1], True, "ddpm: new noise in each step")):
-        axis.contourf(t, x, density**0.5, levels=np.linspace(0, 1.7, 12), cmap="Greys", vmax=3.4, extend="max")
+    for axis, stochastic, title in (
+        (axes[0], False, "ddim: deterministic"),
+        (axes[1], True, "ddpm: new noise in each step"),
+    ):
+        axis.contourf(t, x, density**0.5, levels=np.linspace(0, 2.05, 14), cmap="Greys", vmax=4.0)
         states = np.asarray(paths(keys, x_T, times, schedule, stochastic))
         for path in states.T:
             axis.plot(t, path, color=BLUE if path[-1] < 0 else ORANGE, lw=0.9)
@@ -245,7 +269,9 @@ def trajectories():
     save(figure, "trajectories.png")
 
 
-MEANS = np.array([[-0.9, 0.2], [-0.2, 0.75], [0.1, 0.0], [0.75, 0.45], [-0.45, -0.7], [0.6, -0.6]], np.float32)
+MEANS = np.array(
+    [[-0.9, 0.2], [-0.2, 0.75], [0.1, 0.0], [0.75, 0.45], [-0.45, -0.7], [0.6, -0.6]], np.float32
+)
 STDS = np.full(6, 0.16, np.float32)
 CLASS = np.array([0, 0, 0, 1, 1, 1])
 
@@ -280,7 +306,9 @@ def guidance_scales():
     save(figure, "guidance-scales.png")
 
 
-PICTURES = {f.__name__: f for f in (methods, conditions, randomness, noise_schedules, trajectories, guidance_scales)}
+PICTURES = {
+    f.__name__: f for f in (methods, conditions, randomness, noise_schedules, trajectories, guidance_scales)
+}
 
 if __name__ == "__main__":
     asked = [name for name in sys.argv[1:] if name in PICTURES]
