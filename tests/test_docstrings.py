@@ -26,6 +26,7 @@ train.feed train.fit train.options
 """
 """Files whose functions a user calls by the name of the file. What a package exports is called directly, too."""
 
+
 @functools.cache
 def modules():
     """Every public module, by its path."""

@@ -79,16 +79,22 @@ def defined_in(path: str) -> dict[str, str]:
 
 
 @functools.cache
+def constants() -> set[str]:
+    """Names of constants, tables and types that files define."""
+    return {name for path in modules() for name, kind in defined_in(path).items() if kind == "autodata"}
+
+
+@functools.cache
 def exports() -> dict[int, str]:
-    """The shortest path of every function and class that a package gives, by identity."""
+    """The shortest path of everything public that a package gives, by identity."""
     shortest: dict[int, str] = {}
     for path, module in modules().items():
         if not is_package(module):
             continue
         for name in [*getattr(module, "__all__", vars(module)), *(["load"] if path == TOP else [])]:
             value = getattr(module, name)
-            ours = getattr(value, "__module__", None) or ""
-            if name.startswith("_") or inspect.ismodule(value) or not ours.startswith(TOP):
+            ours = (getattr(value, "__module__", None) or "").startswith(TOP) or name in constants()
+            if name.startswith("_") or inspect.ismodule(value) or not ours:
                 continue
             candidate = f"{path}.{name}"
             known = shortest.get(id(value))

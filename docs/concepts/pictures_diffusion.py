@@ -260,9 +260,7 @@ def trajectories():
         (axes[0], False, "ddim: deterministic"),
         (axes[1], True, "ddpm: new noise in each step"),
     ):
-        axis.contourf(
-            t, x, density**0.5, levels=np.linspace(0, 1.7, 12), cmap="Greys", vmax=3.4, extend="max"
-        )
+        axis.contourf(t, x, density**0.5, levels=np.linspace(0, 2.05, 14), cmap="Greys", vmax=4.0)
         states = np.asarray(paths(keys, x_T, times, schedule, stochastic))
         for path in states.T:
             axis.plot(t, path, color=BLUE if path[-1] < 0 else ORANGE, lw=0.9)

@@ -118,7 +118,7 @@ class TrainedRun:
         temperature: float | None = None,
         **condition: Any,
     ) -> np.ndarray:
-        """Makes images. Image i of a seed is the same whatever else is made with it.
+        """Makes images. Image i of a seed is the same, up to rounding, whatever else is made with it.
 
         Args:
             num: number of images.
@@ -127,7 +127,7 @@ class TrainedRun:
             sampler, grid, num_steps, eta, guidance, temperature: as in ``config.sampling``; None: as there.
             condition: what the images are to be, by name: one value for all of them, or one for each. Classes are given
                 by number or by name (``label="rose"``, ``label=[3, 5]``). Without a label, images of all classes are
-                made in turn.
+                made in turn; ``label=None``: images of no class, by a model that has learned to do without.
 
         Returns:
             uint8[num,H,W,C].
@@ -154,12 +154,14 @@ class TrainedRun:
                 f"{unknown[0]}={condition[unknown[0]]!r}: the conditions of this model are {valid}"
             )
         given = {
-            name: _each(value, {**fields, **translated}[name], num, name) for name, value in condition.items()
+            name: _each(value, {**fields, **translated}[name], num, name)
+            for name, value in condition.items()
+            if value is not None
         }
         label = fields.get("label")
-        if label is not None and "label" not in given:
+        if label is not None and "label" not in condition:
             given["label"] = numbers.astype(np.int32) % (label.num_classes or 1)
-        missing = sorted(fields.keys() - given.keys())
+        missing = sorted(fields.keys() - given.keys() - condition.keys())
         if translated and not given.keys() & translated.keys():
             missing += list(translated)[:1]
         if missing:

@@ -53,6 +53,14 @@ def test_options_and_several_classes(loaded):
     assert (both != loaded.sample(2, 0, label=["1", 7], num_steps=3, sampler="ddpm")).any()
 
 
+def test_no_label_is_the_model_without_its_condition(loaded):
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(1), np.arange(2, 4))
+    expected = np.asarray(genjax.data.to_uint8(loaded.method.sample(keys, loaded.state, {})))
+    found = loaded.sample(2, 1, first=2, label=None)
+    assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
+    assert (found != loaded.sample(2, 1, first=2)).any()
+
+
 def test_a_second_call_compiles_nothing(run, monkeypatch):
     """Whatever the seed, the class, the scale: a researcher tries many. Another sampler or number of steps does."""
     compiled = []
