@@ -56,9 +56,9 @@ def test_options_and_several_classes(loaded):
 def test_no_label_is_the_model_without_its_condition(loaded):
     keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(1), np.arange(2, 4))
     expected = np.asarray(genjax.data.to_uint8(loaded.method.sample(keys, loaded.state, {})))
-    found = loaded.sample(2, 1, first=2, label=None)
+    found = loaded.sample(2, 1, first=2, label=None, guidance=200.0)  # nothing to guide to
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
-    assert (found != loaded.sample(2, 1, first=2)).any()
+    assert (found != loaded.sample(2, 1, first=2, guidance=200.0)).any()
 
 
 def test_a_second_call_compiles_nothing(run, monkeypatch):
