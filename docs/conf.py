@@ -27,7 +27,7 @@ extensions = [
     "reference",
 ]
 exclude_patterns = ["site", "_ext", "_templates", "jupyter_execute", ".jupyter_cache"]
-suppress_warnings = ["mystnb.unknown_mime_type"]
+suppress_warnings = ["mystnb.unknown_mime_type", "myst-nb.lexer"]
 nitpicky = False
 
 # Markdown.

@@ -106,19 +106,33 @@ def exports() -> dict[int, str]:
 @functools.cache
 def names(path: str) -> tuple[Name, ...]:
     """The public names that a module defines."""
-    module = modules()[path]
     return tuple(
-        Name(exports().get(id(getattr(module, name)), f"{path}.{name}"), f"{path}.{name}", directive)
+        Name(
+            f"{path}.{name}" if directive == "autodata" else exported(path, name), f"{path}.{name}", directive
+        )
         for name, directive in defined_in(path).items()
     )
 
 
+def exported(path: str, name: str) -> str:
+    """The shortest path of a name of a module. Of a constant only its file knows the docstring: it stands there."""
+    return exports().get(id(getattr(modules()[path], name)), f"{path}.{name}")
+
+
 @functools.cache
 def aliases() -> dict[str, str]:
-    """Paths in the files that define a name -> the shortest path, where they differ."""
-    return {
-        name.defined: name.path for path in modules() for name in names(path) if name.defined != name.path
-    }
+    """Other paths of a name -> the path under which it stands."""
+    found = {}
+    for path in modules():
+        for name in names(path):
+            others = {name.defined, exported(path, name.defined.rpartition(".")[2])} - {name.path}
+            found |= dict.fromkeys(others, name.path)
+    return found
+
+
+def is_shown(module: str) -> bool:
+    """Whether a module has a section: it is a package, or defines public names."""
+    return is_package(modules()[module]) or bool(names(module))
 
 
 def pages() -> dict[str, list[str]]:
@@ -138,7 +152,7 @@ def page(package: str, paths: list[str]) -> Iterator[str]:
     """Lines of a page, in reStructuredText, as docstrings are."""
     for path in paths:
         title = path if path == package else path.removeprefix(package + ".")
-        if path != package and not names(path):
+        if not is_shown(path):
             continue
         yield from ("", f".. _{label(path)}:", "", title, ("=" if path == package else "-") * len(title), "")
         yield from (f".. automodule:: {path}", "   :no-index:", "")
@@ -189,7 +203,7 @@ def resolve(
     if reference.get("refdomain") != "py":
         return None
     target = reference["reftarget"]
-    if target in modules():
+    if target in modules() and is_shown(target):
         package = target if is_package(modules()[target]) else target.rpartition(".")[0]
         return make_refnode(app.builder, reference["refdoc"], f"api/{package}", label(target), text)
     path = aliases().get(target) or _by_ending().get(target)
@@ -201,11 +215,12 @@ def resolve(
 
 
 def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
-    """Leaves out fields that the docstring of their class explains: of named tuples, and those whose default is
-    somebody else's function, which would bring its whole docstring."""
-    module = getattr(member, "__module__", None) or TOP
-    foreign = inspect.isroutine(member) and not module.startswith(TOP)
-    return True if foreign or type(member).__name__ == "_tuplegetter" else None
+    """Leaves out fields that the docstring of their class explains: of named tuples, and those whose default is a
+    function or a class, which would bring its whole docstring."""
+    if what not in ("class", "exception"):
+        return None
+    default = inspect.isclass(member) or (inspect.isroutine(member) and "." not in member.__qualname__)
+    return True if default or type(member).__name__ == "_tuplegetter" else None
 
 
 class Sentences:
