@@ -219,7 +219,7 @@ def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options:
     function or a class, which would bring its whole docstring."""
     if what not in ("class", "exception"):
         return None
-    default = inspect.isclass(member) or (inspect.isroutine(member) and "." not in member.__qualname__)
+    default = inspect.isclass(member) or (inspect.isfunction(member) and "." not in member.__qualname__)
     return True if default or type(member).__name__ == "_tuplegetter" else None
 
 
