@@ -215,12 +215,12 @@ def resolve(
 
 
 def skip(app: Sphinx, what: str, name: str, member: Any, skipped: bool, options: Any) -> bool | None:
-    """Leaves out fields that the docstring of their class explains: of named tuples, and those whose default is a
-    function or a class, which would bring its whole docstring."""
+    """Leaves out fields that the docstring of their class explains: of named tuples, and those whose default can be
+    called, which would bring its whole docstring."""
     if what not in ("class", "exception"):
         return None
-    default = inspect.isclass(member) or (inspect.isfunction(member) and "." not in member.__qualname__)
-    return True if default or type(member).__name__ == "_tuplegetter" else None
+    method = (inspect.isfunction(member) or inspect.ismethod(member)) and "." in member.__qualname__
+    return True if (callable(member) and not method) or type(member).__name__ == "_tuplegetter" else None
 
 
 class Sentences:
