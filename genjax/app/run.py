@@ -67,7 +67,7 @@ class TrainedRun:
     def __init__(self, workdir: epath.Path, run: restore.Run):
         self.workdir, self._run = workdir, run
         self.step = run.step
-        self._compiled: dict[Any, Any] = {}
+        self._made: dict[Hashable, Any] = {}
 
     def __repr__(self) -> str:
         model, method = (kinds.name(part, getattr(self.config, part)) for part in kinds.TABLES)
@@ -231,17 +231,17 @@ class TrainedRun:
         return np.asarray(data.to_uint8(images))
 
     def _once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` gave when it was first asked for under `key`: a function that has compiled does so once."""
-        if key not in self._compiled:
-            self._compiled[key] = make()
-        return self._compiled[key]
+        """What `make` gave when it was first asked for under `key`: so nothing is built or compiled twice."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def _with(self, overrides: SamplingOverrides) -> restore.Run:
         config = dataclasses.replace(self.config, sampling=overrides.apply(self.config.sampling))
         if config == self.config:
             return self._run
         checks.check(config)
-        return self._run.with_config(config)
+        return self._once(config.sampling, lambda: self._run.with_config(config))
 
     def _space(self, function: str) -> LatentSpace:
         make = kinds.method(self.config).latent_space
