@@ -28,7 +28,6 @@ extensions = [
 ]
 exclude_patterns = ["site", "_ext", "_templates", "jupyter_execute", ".jupyter_cache"]
 suppress_warnings = ["mystnb.unknown_mime_type", "myst-nb.lexer"]
-nitpicky = False
 
 # Markdown.
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
@@ -50,7 +49,6 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
-napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
@@ -70,4 +68,3 @@ templates_path = ["_templates"]
 html_show_sphinx = False
 html_copy_source = False
 copybutton_exclude = ".linenos, .gp, .go"
-linkcheck_ignore = [r"http://localhost.*"]

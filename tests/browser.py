@@ -5,6 +5,7 @@ whose path is in GENJAX_AXE or which ``npm install axe-core`` put into the repos
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -49,6 +50,22 @@ def emulate(browser, scheme, width):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
+def forget(browser):
+    """Empties the logs of console and network, so that earlier tests are not in them."""
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+
+
+def requested(browser):
+    """The addresses that the browser has asked for since the log was emptied."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+
+
 def find(browser, selector):
     return browser.find_element(By.CSS_SELECTOR, selector)
 
@@ -58,7 +75,7 @@ def serious(browser):
     browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
     browser.execute_script(AXE.read_text(encoding="utf-8"))
     found = browser.execute_async_script("axe.run().then(arguments[0])")
-    assert len(found["passes"]) > 15
+    assert len(found["passes"]) > 20
     return [
         (violation["id"], [node["html"][:200] for node in violation["nodes"][:3]])
         for violation in found["violations"]

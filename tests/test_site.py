@@ -3,7 +3,6 @@
 import functools
 import html.parser
 import http.server
-import json
 import os
 import pathlib
 import threading
@@ -20,7 +19,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 
 from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
 
-from tests.browser import emulate, find, needs_axe, opened, serious  # noqa: E402
+from tests.browser import emulate, find, forget, needs_axe, opened, requested, serious  # noqa: E402
 
 PAGES = sorted(
     str(path.relative_to(SITE))
@@ -30,7 +29,7 @@ PAGES = sorted(
 WRITTEN = [
     page for page in PAGES if not page.startswith("api/") and page not in ("genindex.html", "search.html")
 ]
-"""Pages that somebody wrote. Those of the reference look all alike: one of them is looked at."""
+"""Pages that somebody wrote. The pages of the reference look all alike: one of them is looked at."""
 LOOKED_AT = [*WRITTEN, "api/genjax.diffusion.samplers.html"]
 
 
@@ -86,8 +85,7 @@ def test_no_link_is_broken():
 
 @pytest.mark.parametrize("page", LOOKED_AT)
 def test_a_page_is_quiet_fits_and_needs_no_other_site(browser, address, page):
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)  # of earlier tests
+    forget(browser)
     emulate(browser, "light", 375)
     browser.get(address + page)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
@@ -95,12 +93,7 @@ def test_a_page_is_quiet_fits_and_needs_no_other_site(browser, address, page):
     assert browser.execute_script(broken) == []
     assert browser.execute_script("return [...document.images].filter(i => !i.alt).map(i => i.src)") == []
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
+    sent = requested(browser)
     assert sent and all(url.startswith((address, "data:")) for url in sent)
 
 

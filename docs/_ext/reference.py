@@ -170,7 +170,7 @@ def page(package: str, paths: list[str]) -> Iterator[str]:
 
 
 def write(app: Sphinx) -> None:
-    """Writes the pages whose text has changed, and takes away those of packages that are gone."""
+    """Writes the pages whose text has changed, and takes away the pages of packages that are gone."""
     folder = pathlib.Path(app.srcdir) / "api"
     folder.mkdir(exist_ok=True)
     expected = {f"{package}.rst": "\n".join(page(package, paths)) for package, paths in pages().items()}

@@ -1,7 +1,6 @@
 """The report in a browser: quiet, offline, usable by keyboard, readable on a phone and by a screen reader."""
 
 import base64
-import json
 
 import pytest
 
@@ -13,7 +12,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import emulate, find, needs_axe, opened, serious
+from tests.browser import emulate, find, forget, needs_axe, opened, requested, serious
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +55,11 @@ def heading(browser, text):
 
 
 def test_loads_without_errors_and_without_network(chromium, address):
-    for kind in ("browser", "performance"):
-        chromium.get_log(kind)  # of earlier tests
+    forget(chromium)
     chromium.get(address)
     chromium.execute_script("window.scrollTo(0, document.body.scrollHeight)")
     assert chromium.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
-    requests = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
+    requests = requested(chromium)
     assert requests and all(url.startswith(("file:", "data:")) for url in requests)
     broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert chromium.execute_script(broken) == 0
