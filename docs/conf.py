@@ -25,6 +25,7 @@ extensions = [
     "sphinx_design",
     "mathml",
     "reference",
+    "tutorials",
 ]
 exclude_patterns = ["site", "_ext", "_templates", "jupyter_execute", ".jupyter_cache"]
 suppress_warnings = ["mystnb.unknown_mime_type", "myst-nb.lexer"]

@@ -260,6 +260,15 @@ def test_parameters_that_an_update_spoilt_are_not_saved(tmp_path):
     assert saved_steps(tmp_path) == [5] and hooked == [2, 4, 6, 8]
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, also where a shell has started the tests in its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_leaves(tmp_path, number):
     before = signal.getsignal(number)
@@ -270,6 +279,7 @@ def test_a_signal_saves_and_leaves(tmp_path, number):
     assert run(tmp_path).step == 10
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_second_ctrl_c_stops_at_once(tmp_path):
     def twice(step, state, writer):
         signal.raise_signal(signal.SIGINT)
