@@ -192,10 +192,10 @@ def test_links_lead_somewhere(page):
             continue
         path, _, anchor = link.partition("#")
         there = page.parent / path if path else page
-        if (
-            there.resolve().parent == ROOT / "docs/api"
-        ):  # written when the site is built: a page for each package
-            assert importlib.util.find_spec(there.stem), link
+        if there.resolve().parent == ROOT / "docs/api":
+            # Written when the site is built: a page for each package.
+            spec = importlib.util.find_spec(there.stem)
+            assert spec is not None and spec.submodule_search_locations, link
             continue
         assert there.exists(), link
         assert not anchor or anchor in anchors(there), link

@@ -4,6 +4,7 @@ What they print is kept in the cache where MyST-NB looks for it. A tutorial with
 it again and reports the error.
 """
 
+import functools
 import pathlib
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -23,20 +24,26 @@ def run(app: Sphinx) -> None:
     if app.config.nb_execution_mode != "cache":
         return
     cache = get_cache(app.config.nb_execution_cache_path)
-    for page in sorted(pathlib.Path(app.srcdir, "tutorials").glob("*.md")):
-        if "kernelspec:" in page.read_text(encoding="utf-8"):
-            cache.add_nb_to_project(str(page), read_data=_FORMAT)
-    notebooks = [(record.uri, cache.get_project_notebook(record.pk).nb) for record in cache.list_unexecuted()]
+    pages = sorted(pathlib.Path(app.srcdir, "tutorials").glob("*.md"))
+    uris = [
+        cache.add_nb_to_project(str(page), read_data=_FORMAT).uri
+        for page in pages
+        if "kernelspec:" in page.read_text(encoding="utf-8")
+    ]
+    # Of these alone: the cache still knows tutorials that have gone, and cannot read them.
+    stale = cache.list_unexecuted(filter_uris=uris)
+    notebooks = [(record.uri, cache.get_project_notebook(record.pk).nb) for record in stale]
+    run_one = functools.partial(_run_one, timeout=app.config.nb_execution_timeout)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        results = list(pool.map(_run_one, [notebook for _, notebook in notebooks]))
+        results = list(pool.map(run_one, [notebook for _, notebook in notebooks]))
     for (uri, notebook), result in zip(notebooks, results, strict=True):
         if result.err is None:
             bundle = CacheBundleIn(notebook, uri, data={"execution_seconds": result.time})
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def _run_one(notebook: Any) -> Any:
-    timeout = notebook.metadata.get("mystnb", {}).get("execution_timeout", 120)
+def _run_one(notebook: Any, timeout: int) -> Any:
+    timeout = notebook.metadata.get("mystnb", {}).get("execution_timeout", timeout)
     with tempfile.TemporaryDirectory() as folder:
         return single_nb_execution(notebook, cwd=folder, timeout=timeout, allow_errors=False)
 
